@@ -1,0 +1,248 @@
+/* qemu-fd: the Plugin line of a FileSet.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "bacula/command.h"
+
+#include <string.h>
+#include <strings.h>
+
+#include "base/text.h"
+
+/* What is read so far, and which single-valued parameters were seen. */
+struct reading {
+    struct options options;
+    bool mode_given;
+    unsigned long seen; /* a bit a row of the table */
+    struct error *error;
+};
+
+bool command_read_bool(const char *value, bool *into)
+{
+    static const char *const words[][2] = {{"0", "1"}, {"no", "yes"}, {"false", "true"}};
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        for (int side = 0; side < 2; side++)
+            if (strcasecmp(value, words[i][side]) == 0) {
+                *into = side == 1;
+                return true;
+            }
+    return false;
+}
+
+static bool bad_value(struct reading *reading, const char *key, const char *value,
+                      const char *wanted)
+{
+    error_set(reading->error, ERROR_CONFIG, "parameter \"%s\": \"%.200s\" is not possible", key,
+              value);
+    return error_hint(reading->error, "it takes %s", wanted);
+}
+
+static bool read_switch(struct reading *reading, const char *key, const char *value, bool *into)
+{
+    return command_read_bool(value, into) || bad_value(reading, key, value, "0 or 1");
+}
+
+static bool keep(struct reading *reading, const char *value, char **into)
+{
+    free(*into);
+    *into = text_copy(value);
+    return *into || error_memory(reading->error);
+}
+
+static bool read_path(struct reading *reading, const char *key, const char *value, char **into)
+{
+    if (*value != '/')
+        return bad_value(reading, key, value, "an absolute path");
+    return keep(reading, value, into);
+}
+
+static bool read_abort(struct reading *reading, const char *key, const char *value)
+{
+    return read_switch(reading, key, *value ? value : "1", &reading->options.abort_on_error);
+}
+
+static bool read_persistence(struct reading *reading, const char *key, const char *value)
+{
+    return read_switch(reading, key, value, &reading->options.bitmap_persistence);
+}
+
+static bool read_working(struct reading *reading, const char *key, const char *value)
+{
+    return read_path(reading, key, value, &reading->options.working);
+}
+
+static bool read_qmpcontrol(struct reading *reading, const char *key, const char *value)
+{
+    if (strncmp(value, "tcp:", 4) == 0)
+        return bad_value(reading, key, value,
+                         "the path of a UNIX socket (over TCP no descriptor can be passed and "
+                         "nobody is kept out)");
+    return read_path(reading, key, value, &reading->options.qmpcontrol);
+}
+
+static bool read_mode(struct reading *reading, const char *key, const char *value)
+{
+    if (strcasecmp(value, "QEMU") == 0)
+        reading->options.mode = MODE_QEMU;
+    else if (strcasecmp(value, "PVE") == 0)
+        reading->options.mode = MODE_PVE;
+    else
+        return bad_value(reading, key, value, "QEMU or PVE");
+    reading->mode_given = true;
+    return true;
+}
+
+static bool read_timeout(struct reading *reading, const char *key, const char *value)
+{
+    unsigned long long seconds;
+
+    if (!text_to_number(value, INT32_MAX, &seconds) || seconds == 0)
+        return bad_value(reading, key, value, "a number of seconds from 1 on");
+    reading->options.timeout = (uint32_t)seconds;
+    return true;
+}
+
+static bool read_transaction(struct reading *reading, const char *key, const char *value)
+{
+    if (strcasecmp(value, "guest") != 0 && strcasecmp(value, "disk") != 0)
+        return bad_value(reading, key, value, "guest or disk");
+    reading->options.transaction_per_disk = strcasecmp(value, "disk") == 0;
+    return true;
+}
+
+/* Not a parameter of the user's: the Director makes it of `.ls path=`. */
+static bool read_listing(struct reading *reading, const char *key, const char *value)
+{
+    (void)key;
+    return keep(reading, value, &reading->options.listing);
+}
+
+static const struct {
+    const char *key;
+    bool (*read)(struct reading *reading, const char *key, const char *value);
+    bool value_may_be_missing;
+} parameters[] = {
+    {"abort_on_error", read_abort, true},
+    {"working", read_working, false},
+    {"qmpcontrol", read_qmpcontrol, false},
+    {"mode", read_mode, false},
+    {"timeout", read_timeout, false},
+    {"bitmap-persistence", read_persistence, false},
+    {"bitmap_persistence", read_persistence, false},
+    {"transaction", read_transaction, false},
+    {"listing", read_listing, false},
+};
+
+/* Known, but only where Proxmox is. */
+static const char *const proxmox_only[] = {"vm",  "vmid",        "include",   "exclude", "storage",
+                                           "url", "fingerprint", "tokenfile", "cafile"};
+
+static bool unknown(struct reading *reading, const char *key)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(proxmox_only); i++)
+        if (strcmp(key, proxmox_only[i]) == 0) {
+            error_set(reading->error, ERROR_CONFIG, "parameter \"%s\" is for mode=PVE only", key);
+            return error_hint(reading->error, "take it out of the Plugin line");
+        }
+    error_set(reading->error, ERROR_CONFIG, "unknown parameter \"%.100s\"", key);
+    return error_hint(reading->error,
+                      "the parameters are: abort_on_error, working, qmpcontrol, mode, timeout, "
+                      "bitmap-persistence, transaction");
+}
+
+/* `value` is NULL for a bare word. */
+static bool apply(struct reading *reading, const char *key, const char *value)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(parameters); i++) {
+        if (strcmp(key, parameters[i].key) != 0)
+            continue;
+        if (reading->seen & 1UL << i)
+            return error_set(reading->error, ERROR_CONFIG, "parameter \"%s\" is given twice", key);
+        reading->seen |= 1UL << i;
+        if ((!value || !*value) && !(parameters[i].value_may_be_missing && !value))
+            return error_set(reading->error, ERROR_CONFIG, "parameter \"%s\" has no value", key);
+        return parameters[i].read(reading, key, value ? value : "");
+    }
+    return unknown(reading, key);
+}
+
+static bool is_blank(char byte)
+{
+    return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r';
+}
+
+/* Reads one value; a quoted one ends at the same quote, which must be
+ * followed by a blank or the end. */
+static bool take_value(const char **at, struct text *value, const char *key, struct error *error)
+{
+    const char *from = *at;
+    char quote = *from == '"' || *from == '\'' ? *from : '\0';
+    size_t length = 0;
+
+    if (quote)
+        from++;
+    while (from[length] && (quote ? from[length] != quote : !is_blank(from[length])))
+        length++;
+    if (quote && from[length] != quote)
+        return error_set(error, ERROR_CONFIG, "parameter \"%.100s\": the quote %c is not closed",
+                         key, quote);
+    *at = from + length + (quote ? 1 : 0);
+    if (quote && **at && !is_blank(**at))
+        return error_set(error, ERROR_CONFIG, "parameter \"%.100s\": text right behind the quote",
+                         key);
+    return text_append(value, from, length) ||
+           error_set(error, ERROR_CONFIG, "parameter \"%.100s\": its value has more than %d bytes",
+                     key, COMMAND_VALUE_LIMIT);
+}
+
+static bool take_parameter(struct reading *reading, const char **at)
+{
+    _cleanup_text_ struct text key = TEXT_WITH_LIMIT(COMMAND_VALUE_LIMIT);
+    _cleanup_text_ struct text value = TEXT_WITH_LIMIT(COMMAND_VALUE_LIMIT);
+    size_t length = 0;
+
+    while ((*at)[length] && (*at)[length] != '=' && !is_blank((*at)[length]))
+        length++;
+    if (!text_append(&key, *at, length))
+        return error_set(reading->error, ERROR_CONFIG, "a parameter's name is too long");
+    *at += length;
+    if (**at != '=')
+        return apply(reading, key.data, NULL);
+    (*at)++;
+    return take_value(at, &value, key.data, reading->error) && apply(reading, key.data, value.data);
+}
+
+static bool check_mode(struct reading *reading)
+{
+    if (reading->options.mode != MODE_PVE || !reading->options.qmpcontrol)
+        return true;
+    error_set(reading->error, ERROR_CONFIG, "parameter \"qmpcontrol\" does not go with mode=PVE");
+    return error_hint(reading->error, "take one of the two out of the Plugin line");
+}
+
+bool command_read(const char *command, struct options *options, struct error *error)
+{
+    struct reading reading = {.options = {.timeout = TIMEOUT_DEFAULT}, .error = error};
+    const char *at = command;
+    bool good = true;
+
+    if (strlen(command) > COMMAND_LIMIT)
+        return error_set(error, ERROR_CONFIG, "the Plugin line has more than %d bytes",
+                         COMMAND_LIMIT);
+    at += strcspn(at, ": \t"); /* the plugin's name, by which Bacula found us */
+    if (*at == ':')
+        at++;
+    while (good) {
+        while (is_blank(*at))
+            at++;
+        if (!*at)
+            break;
+        good = take_parameter(&reading, &at);
+    }
+    good = good && check_mode(&reading);
+    if (good)
+        *options = reading.options;
+    else
+        options_free(&reading.options);
+    return good || error_context(error, "Plugin line");
+}

@@ -1,0 +1,118 @@
+/* qemu-fd: the restore-options form.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "bacula/form.h"
+
+#include <string.h>
+
+#include "bacula/command.h"
+#include "base/text.h"
+
+#define UNSET "*None*"
+
+char *form_write(const struct form_field *fields)
+{
+    struct text form = TEXT_WITH_LIMIT(FORM_LIMIT);
+    bool good = text_printf(&form, "# Plugin configuration file\n# Version 1\n");
+
+    for (; good && fields->name; fields++)
+        good = text_printf(&form, "OptPrompt=\"%s\"\nOptDefault=\"" UNSET "\"\n%s=@STR@\n\n",
+                           fields->prompt, fields->name);
+    if (good)
+        return form.data;
+    text_free(&form);
+    return NULL;
+}
+
+static bool take_path(const char *name, const char *value, char **into, struct error *error)
+{
+    if (*value != '/') {
+        error_set(error, ERROR_CONFIG, "restore option \"%s\": \"%.200s\" is not possible", name,
+                  value);
+        return error_hint(error, "it takes an absolute path");
+    }
+    free(*into);
+    *into = text_copy(value);
+    return *into || error_memory(error);
+}
+
+static bool apply(const char *name, const char *value, struct options *options, struct error *error)
+{
+    if (!*value || strcmp(value, UNSET) == 0)
+        return true;
+    if (strcmp(name, "working") == 0)
+        return take_path(name, value, &options->working, error);
+    if (strcmp(name, "convdestination") == 0) {
+        if (command_read_bool(value, &options->convdestination))
+            return true;
+        error_set(error, ERROR_CONFIG, "restore option \"%s\": \"%.200s\" is not possible", name,
+                  value);
+        return error_hint(error, "it takes yes or no");
+    }
+    if (strcmp(name, "storage") == 0 && options->mode == MODE_PVE) {
+        free(options->storage);
+        options->storage = text_copy(value);
+        return options->storage || error_memory(error);
+    }
+    return error_set(error, ERROR_CONFIG, "unknown restore option \"%.100s\"", name);
+}
+
+/* The value without the blanks around it and its quotes; \" stands for ". */
+static void unquote(char *value)
+{
+    char *into = value;
+    const char *from = value + strspn(value, " \t");
+    size_t length = strlen(from);
+    bool quoted;
+
+    while (length && strchr(" \t\r", from[length - 1]))
+        length--;
+    quoted = length >= 2 && from[0] == '"' && from[length - 1] == '"';
+    if (quoted) {
+        from++;
+        length -= 2;
+    }
+    for (size_t i = 0; i < length; i++) {
+        if (quoted && from[i] == '\\' && i + 1 < length)
+            i++;
+        *into++ = from[i];
+    }
+    *into = '\0';
+}
+
+static bool read_line(char *line, struct options *options, struct error *error)
+{
+    char *equals;
+
+    line += strspn(line, " \t");
+    if (!*line || *line == '#' || *line == '\r')
+        return true;
+    equals = strchr(line, '=');
+    if (!equals)
+        return error_set(error, ERROR_CONFIG, "restore options: no value in \"%.100s\"", line);
+    *equals = '\0';
+    line[strcspn(line, " \t")] = '\0';
+    unquote(equals + 1);
+    return apply(line, equals + 1, options, error);
+}
+
+bool form_read(const char *text, size_t count, struct options *options, struct error *error)
+{
+    _cleanup_free_ char *copy = count <= FORM_LIMIT ? strndup(text, count) : NULL;
+    char *rest = copy;
+
+    if (count > FORM_LIMIT)
+        return error_set(error, ERROR_CONFIG, "restore options of more than %d bytes", FORM_LIMIT);
+    if (!copy)
+        return error_memory(error);
+    while (rest) {
+        char *line = rest;
+
+        rest = strchr(line, '\n');
+        if (rest)
+            *rest++ = '\0';
+        if (!read_line(line, options, error))
+            return false;
+    }
+    return true;
+}

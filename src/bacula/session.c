@@ -1,0 +1,299 @@
+/* qemu-fd: one job of the File Daemon as the daemon drives it.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "bacula/session.h"
+
+#include <string.h>
+
+#include "bacula/command.h"
+#include "bacula/form.h"
+#include "base/text.h"
+#include "job/backup.h"
+#include "job/estimate.h"
+#include "job/listing.h"
+#include "job/query.h"
+
+/* A form that the user filled in, and the Plugin line it belongs to. */
+struct filled_form {
+    char *plugin;
+    char *text;
+    size_t count;
+};
+
+struct session {
+    struct daemon daemon;
+    struct host host;
+    struct job job;
+    struct backup *backup;
+    struct restore *restore;
+    struct estimate *estimate;
+    struct listing *listing;
+    struct producer producer;
+    struct filled_form *forms;
+    size_t form_count;
+    char *answer;
+};
+
+static void message(void *context, enum message_kind kind, const char *line)
+{
+    struct session *session = context;
+
+    session->daemon.message(session->daemon.context, kind, line);
+}
+
+static void debug(void *context, int level, const char *line)
+{
+    struct session *session = context;
+
+    session->daemon.debug(session->daemon.context, level, line);
+}
+
+struct session *session_new(const struct daemon *daemon)
+{
+    struct session *session = calloc(1, sizeof(*session));
+
+    if (!session)
+        return NULL;
+    session->daemon = *daemon;
+    session->host = (struct host){.context = session, .message = message, .debug = debug};
+    session->job.host = &session->host;
+    session->job.log = (struct log){.write = debug, .context = session};
+    atomic_init(&session->job.cancel.raised, false);
+    return session;
+}
+
+static void end_line(struct session *session)
+{
+    estimate_free(session->estimate);
+    listing_free(session->listing);
+    session->estimate = NULL;
+    session->listing = NULL;
+    session->producer = (struct producer){0};
+}
+
+void session_free(struct session *session)
+{
+    if (!session)
+        return;
+    end_line(session);
+    backup_free(session->backup);
+    restore_free(session->restore);
+    for (size_t i = 0; i < session->form_count; i++) {
+        free(session->forms[i].plugin);
+        free(session->forms[i].text);
+    }
+    free(session->forms);
+    free(session->answer);
+    job_facts_free(&session->job.facts);
+    free(session);
+}
+
+void session_cancel(struct session *session)
+{
+    atomic_store(&session->job.cancel.raised, true);
+}
+
+static char *ask_string(const struct session *session, enum daemon_variable variable)
+{
+    const char *value = session->daemon.string(session->daemon.context, variable);
+
+    return text_copy(value ? value : "");
+}
+
+static int ask_number(const struct session *session, enum daemon_variable variable)
+{
+    return session->daemon.number(session->daemon.context, variable);
+}
+
+/* Asked anew for every Plugin line: some are known only late in a job. */
+static bool learn_facts(struct session *session, struct error *error)
+{
+    struct job_facts *facts = &session->job.facts;
+
+    job_facts_free(facts);
+    *facts = (struct job_facts){
+        .id = (uint32_t)ask_number(session, DAEMON_JOB_ID),
+        .level = (char)ask_number(session, DAEMON_LEVEL),
+        .replace = (char)ask_number(session, DAEMON_REPLACE),
+        .name = ask_string(session, DAEMON_JOB_NAME),
+        .previous_job = ask_string(session, DAEMON_PREVIOUS_JOB),
+        .working = ask_string(session, DAEMON_WORKING),
+        .where = ask_string(session, DAEMON_WHERE),
+        .regex_where = ask_string(session, DAEMON_REGEX_WHERE),
+    };
+    if (!facts->name || !facts->previous_job || !facts->working || !facts->where ||
+        !facts->regex_where)
+        return error_memory(error);
+    if (facts->where[strspn(facts->where, "/")] == '\0')
+        *facts->where = '\0'; /* "/": back to where it came from */
+    return true;
+}
+
+static bool fail(const struct session *session, const struct error *error)
+{
+    job_report(&session->job, MESSAGE_FATAL, error);
+    return false;
+}
+
+bool session_backup_command(struct session *session, const char *command)
+{
+    _cleanup_free_ char *form = NULL;
+    const struct hypervisor *hypervisor;
+    struct options options;
+    struct error error;
+
+    end_line(session);
+    if (!learn_facts(session, &error) || !command_read(command, &options, &error))
+        return fail(session, &error);
+    hypervisor = job_hypervisor(&options, &error);
+    if (!hypervisor) {
+        options_free(&options);
+        return fail(session, &error);
+    }
+    form = form_write(hypervisor->form);
+    if (!session->backup)
+        session->backup = backup_new(&session->job);
+    if (!form || !session->backup) {
+        options_free(&options);
+        error_memory(&error);
+        return fail(session, &error);
+    }
+    if (!backup_begin(session->backup, &options, form))
+        return false;
+    session->producer = backup_producer(session->backup);
+    return true;
+}
+
+bool session_estimate_command(struct session *session, const char *command)
+{
+    struct options options;
+    struct error error;
+
+    end_line(session);
+    if (!learn_facts(session, &error) || !command_read(command, &options, &error))
+        return fail(session, &error);
+    if (options.listing) {
+        session->listing = listing_new(&session->job, &options);
+        if (session->listing)
+            session->producer = listing_producer(session->listing);
+    } else {
+        session->estimate = estimate_new(&session->job, &options);
+        if (session->estimate)
+            session->producer = estimate_producer(session->estimate);
+    }
+    options_free(&options);
+    return session->producer.next != NULL;
+}
+
+static struct restore *the_restore(struct session *session)
+{
+    if (!session->restore)
+        session->restore = restore_new(&session->job);
+    return session->restore;
+}
+
+/* The form of the very Plugin line, else the only one there is: a Director
+ * may have normalised the line. */
+static const struct filled_form *form_for(const struct session *session, const char *command)
+{
+    for (size_t i = 0; i < session->form_count; i++)
+        if (strcmp(session->forms[i].plugin, command) == 0)
+            return &session->forms[i];
+    return session->form_count == 1 ? &session->forms[0] : NULL;
+}
+
+bool session_restore_command(struct session *session, const char *command)
+{
+    const struct filled_form *form = form_for(session, command);
+    struct options options;
+    struct error error;
+
+    if (!learn_facts(session, &error) || !command_read(command, &options, &error))
+        return fail(session, &error);
+    if (form && !form_read(form->text, form->count, &options, &error)) {
+        options_free(&options);
+        return fail(session, &error);
+    }
+    if (!the_restore(session)) {
+        options_free(&options);
+        error_memory(&error);
+        return fail(session, &error);
+    }
+    return restore_begin(session->restore, &options);
+}
+
+static void add_form(struct session *session, const char *plugin, const char *text, size_t count)
+{
+    struct filled_form *forms =
+        reallocarray(session->forms, session->form_count + 1, sizeof(*forms));
+    struct filled_form form = {
+        .plugin = text_copy(plugin ? plugin : ""), .text = strndup(text, count), .count = count};
+
+    if (forms)
+        session->forms = forms;
+    if (!forms || !form.plugin || !form.text) {
+        free(form.plugin);
+        free(form.text);
+        return;
+    }
+    form.count = strlen(form.text);
+    forms[session->form_count++] = form;
+}
+
+void session_restore_object(struct session *session, const char *plugin, bool is_form,
+                            const char *text, size_t count, uint32_t job_id)
+{
+    if (is_form)
+        add_form(session, plugin, text, count);
+    else if (the_restore(session))
+        restore_add_object(session->restore, text, strnlen(text, count), job_id);
+}
+
+static bool ended_well(const struct session *session)
+{
+    int status = ask_number(session, DAEMON_JOB_STATUS);
+
+    return (status == 'T' || status == 'W') && !cancel_raised(&session->job.cancel);
+}
+
+void session_end_backup(struct session *session)
+{
+    if (session->backup)
+        backup_end(session->backup, ended_well(session));
+}
+
+void session_end_restore(struct session *session)
+{
+    if (session->restore)
+        restore_end(session->restore, ended_well(session));
+}
+
+const struct producer *session_producer(const struct session *session)
+{
+    return session->producer.next ? &session->producer : NULL;
+}
+
+struct restore *session_restore(const struct session *session)
+{
+    return session->restore;
+}
+
+bool session_keeps(const struct session *session, const char *name)
+{
+    return session->backup && backup_keeps(session->backup, name);
+}
+
+const char *session_query(struct session *session, const char *command, const char *parameter)
+{
+    struct options options;
+    struct error error;
+
+    free(session->answer);
+    if (!learn_facts(session, &error) || !command_read(command, &options, &error)) {
+        session->answer = query_error(&error);
+    } else {
+        session->answer = query_answer(&session->job, &options, parameter);
+        options_free(&options);
+    }
+    return session->answer ? session->answer : "{\"error\":\"out of memory\"}";
+}

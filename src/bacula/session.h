@@ -1,0 +1,71 @@
+/* qemu-fd: one job of the File Daemon as the daemon drives it.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * The adapters translate the packets of their version into these calls; from
+ * here on no version of Bacula differs from another.
+ */
+#ifndef QEMU_FD_SESSION_H
+#define QEMU_FD_SESSION_H
+
+#include "job/job.h"
+#include "job/restore.h"
+
+/* What can be asked of the daemon; the adapter knows the numbers. */
+enum daemon_variable {
+    DAEMON_JOB_ID,
+    DAEMON_LEVEL,
+    DAEMON_JOB_NAME,
+    DAEMON_JOB_STATUS,
+    DAEMON_WORKING,
+    DAEMON_PREVIOUS_JOB,
+    DAEMON_WHERE,
+    DAEMON_REGEX_WHERE,
+    DAEMON_REPLACE,
+};
+
+/* The daemon behind one job. */
+struct daemon {
+    void *context;
+    void (*message)(void *context, enum message_kind kind, const char *line);
+    void (*debug)(void *context, int level, const char *line);
+    int (*number)(void *context, enum daemon_variable variable);
+    /* Borrowed until the job's end; may be NULL. */
+    const char *(*string)(void *context, enum daemon_variable variable);
+};
+
+struct session;
+
+/* Cheap: the daemon makes one for every job that it runs, ours or not.
+ * `daemon` is copied. */
+struct session *session_new(const struct daemon *daemon);
+void session_free(struct session *session);
+
+/* The events that matter.  Those that return a bool: false ends the Plugin
+ * line, and the job log says why. */
+bool session_backup_command(struct session *session, const char *command);
+bool session_estimate_command(struct session *session, const char *command);
+bool session_restore_command(struct session *session, const char *command);
+void session_end_backup(struct session *session);
+void session_end_restore(struct session *session);
+
+/* On another thread than everything else. */
+void session_cancel(struct session *session);
+
+/* A restore object of an earlier job, or the form that the user filled in;
+ * `plugin` is the Plugin line that it belongs to. */
+void session_restore_object(struct session *session, const char *plugin, bool is_form,
+                            const char *text, size_t count, uint32_t job_id);
+
+/* The producer of the current Plugin line; NULL when there is none. */
+const struct producer *session_producer(const struct session *session);
+
+/* The restore, NULL when there is none. */
+struct restore *session_restore(const struct session *session);
+
+/* Accurate mode: whether a file that was not sent counts as seen. */
+bool session_keeps(const struct session *session, const char *name);
+
+/* The answer to a `.query`, which lives until the next one. */
+const char *session_query(struct session *session, const char *command, const char *parameter);
+
+#endif

@@ -1,0 +1,123 @@
+/* qemu-fd: a growing string with a hard maximum.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "base/text.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool text_reserve(struct text *text, size_t more)
+{
+    size_t wanted;
+    size_t size = text->size ? text->size : 256;
+    char *grown;
+
+    if (__builtin_add_overflow(text->length, more, &wanted) || wanted > text->limit ||
+        __builtin_add_overflow(wanted, 1, &wanted))
+        return false;
+    if (wanted <= text->size)
+        return true;
+    while (size < wanted)
+        if (__builtin_mul_overflow(size, 2, &size))
+            return false;
+    grown = realloc(text->data, size);
+    if (!grown)
+        return false;
+    text->data = grown;
+    text->size = size;
+    return true;
+}
+
+bool text_append(struct text *text, const void *bytes, size_t count)
+{
+    if (!text_reserve(text, count))
+        return false;
+    if (count)
+        memcpy(text->data + text->length, bytes, count);
+    text->length += count;
+    text->data[text->length] = '\0';
+    return true;
+}
+
+bool text_printf(struct text *text, const char *format, ...)
+{
+    va_list arguments;
+    char *formatted = NULL;
+    int count;
+    bool done;
+
+    va_start(arguments, format);
+    count = vasprintf(&formatted, format, arguments);
+    va_end(arguments);
+    if (count < 0)
+        return false;
+    done = text_append(text, formatted, (size_t)count);
+    free(formatted);
+    return done;
+}
+
+void text_consume(struct text *text, size_t count)
+{
+    if (!text->data || !count)
+        return;
+    if (count > text->length)
+        count = text->length;
+    memmove(text->data, text->data + count, text->length - count + 1);
+    text->length -= count;
+}
+
+void text_free(struct text *text)
+{
+    free(text->data);
+    text->data = NULL;
+    text->length = 0;
+    text->size = 0;
+}
+
+char *text_format(const char *format, ...)
+{
+    va_list arguments;
+    char *formatted = NULL;
+    int count;
+
+    va_start(arguments, format);
+    count = vasprintf(&formatted, format, arguments);
+    va_end(arguments);
+    return count < 0 ? NULL : formatted;
+}
+
+char *text_copy(const char *string)
+{
+    return string ? strdup(string) : NULL;
+}
+
+bool text_starts_with(const char *string, const char *prefix)
+{
+    return strncmp(string, prefix, strlen(prefix)) == 0;
+}
+
+bool text_ends_with(const char *string, const char *suffix)
+{
+    size_t length = strlen(string);
+    size_t tail = strlen(suffix);
+
+    return length >= tail && strcmp(string + length - tail, suffix) == 0;
+}
+
+bool text_to_number(const char *string, unsigned long long maximum, unsigned long long *number)
+{
+    unsigned long long value = 0;
+
+    if (!*string)
+        return false;
+    for (; *string; string++) {
+        if (*string < '0' || *string > '9')
+            return false;
+        if (__builtin_mul_overflow(value, 10, &value) ||
+            __builtin_add_overflow(value, (unsigned)(*string - '0'), &value) || value > maximum)
+            return false;
+    }
+    *number = value;
+    return true;
+}

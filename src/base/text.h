@@ -1,0 +1,46 @@
+/* qemu-fd: a growing string with a hard maximum.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#ifndef QEMU_FD_TEXT_H
+#define QEMU_FD_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cleanup.h"
+
+/* Always NUL-terminated once something was appended.  Appending beyond
+ * `limit` bytes, or without memory, fails and leaves the text as it was. */
+struct text {
+    char *data;
+    size_t length;
+    size_t size;
+    size_t limit;
+};
+
+#define TEXT_WITH_LIMIT(bytes) ((struct text){.limit = (bytes)})
+
+bool text_append(struct text *text, const void *bytes, size_t count);
+bool text_printf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* Drops `count` bytes from the front. */
+void text_consume(struct text *text, size_t count);
+
+void text_free(struct text *text);
+
+#define _cleanup_text_ CLEANUP(text_free)
+
+/* A formatted string on the heap, the caller's; NULL without memory. */
+char *text_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* strdup that takes NULL as NULL. */
+char *text_copy(const char *string);
+
+bool text_starts_with(const char *string, const char *prefix);
+bool text_ends_with(const char *string, const char *suffix);
+
+/* A whole decimal number without sign or blanks; false for anything else
+ * and beyond `maximum`. */
+bool text_to_number(const char *string, unsigned long long maximum, unsigned long long *number);
+
+#endif

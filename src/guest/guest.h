@@ -1,0 +1,73 @@
+/* qemu-fd: a guest and its disks, as plain data.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#ifndef QEMU_FD_GUEST_H
+#define QEMU_FD_GUEST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/json.h"
+
+/* A dirty bitmap as QEMU shows it.  `name` is never NULL: unnamed ones
+ * belong to running jobs and are left out. */
+struct bitmap {
+    char *name;
+    bool recording; /* it is enabled and follows the guest's writes */
+    bool busy;
+    bool persistent;
+    bool inconsistent;
+    uint64_t granularity; /* bytes a bit */
+    uint64_t count;       /* dirty bytes, a multiple of the granularity */
+};
+
+/* One disk of a guest.  Everything but `skipped` is known for a disk that is
+ * backed up. */
+struct disk {
+    char *drive;        /* the name that its file has in a backup */
+    char *device;       /* device id; "" for a disk from -blockdev */
+    char *qdev;         /* qdev id or QOM path of the guest's device; "" if none */
+    char *node;         /* the format node: the first below any filters.  Bitmaps
+                         * live on it and dumps name it */
+    char *driver;       /* of that node: "qcow2", "raw", … */
+    char *file;         /* the image's absolute path where QEMU knows one */
+    uint64_t size;      /* virtual, bytes */
+    uint64_t allocated; /* bytes that hold data, over the backing chain */
+    bool on_block_device;
+    bool encrypted;
+    uint32_t owner; /* of `file`, to be given to a restored one */
+    uint32_t group;
+    uint32_t mode; /* permission bits; 0 when unknown */
+    char *skipped; /* why it is not backed up; NULL when it is */
+    struct bitmap *bitmaps;
+    size_t bitmap_count;
+};
+
+struct guest {
+    char *name;
+    uint32_t vmid;
+    char *uuid;           /* NULL when it has none */
+    char *hypervisor;     /* "QEMU" */
+    char *qemu_version;   /* "7.2.22" */
+    char *machine;        /* "pc-i440fx-7.2" */
+    json_t *command_line; /* array of the process' arguments, or NULL */
+    struct disk *disks;
+    size_t disk_count;
+};
+
+void bitmap_free(struct bitmap *bitmap);
+void disk_free(struct disk *disk);
+
+/* Frees what is in it, not the struct itself. */
+void guest_free(struct guest *guest);
+
+#define _cleanup_guest_ CLEANUP(guest_free)
+
+/* The disk with this drive name, or NULL. */
+struct disk *guest_disk(const struct guest *guest, const char *drive);
+
+/* Adds an empty disk and returns it; NULL without memory. */
+struct disk *guest_add_disk(struct guest *guest);
+
+#endif

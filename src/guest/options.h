@@ -1,0 +1,31 @@
+/* qemu-fd: what the user asked for on a Plugin line and in the restore form.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#ifndef QEMU_FD_OPTIONS_H
+#define QEMU_FD_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum mode { MODE_QEMU, MODE_PVE };
+
+enum { TIMEOUT_DEFAULT = 3600 };
+
+struct options {
+    enum mode mode;
+    char *qmpcontrol;
+    char *working; /* NULL: the File Daemon's own working directory */
+    bool abort_on_error;
+    bool bitmap_persistence;
+    bool transaction_per_disk; /* transaction=disk */
+    uint32_t timeout;          /* seconds that a dump may take */
+    char *listing;             /* the path of a `.ls`; NULL for a job */
+    /* Only from the restore form: */
+    bool convdestination;
+    char *storage;
+};
+
+/* Frees what is in it, not the struct itself. */
+void options_free(struct options *options);
+
+#endif

@@ -1,0 +1,222 @@
+/* qemu-fd: a restored disk back into the guest's own image file.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "hypervisor/original.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+
+#include "base/path.h"
+#include "base/text.h"
+#include "qemu/image.h"
+
+/* The place, links followed, and what is there. */
+struct place {
+    char *path;
+    bool exists;
+    struct stat status;
+};
+
+static void place_free(struct place *place)
+{
+    free(place->path);
+}
+
+#define _cleanup_place_ CLEANUP(place_free)
+
+static struct image_tool tool_of(const struct delivery *delivery)
+{
+    return (struct image_tool){.cancel = delivery->call.cancel, .watch = delivery->watch};
+}
+
+static bool check_directory(const char *path, struct error *error)
+{
+    _cleanup_free_ char *directory = path_directory(path);
+    struct stat status;
+
+    if (!directory)
+        return error_memory(error);
+    if (stat(directory, &status) == 0 && S_ISDIR(status.st_mode))
+        return true;
+    error_set(error, ERROR_GENERAL, "the directory \"%s\" is missing", directory);
+    return error_hint(error, "make it, or restore to a directory (where=/some/path)");
+}
+
+static bool find_place(const struct restored_image *image, struct place *place, struct error *error)
+{
+    const struct disk *disk = image->disk;
+
+    *place = (struct place){0};
+    if (!disk || !disk->file || *disk->file != '/' || !disk->driver) {
+        error_set(error, ERROR_GENERAL, "the backup does not say which file it was");
+        return error_hint(error, "restore its config.json as well, or restore to a directory "
+                                 "(where=/some/path)");
+    }
+    place->path = realpath(disk->file, NULL);
+    if (!place->path && errno == ENOENT) {
+        place->path = text_copy(disk->file);
+        return place->path ? check_directory(place->path, error) : error_memory(error);
+    }
+    if (!place->path || stat(place->path, &place->status) != 0)
+        return error_errno(error, errno, "cannot look at \"%s\"", disk->file);
+    place->exists = true;
+    if (S_ISREG(place->status.st_mode) || S_ISBLK(place->status.st_mode))
+        return true;
+    return error_set(error, ERROR_GENERAL, "\"%s\" is neither a file nor a block device",
+                     disk->file);
+}
+
+/* QEMU locks the images it has open, whatever their format, so the raw view
+ * is enough to find out. */
+static bool check_lock(const struct delivery *delivery, const struct place *place,
+                       struct error *error)
+{
+    struct image_tool tool = tool_of(delivery);
+    uint64_t size;
+
+    if (!place->exists || image_size(&tool, place->path, "raw", &size, error))
+        return true;
+    if (!strstr(error->why, "lock"))
+        return error_context(error, "looking at \"%s\"", place->path);
+    error_set(error, ERROR_GENERAL, "\"%s\" is in use by a running guest", place->path);
+    return error_hint(error, "stop the guest first, or restore to a directory (where=/some/path)");
+}
+
+/* O_EXCL on a block device is a claim: the kernel gives it to one holder, and
+ * refuses it while the device or a partition of it is mounted or a part of
+ * something. */
+static bool claim_device(const struct place *place, int *claim, struct error *error)
+{
+    *claim = open(place->path, O_RDWR | O_EXCL | O_CLOEXEC);
+    if (*claim >= 0)
+        return true;
+    if (errno != EBUSY)
+        return error_errno(error, errno, "cannot open \"%s\"", place->path);
+    error_set(error, ERROR_GENERAL, "\"%s\" is mounted or otherwise in use", place->path);
+    return error_hint(error, "unmount it first, or restore to a directory (where=/some/path)");
+}
+
+bool original_check(const struct delivery *delivery, const struct restored_image *image,
+                    struct error *error)
+{
+    _cleanup_place_ struct place place = {0};
+    _cleanup_close_ int claim = -1;
+
+    if (!find_place(image, &place, error))
+        return false;
+    if (place.exists && S_ISBLK(place.status.st_mode) && !claim_device(&place, &claim, error))
+        return false;
+    return check_lock(delivery, &place, error);
+}
+
+static bool write_device(const struct delivery *delivery, const struct restored_image *image,
+                         const struct place *place, struct error *error)
+{
+    struct image_tool tool = tool_of(delivery);
+    bool raw = strcmp(image->disk->driver, "raw") == 0;
+    _cleanup_close_ int claim = -1;
+    uint64_t needed, size;
+
+    if (!claim_device(place, &claim, error) || !check_lock(delivery, place, error) ||
+        !image_size(&tool, image->path, "qcow2", &needed, error))
+        return false;
+    if (ioctl(claim, BLKGETSIZE64, &size) != 0)
+        return error_errno(error, errno, "cannot ask for the size of \"%s\"", place->path);
+    if (raw && size < needed) {
+        error_set(error, ERROR_GENERAL, "\"%s\" has %llu bytes, the disk %llu", place->path,
+                  (unsigned long long)size, (unsigned long long)needed);
+        return error_hint(error, "make the device larger");
+    }
+    if (!image_convert(&tool, image->path, place->path, image->disk->driver, raw, error))
+        return false;
+    return fsync(claim) == 0 || error_errno(error, errno, "cannot flush \"%s\"", place->path);
+}
+
+/* A guest's own QEMU user must be able to open what it could open before. */
+static bool give_owner(int file, const struct place *place, const struct disk *disk,
+                       struct error *error)
+{
+    uid_t owner = place->exists ? place->status.st_uid : disk->owner;
+    gid_t group = place->exists ? place->status.st_gid : disk->group;
+    mode_t mode = place->exists ? place->status.st_mode & 0777 : disk->mode;
+
+    if (!place->exists && !disk->mode)
+        return true;
+    if (fchown(file, owner, group) == 0 && fchmod(file, mode) == 0)
+        return true;
+    return error_errno(error, errno, "cannot give it the owner and mode of \"%s\"", place->path);
+}
+
+static bool write_beside(const struct delivery *delivery, const struct restored_image *image,
+                         const struct place *place, const char *unfinished, int file,
+                         struct error *error)
+{
+    struct image_tool tool = tool_of(delivery);
+
+    if (!image_convert(&tool, image->path, unfinished, image->disk->driver, false, error) ||
+        !give_owner(file, place, image->disk, error))
+        return false;
+    if (fsync(file) != 0)
+        return error_errno(error, errno, "cannot flush \"%s\"", unfinished);
+    /* A guest may have been started while we wrote. */
+    if (!check_lock(delivery, place, error))
+        return false;
+    if (rename(unfinished, place->path) != 0)
+        return error_errno(error, errno, "cannot move it to \"%s\"", place->path);
+    path_sync_directory(place->path);
+    return true;
+}
+
+static bool write_file(const struct delivery *delivery, const struct restored_image *image,
+                       const struct place *place, struct error *error)
+{
+    _cleanup_free_ char *directory = path_directory(place->path);
+    _cleanup_free_ char *unfinished =
+        directory ? text_format("%s/.qemu-fd-XXXXXX", directory) : NULL;
+    _cleanup_close_ int file = -1;
+    bool good;
+
+    if (!unfinished)
+        return error_memory(error);
+    if (!check_lock(delivery, place, error))
+        return false;
+    file = mkostemp(unfinished, O_CLOEXEC);
+    if (file < 0)
+        return error_errno(error, errno, "cannot make a file in \"%s\"", directory);
+    good = write_beside(delivery, image, place, unfinished, file, error);
+    if (!good)
+        unlink(unfinished);
+    return good;
+}
+
+bool original_write(const struct delivery *delivery, const struct restored_image *image,
+                    struct error *error)
+{
+    _cleanup_place_ struct place place = {0};
+    _cleanup_free_ char *line = NULL;
+    const char *why;
+    bool good;
+
+    if (!find_place(image, &place, error))
+        return false;
+    if (!replace_allows(delivery->replace, place.path, image->modified, &why)) {
+        delivery->skipped(delivery->context, place.path, why);
+        return true;
+    }
+    good = place.exists && S_ISBLK(place.status.st_mode)
+               ? write_device(delivery, image, &place, error)
+               : write_file(delivery, image, &place, error);
+    if (!good)
+        return false;
+    line =
+        text_format("Converted device %s to %s: %s", image->drive, image->disk->driver, place.path);
+    if (line)
+        delivery->report(delivery->context, line);
+    return true;
+}

@@ -1,0 +1,25 @@
+/* qemu-fd: a restored disk back into the guest's own image file.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * convdestination=yes: the image is converted to the file that the disk had
+ * when it was backed up, in the format that it had.
+ */
+#ifndef QEMU_FD_ORIGINAL_H
+#define QEMU_FD_ORIGINAL_H
+
+#include "hypervisor/hypervisor.h"
+
+/* Whether the original place can be written: it is known; its directory is
+ * there; no QEMU holds a lock on it; a block device is not mounted or
+ * otherwise in use.  Changes nothing. */
+bool original_check(const struct delivery *delivery, const struct restored_image *image,
+                    struct error *error);
+
+/* Converts.  A file is written beside its place, given the owner and mode of
+ * the one it replaces (or had, when it is gone) and moved over it when it is
+ * whole; a block device is written in place, held against being mounted
+ * meanwhile. */
+bool original_write(const struct delivery *delivery, const struct restored_image *image,
+                    struct error *error);
+
+#endif

@@ -1,0 +1,190 @@
+/* qemu-fd: genuine QEMU, one guest behind one socket.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "hypervisor/qemu.h"
+
+#include <string.h>
+
+#include "base/path.h"
+#include "base/text.h"
+#include "hypervisor/original.h"
+#include "qemu/block.h"
+
+enum { COMMAND_LINE_LIMIT = 1 << 20 };
+
+static bool check(const struct options *options, struct error *error)
+{
+    if (!options->qmpcontrol) {
+        error_set(error, ERROR_CONFIG, "parameter \"qmpcontrol\" is missing");
+        return error_hint(error, "set qmpcontrol= to the guest's QMP socket "
+                                 "(-qmp unix:PATH,server=on,wait=off)");
+    }
+    return true;
+}
+
+static bool find(const struct hypervisor_call *call, struct target_list *found, struct error *error)
+{
+    *found = (struct target_list){.targets = calloc(1, sizeof(struct target)), .count = 1};
+    if (found->targets)
+        found->targets[0].monitor = text_copy(call->options->qmpcontrol);
+    if (found->targets && found->targets[0].monitor)
+        return true;
+    if (!found->targets)
+        found->count = 0;
+    target_list_free(found);
+    return error_memory(error);
+}
+
+/* A string member of a command's answer; NULL when QEMU does not say. */
+static char *ask_string(struct qmp *qmp, const char *command, const char *key)
+{
+    _cleanup_json_ json_t *answer = NULL;
+    struct error ignored;
+
+    if (!qmp_execute(qmp, command, NULL, &answer, &ignored))
+        return NULL;
+    return text_copy(json_member_string(answer, key));
+}
+
+static char *ask_uuid(struct qmp *qmp)
+{
+    static const char none[] = "00000000-0000-0000-0000-000000000000";
+    _cleanup_free_ char *uuid = ask_string(qmp, "query-uuid", "UUID");
+
+    return uuid && strcmp(uuid, none) != 0 ? TAKE_PTR(uuid) : NULL;
+}
+
+static char *ask_version(struct qmp *qmp)
+{
+    _cleanup_json_ json_t *answer = NULL;
+    const json_t *version;
+    uint64_t major, minor, micro;
+    struct error ignored;
+
+    if (!qmp_execute(qmp, "query-version", NULL, &answer, &ignored))
+        return NULL;
+    version = json_member_object(answer, "qemu");
+    if (!json_member_size(version, "major", &major) ||
+        !json_member_size(version, "minor", &minor) || !json_member_size(version, "micro", &micro))
+        return NULL;
+    return text_format("%llu.%llu.%llu", (unsigned long long)major, (unsigned long long)minor,
+                       (unsigned long long)micro);
+}
+
+/* "pc-i440fx-7.2-machine" without its last word. */
+static char *ask_machine(struct qmp *qmp)
+{
+    _cleanup_json_ json_t *answer = NULL;
+    struct error ignored;
+    const char *type;
+
+    if (!qmp_execute(qmp, "qom-get",
+                     json_pack("{s:s, s:s}", "path", "/machine", "property", "type"), &answer,
+                     &ignored) ||
+        !json_is_string(answer))
+        return NULL;
+    type = json_string_value(answer);
+    return text_ends_with(type, "-machine") ? strndup(type, strlen(type) - strlen("-machine"))
+                                            : text_copy(type);
+}
+
+/* The listener may be a manager that passed its socket on (libvirt does):
+ * its command line would start no guest. */
+static bool is_qemu(const char *program)
+{
+    const char *slash = strrchr(program, '/');
+    const char *name = slash ? slash + 1 : program;
+
+    return text_starts_with(name, "qemu") || strcmp(name, "kvm") == 0;
+}
+
+static json_t *command_line_of(pid_t pid)
+{
+    _cleanup_free_ char *path = text_format("/proc/%d/cmdline", (int)pid);
+    _cleanup_free_ char *bytes = NULL;
+    _cleanup_json_ json_t *arguments = NULL;
+    struct error ignored;
+    size_t count;
+
+    if (!pid || !path || !path_read_file(path, COMMAND_LINE_LIMIT, &bytes, &count, &ignored) ||
+        !count || !is_qemu(bytes))
+        return NULL;
+    arguments = json_array();
+    for (size_t at = 0; arguments && at < count; at += strlen(bytes + at) + 1)
+        if (json_array_append_new(arguments, json_string(bytes + at)) != 0)
+            return NULL; /* not UTF-8 */
+    return TAKE_PTR(arguments);
+}
+
+/* A guest without -name still needs one for its files. */
+static char *name_of(struct qmp *qmp, const struct target *target, const char *uuid)
+{
+    _cleanup_free_ char *name = ask_string(qmp, "query-name", "name");
+    const char *slash = strrchr(target->monitor, '/');
+
+    if (name && *name)
+        return TAKE_PTR(name);
+    return text_copy(uuid ? uuid : slash ? slash + 1 : target->monitor);
+}
+
+/* States in which the disks are not QEMU's to read, or in which starting a
+ * dump has crashed a QEMU (suspended, qemu issue 2276). */
+static bool check_run_state(struct qmp *qmp, struct error *error)
+{
+    static const char *const unfit[] = {
+        "inmigrate", "postmigrate", "finish-migrate", "restore-vm", "save-vm", "suspended", "colo"};
+    _cleanup_free_ char *status = ask_string(qmp, "query-status", "status");
+
+    for (size_t i = 0; status && i < ARRAY_SIZE(unfit); i++)
+        if (strcmp(status, unfit[i]) == 0) {
+            error_set(error, ERROR_GENERAL, "the guest is in the state \"%s\"", status);
+            return error_hint(error, "back it up when it runs");
+        }
+    return true;
+}
+
+static bool describe(const struct target *target, struct qmp *qmp, const struct features *features,
+                     struct guest *guest, struct error *error)
+{
+    pid_t pid = qmp_peer(qmp);
+
+    if (!check_run_state(qmp, error))
+        return false;
+    guest->vmid = 0;
+    guest->uuid = ask_uuid(qmp);
+    guest->name = name_of(qmp, target, guest->uuid);
+    guest->hypervisor = text_copy("QEMU");
+    guest->qemu_version = ask_version(qmp);
+    guest->machine = ask_machine(qmp);
+    guest->command_line = command_line_of(pid);
+    if (!guest->name || !guest->hypervisor)
+        return error_memory(error);
+    return block_read_disks(qmp, features, pid, guest, error);
+}
+
+/* Without convdestination=yes the ready images stay in the working directory,
+ * where the user fetches them. */
+static bool leaves_images(const struct options *options)
+{
+    return !options->convdestination;
+}
+
+static const struct form_field form[] = {
+    {"working", "Plugin working directory"},
+    {"convdestination", "Convert qcow2 restore to original destination"},
+    {NULL, NULL},
+};
+
+static const char *const listings[] = {"vm", "vmid", NULL};
+
+const struct hypervisor hypervisor_qemu = {
+    .name = "QEMU",
+    .check = check,
+    .find = find,
+    .describe = describe,
+    .leaves_images = leaves_images,
+    .may_deliver = original_check,
+    .deliver = original_write,
+    .form = form,
+    .listings = listings,
+};

@@ -1,0 +1,69 @@
+/* qemu-fd: one image put together from the parts that a restore brings.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * Part 0 is a whole image; part n holds what changed after part n - 1 and is
+ * patched into it as soon as it has arrived.
+ */
+#ifndef QEMU_FD_ASSEMBLY_H
+#define QEMU_FD_ASSEMBLY_H
+
+#include <stdint.h>
+#include <time.h>
+
+#include "base/error.h"
+#include "base/workplace.h"
+#include "qemu/image.h"
+
+enum assembly_state {
+    ASSEMBLY_EMPTY,
+    ASSEMBLY_GOOD, /* the parts up to `sequence` are in it */
+    ASSEMBLY_FAILED,
+    ASSEMBLY_SKIPPED, /* Replace keeps the file that is there */
+};
+
+struct assembly {
+    char *drive; /* as in the file's name */
+    char *path;  /* the image, in the workplace */
+    char *part;  /* where an increment waits to be patched in */
+    enum assembly_state state;
+    uint32_t sequence;
+    uint64_t identity; /* of the last part in it; 0: it carried none */
+    time_t modified;   /* of the last part */
+    int file;          /* the part that arrives now */
+    uint64_t expected;
+    uint64_t received;
+};
+
+/* What Bacula says of a part. */
+struct part {
+    uint32_t sequence;
+    uint64_t identity; /* see part_identity */
+    uint64_t parent;
+    uint64_t size;
+    time_t modified;
+};
+
+bool assembly_init(struct assembly *assembly, const char *drive, const struct workplace *workplace,
+                   size_t number, struct error *error);
+
+/* Takes a part up, if it is the next one: part 0 always is and starts afresh;
+ * part n follows part n - 1, and the very part n - 1 that it was made on. */
+bool assembly_begin(struct assembly *assembly, const struct part *part, struct error *error);
+
+/* Adds bytes; false with errno set. */
+bool assembly_write(struct assembly *assembly, const void *bytes, size_t count);
+
+/* The part has arrived: sees that it is whole and harmless, and patches it
+ * in.  Any failure makes the assembly ASSEMBLY_FAILED. */
+bool assembly_end(struct assembly *assembly, const struct part *part, const struct image_tool *tool,
+                  struct error *error);
+
+/* All parts are in: checks the image and flushes it. */
+bool assembly_finish(struct assembly *assembly, const struct image_tool *tool, struct error *error);
+
+/* Gives up on it and removes its files. */
+void assembly_fail(struct assembly *assembly);
+
+void assembly_free(struct assembly *assembly);
+
+#endif

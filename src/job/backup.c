@@ -1,0 +1,483 @@
+/* qemu-fd: backing guests up.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "job/backup.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "guest/saved_name.h"
+#include "job/guest_backup.h"
+
+/* One Plugin line. */
+struct line {
+    struct options options;
+    const struct hypervisor *hypervisor;
+    struct workplace workplace;
+    struct guest_backup *guests;
+    size_t count;
+};
+
+/* What comes next from the line that is being worked on. */
+enum step { STEP_FORM, STEP_GUEST, STEP_OBJECT, STEP_DISK, STEP_END };
+
+/* What Bacula has in hand at the moment. */
+enum out { OUT_NOTHING, OUT_CONFIG, OUT_DISK };
+
+struct backup {
+    struct job *job;
+    struct line **lines; /* kept until the job's end: their bitmaps hang on it */
+    size_t line_count;
+    struct line *line; /* the current one */
+    enum step step;
+    size_t guest;
+    size_t disk;
+    char *form;
+    enum out out;
+    char *name;       /* of the file that is out */
+    int file;         /* the dump that is out, open */
+    uint64_t left;    /* bytes of it that were not read yet */
+    const char *text; /* the rest of the config.json that is out */
+    size_t text_left;
+    bool ended;
+};
+
+struct backup *backup_new(struct job *job)
+{
+    struct backup *backup = calloc(1, sizeof(*backup));
+
+    if (!backup)
+        return NULL;
+    backup->job = job;
+    backup->file = -1;
+    return backup;
+}
+
+static void line_free(struct line *line)
+{
+    for (size_t i = 0; i < line->count; i++)
+        guest_backup_free(&line->guests[i]);
+    free(line->guests);
+    workplace_close(&line->workplace);
+    options_free(&line->options);
+    free(line);
+}
+
+static struct line *add_line(struct backup *backup)
+{
+    struct line **lines =
+        reallocarray(backup->lines, backup->line_count + 1, sizeof(struct line *));
+    struct line *line = calloc(1, sizeof(*line));
+
+    if (lines)
+        backup->lines = lines;
+    if (!lines || !line) {
+        free(line);
+        return NULL;
+    }
+    line->workplace = WORKPLACE_NONE;
+    lines[backup->line_count++] = line;
+    return line;
+}
+
+/* Turns the targets that were found into backups to be done. */
+static bool take_targets(struct backup *backup, struct line *line, struct target_list *found,
+                         struct error *error)
+{
+    line->guests = calloc(found->count + 1, sizeof(*line->guests));
+    if (!line->guests)
+        return error_memory(error);
+    for (size_t i = 0; i < found->count; i++) {
+        line->guests[line->count++] = (struct guest_backup){.job = backup->job,
+                                                            .hypervisor = line->hypervisor,
+                                                            .options = &line->options,
+                                                            .workplace = &line->workplace,
+                                                            .target = found->targets[i]};
+        found->targets[i] = (struct target){0};
+    }
+    return true;
+}
+
+static bool begin_line(struct backup *backup, struct line *line, struct error *error)
+{
+    struct hypervisor_call call = job_call(backup->job, &line->options);
+    struct target_list found = {0};
+    bool good;
+
+    line->hypervisor = job_hypervisor(&line->options, error);
+    if (!line->hypervisor)
+        return false;
+    if (!workplace_open(&line->workplace, job_working(backup->job, &line->options),
+                        backup->job->facts.id, error) ||
+        !line->hypervisor->find(&call, &found, error))
+        return false;
+    good = take_targets(backup, line, &found, error);
+    target_list_free(&found);
+    return good;
+}
+
+bool backup_begin(struct backup *backup, struct options *options, const char *form)
+{
+    struct line *line = add_line(backup);
+    struct error error;
+
+    free(backup->form);
+    backup->form = text_copy(form);
+    backup->line = line;
+    backup->step = STEP_FORM;
+    backup->guest = backup->disk = 0;
+    if (!line || !backup->form) {
+        options_free(options);
+        error_memory(&error);
+    } else {
+        line->options = *options;
+        *options = (struct options){0};
+        if (begin_line(backup, line, &error))
+            return true;
+    }
+    backup->step = STEP_END;
+    job_report(backup->job, MESSAGE_FATAL, &error);
+    return false;
+}
+
+/* One guest or disk failed; true when the job goes on with the next. */
+static bool go_on(struct backup *backup, const struct error *error)
+{
+    bool fatal = backup->line->options.abort_on_error || error->kind == ERROR_CONFIG ||
+                 error->kind == ERROR_TIMEOUT;
+
+    job_report(backup->job, fatal ? MESSAGE_FATAL : MESSAGE_ERROR, error);
+    if (!fatal && error->kind != ERROR_CANCELLED)
+        return true;
+    backup->step = STEP_END;
+    return false;
+}
+
+static struct guest_backup *current(struct backup *backup)
+{
+    return &backup->line->guests[backup->guest];
+}
+
+static void next_guest(struct backup *backup)
+{
+    backup->guest++;
+    backup->disk = 0;
+    backup->step = STEP_GUEST;
+}
+
+static enum produced give_form(struct backup *backup, struct outgoing_file *file)
+{
+    backup->step = STEP_GUEST;
+    *file =
+        (struct outgoing_file){.kind = FILE_FORM, .name = "RestoreOptions", .object = backup->form};
+    return PRODUCED_FILE;
+}
+
+/* Two guests whose files would lie in one place, or one guest twice. */
+static bool is_new(const struct backup *backup, const struct guest_backup *guest,
+                   struct error *error)
+{
+    for (size_t i = 0; i < backup->line_count; i++)
+        for (size_t j = 0; j < backup->lines[i]->count; j++) {
+            const struct guest_backup *other = &backup->lines[i]->guests[j];
+
+            if (other != guest && other->described &&
+                strcmp(other->guest.name, guest->guest.name) == 0 &&
+                other->guest.vmid == guest->guest.vmid) {
+                error_set(error, ERROR_GENERAL,
+                          "guest \"%s\" (%u): this job has backed up a guest of that name already",
+                          guest->guest.name, guest->guest.vmid);
+                return error_hint(error, "give every guest its own -name, or use one job each");
+            }
+        }
+    return true;
+}
+
+/* Starts the next guest that can be started and hands out its config.json. */
+static enum produced give_guest(struct backup *backup, struct outgoing_file *file)
+{
+    for (; backup->guest < backup->line->count; next_guest(backup)) {
+        struct guest_backup *guest = current(backup);
+        struct error error;
+
+        if (guest_backup_start(guest, &error) && is_new(backup, guest, &error)) {
+            backup->name = saved_name(&guest->guest, NULL);
+            if (backup->name) {
+                backup->out = OUT_CONFIG;
+                backup->text = guest->config;
+                backup->text_left = strlen(guest->config);
+                backup->step = STEP_OBJECT;
+                *file = (struct outgoing_file){.kind = FILE_REGULAR,
+                                               .name = backup->name,
+                                               .size = backup->text_left,
+                                               .modified = time(NULL),
+                                               .permissions = 0600};
+                return PRODUCED_FILE;
+            }
+            error_memory(&error);
+        }
+        guest_backup_end(guest, false);
+        if (!go_on(backup, &error))
+            return PRODUCED_FAILED;
+    }
+    backup->step = STEP_END;
+    return PRODUCED_END;
+}
+
+static enum produced give_object(struct backup *backup, struct outgoing_file *file)
+{
+    struct guest_backup *guest = current(backup);
+
+    backup->step = STEP_DISK;
+    *file = (struct outgoing_file){
+        .kind = FILE_OBJECT, .name = "qemu-fd config", .object = guest->object};
+    return PRODUCED_FILE;
+}
+
+static bool fill_disk(struct backup *backup, const struct guest_backup *guest,
+                      struct outgoing_file *file, struct error *error)
+{
+    const struct dump_disk *disk = &guest->dump.disks[backup->disk];
+    const char *base_job = guest->dump.previous_job;
+    struct stat status;
+
+    backup->name = saved_name(&guest->guest, disk->disk->drive);
+    if (!backup->name)
+        return error_memory(error);
+    if (stat(disk->target, &status) != 0)
+        return error_errno(error, errno, "guest \"%s\", disk \"%s\": its dump is gone",
+                           guest->guest.name, disk->disk->drive);
+    *file = (struct outgoing_file){
+        .kind = FILE_REGULAR,
+        .name = backup->name,
+        .size = (uint64_t)status.st_size,
+        .modified = time(NULL),
+        .permissions = 0600,
+        .delta = disk->choice.base != NULL,
+        .base_sequence = disk->choice.base ? disk->choice.sequence - 1 : 0,
+        .identity = part_identity(backup->job->facts.name, backup->name),
+        .parent = disk->choice.base ? part_identity(base_job, backup->name) : 0,
+    };
+    return true;
+}
+
+static enum produced give_disk(struct backup *backup, struct outgoing_file *file)
+{
+    struct guest_backup *guest = current(backup);
+
+    for (; backup->disk < guest->dump.count; backup->disk++) {
+        struct error error;
+
+        if (guest_backup_disk(guest, backup->disk, &error) &&
+            fill_disk(backup, guest, file, &error)) {
+            backup->out = OUT_DISK;
+            return PRODUCED_FILE;
+        }
+        if (guest->states[backup->disk] == DISK_READY)
+            guest_backup_drop_disk(guest, backup->disk);
+        if (!go_on(backup, &error))
+            return PRODUCED_FAILED;
+    }
+    guest->finished = true;
+    next_guest(backup);
+    return PRODUCED_END;
+}
+
+static enum produced next(void *context, struct outgoing_file *file)
+{
+    struct backup *backup = context;
+
+    free(backup->name);
+    backup->name = NULL;
+    backup->out = OUT_NOTHING;
+    for (;;) {
+        enum produced given;
+
+        if (cancel_raised(&backup->job->cancel))
+            return PRODUCED_FAILED;
+        switch (backup->step) {
+        case STEP_FORM:
+            return give_form(backup, file);
+        case STEP_GUEST:
+            return give_guest(backup, file);
+        case STEP_OBJECT:
+            return give_object(backup, file);
+        case STEP_DISK:
+            given = give_disk(backup, file);
+            if (given != PRODUCED_END)
+                return given;
+            continue;
+        case STEP_END:
+            return PRODUCED_END;
+        }
+    }
+}
+
+static bool open_file(void *context, int *number)
+{
+    struct backup *backup = context;
+    struct stat status;
+
+    if (backup->out != OUT_DISK)
+        return true;
+    backup->file =
+        open(current(backup)->dump.disks[backup->disk].target, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (backup->file < 0 || fstat(backup->file, &status) != 0) {
+        *number = errno;
+        return false;
+    }
+    backup->left = (uint64_t)status.st_size;
+    return true;
+}
+
+static ssize_t read_text(struct backup *backup, void *buffer, size_t count)
+{
+    if (count > backup->text_left)
+        count = backup->text_left;
+    memcpy(buffer, backup->text, count);
+    backup->text += count;
+    backup->text_left -= count;
+    return (ssize_t)count;
+}
+
+static ssize_t read_file(void *context, void *buffer, size_t count, int *number)
+{
+    struct backup *backup = context;
+    ssize_t got;
+
+    if (cancel_raised(&backup->job->cancel)) {
+        *number = ECANCELED;
+        return -1;
+    }
+    if (backup->out == OUT_CONFIG)
+        return read_text(backup, buffer, count);
+    do
+        got = read(backup->file, buffer, count);
+    while (got < 0 && errno == EINTR);
+    if (got < 0)
+        *number = errno;
+    else if ((uint64_t)got > backup->left)
+        backup->left = UINT64_MAX; /* it grew: not what we announced */
+    else if (got == 0 && backup->left) {
+        *number = EIO; /* it shrank: the rest is lost */
+        return -1;
+    } else
+        backup->left -= (uint64_t)got;
+    /* The end was seen, so every byte of the dump is with Bacula. */
+    if (got == 0 && backup->left == 0)
+        current(backup)->states[backup->disk] = DISK_SAVED;
+    return got;
+}
+
+static void close_file(void *context)
+{
+    struct backup *backup = context;
+
+    if (backup->file >= 0)
+        close(backup->file);
+    backup->file = -1;
+}
+
+static void disk_finished(struct backup *backup, struct guest_backup *guest)
+{
+    struct dump_disk *disk = &guest->dump.disks[backup->disk];
+    struct error error;
+
+    if (guest->states[backup->disk] == DISK_SAVED) {
+        dump_remove_target(disk);
+        job_message(backup->job, MESSAGE_INFO, "Finish backup of %s/%s", guest->guest.name,
+                    disk->disk->drive);
+        return;
+    }
+    guest_backup_drop_disk(guest, backup->disk);
+    error_set(&error, cancel_raised(&backup->job->cancel) ? ERROR_CANCELLED : ERROR_GENERAL,
+              "guest \"%s\", disk \"%s\": its dump could not be saved to its end",
+              guest->guest.name, disk->disk->drive);
+    error_hint(&error, "see the lines above; the next job takes a full dump of it");
+    (void)go_on(backup, &error);
+}
+
+static void finished(void *context)
+{
+    struct backup *backup = context;
+
+    close_file(backup);
+    if (backup->out == OUT_DISK) {
+        disk_finished(backup, current(backup));
+        backup->disk++;
+    }
+    backup->out = OUT_NOTHING;
+}
+
+struct producer backup_producer(struct backup *backup)
+{
+    return (struct producer){.context = backup,
+                             .next = next,
+                             .open = open_file,
+                             .read = read_file,
+                             .close = close_file,
+                             .finished = finished};
+}
+
+/* Whether `name` lies in this guest's directory. */
+static bool is_of_guest(const struct guest_backup *guest, const char *name)
+{
+    _cleanup_free_ char *directory = saved_name_directory(&guest->guest);
+
+    return directory && text_starts_with(name, directory);
+}
+
+static bool guest_keeps(const struct guest_backup *guest, const char *name)
+{
+    if (!guest->finished)
+        return true;
+    for (size_t i = 0; i < guest->guest.disk_count; i++) {
+        _cleanup_free_ char *own = saved_name(&guest->guest, guest->guest.disks[i].drive);
+
+        if (!own || strcmp(own, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool backup_keeps(const struct backup *backup, const char *name)
+{
+    if (!text_starts_with(name, SAVED_NAME_ROOT))
+        return false;
+    for (size_t i = 0; i < backup->line_count; i++)
+        for (size_t j = 0; j < backup->lines[i]->count; j++) {
+            const struct guest_backup *guest = &backup->lines[i]->guests[j];
+
+            if (guest->described && is_of_guest(guest, name))
+                return guest_keeps(guest, name);
+        }
+    return true;
+}
+
+void backup_end(struct backup *backup, bool good)
+{
+    if (backup->ended)
+        return;
+    backup->ended = true;
+    close_file(backup);
+    for (size_t i = 0; i < backup->line_count; i++) {
+        for (size_t j = 0; j < backup->lines[i]->count; j++)
+            guest_backup_end(&backup->lines[i]->guests[j], good);
+        workplace_close(&backup->lines[i]->workplace);
+    }
+}
+
+void backup_free(struct backup *backup)
+{
+    if (!backup)
+        return;
+    backup_end(backup, false);
+    for (size_t i = 0; i < backup->line_count; i++)
+        line_free(backup->lines[i]);
+    free(backup->lines);
+    free(backup->form);
+    free(backup->name);
+    free(backup);
+}

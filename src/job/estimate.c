@@ -1,0 +1,104 @@
+/* qemu-fd: what a backup would save, without doing it.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "job/estimate.h"
+
+#include "guest/config.h"
+#include "guest/saved_name.h"
+#include "job/survey.h"
+#include "qemu/chain.h"
+
+struct estimate {
+    const struct job *job;
+    bool abort_on_error;
+    struct survey survey;
+    size_t guest;
+    size_t disk;
+    bool config_given;
+    char *name;
+};
+
+static bool guest_failed(void *context, const struct error *error)
+{
+    const struct estimate *estimate = context;
+
+    job_report(estimate->job, estimate->abort_on_error ? MESSAGE_FATAL : MESSAGE_ERROR, error);
+    return !estimate->abort_on_error && error->kind != ERROR_CANCELLED;
+}
+
+struct estimate *estimate_new(const struct job *job, const struct options *options)
+{
+    struct estimate *estimate = calloc(1, sizeof(*estimate));
+    struct error error;
+
+    if (!estimate)
+        return NULL;
+    estimate->job = job;
+    estimate->abort_on_error = options->abort_on_error;
+    error.kind = ERROR_NONE;
+    if (survey_take(job, options, &estimate->survey, guest_failed, estimate, &error))
+        return estimate;
+    if (error.kind == ERROR_CONFIG || error.kind == ERROR_MEMORY)
+        job_report(job, MESSAGE_FATAL, &error);
+    estimate_free(estimate);
+    return NULL;
+}
+
+static uint64_t estimated_size(const struct estimate *estimate, const struct disk *disk)
+{
+    const struct job_facts *facts = &estimate->job->facts;
+    struct chain_choice choice;
+    uint64_t data;
+
+    chain_choose(disk, facts->level, facts->previous_job, estimate->survey.witness, &choice);
+    data = choice.base ? choice.base->count : disk->allocated;
+    return data < disk->size ? data : disk->size;
+}
+
+static enum produced next(void *context, struct outgoing_file *file)
+{
+    struct estimate *estimate = context;
+
+    for (; estimate->guest < estimate->survey.count; estimate->guest++) {
+        const struct guest *guest = &estimate->survey.guests[estimate->guest];
+
+        while (estimate->config_given && estimate->disk < guest->disk_count &&
+               guest->disks[estimate->disk].skipped)
+            estimate->disk++;
+        if (estimate->config_given && estimate->disk == guest->disk_count) {
+            estimate->config_given = false;
+            estimate->disk = 0;
+            continue;
+        }
+        free(estimate->name);
+        *file = (struct outgoing_file){
+            .kind = FILE_REGULAR, .modified = time(NULL), .permissions = 0600};
+        if (!estimate->config_given) {
+            estimate->config_given = true;
+            estimate->name = saved_name(guest, NULL);
+        } else {
+            const struct disk *disk = &guest->disks[estimate->disk++];
+
+            estimate->name = saved_name(guest, disk->drive);
+            file->size = estimated_size(estimate, disk);
+        }
+        file->name = estimate->name;
+        return file->name ? PRODUCED_FILE : PRODUCED_FAILED;
+    }
+    return PRODUCED_END;
+}
+
+struct producer estimate_producer(struct estimate *estimate)
+{
+    return (struct producer){
+        .context = estimate, .next = next, .finished = producer_finished_nothing};
+}
+
+void estimate_free(struct estimate *estimate)
+{
+    if (!estimate)
+        return;
+    survey_free(&estimate->survey);
+    free(estimate->name);
+    free(estimate);
+}

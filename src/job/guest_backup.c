@@ -1,0 +1,282 @@
+/* qemu-fd: the backup of one guest.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "job/guest_backup.h"
+
+#include <string.h>
+
+#include "base/text.h"
+#include "guest/config.h"
+
+enum {
+    LOG_EVERY = 600 * 1000,  /* ms between progress lines in the job log */
+    DEBUG_EVERY = 10 * 1000, /* … and in the trace */
+    SPACE_MARGIN = 1 << 20,  /* bytes a dump needs beside its data */
+};
+
+static const char *name_or_path(const struct guest_backup *backup)
+{
+    return backup->guest.name ? backup->guest.name : backup->target.monitor;
+}
+
+static bool describe(struct guest_backup *backup, struct error *error)
+{
+    struct dump *dump = &backup->dump;
+    _cleanup_qmp_ struct qmp *qmp = NULL;
+
+    if (!qmp_connect(&dump->monitor, QMP_GREETING_LIMIT, &qmp, error) ||
+        !features_read(qmp, &dump->features, error) ||
+        !backup->hypervisor->describe(&backup->target, qmp, &dump->features, &backup->guest, error))
+        return false;
+    backup->described = true;
+    return leftover_clear(qmp, error);
+}
+
+/* What a disk's dump takes in the working directory, as far as one can know
+ * before. */
+static uint64_t space_for(const struct dump_disk *disk)
+{
+    uint64_t data = disk->choice.base ? disk->choice.base->count : disk->disk->allocated;
+
+    if (data > disk->disk->size)
+        data = disk->disk->size;
+    return data + SPACE_MARGIN;
+}
+
+/* Asked before the guest is touched: a dump that fills the working directory
+ * fails, and takes other jobs along. */
+static bool check_space(const struct guest_backup *backup, size_t first, size_t count,
+                        struct error *error)
+{
+    uint64_t needed = 0;
+    uint64_t there;
+
+    for (size_t i = first; i < first + count; i++)
+        if (__builtin_add_overflow(needed, space_for(&backup->dump.disks[i]), &needed))
+            needed = UINT64_MAX;
+    if (!workplace_space(backup->workplace, &there, error))
+        return false;
+    if (there >= needed)
+        return true;
+    error_set(error, ERROR_GENERAL,
+              "the working directory \"%s\" has %llu bytes free and needs up to %llu",
+              backup->workplace->path, (unsigned long long)there, (unsigned long long)needed);
+    return error_hint(error, "make room, set working=, or dump disks one by one "
+                             "(transaction=disk)");
+}
+
+static bool start_disks(struct guest_backup *backup, size_t first, size_t count,
+                        struct error *error)
+{
+    if (!check_space(backup, first, count, error) ||
+        !dump_start(&backup->dump, first, count, error)) {
+        for (size_t i = first; i < first + count; i++)
+            backup->states[i] = DISK_FAILED;
+        return false;
+    }
+    for (size_t i = first; i < first + count; i++)
+        backup->states[i] = DISK_DUMPING;
+    return true;
+}
+
+static bool write_config(struct guest_backup *backup, struct error *error)
+{
+    const struct guest *guest = &backup->guest;
+    _cleanup_free_ struct config_disk_note *notes = calloc(guest->disk_count + 1, sizeof(*notes));
+    struct config_job job = {.name = backup->job->facts.name,
+                             .id = backup->job->facts.id,
+                             .level = backup->dump.level,
+                             .notes = notes};
+
+    if (!notes)
+        return error_memory(error);
+    for (size_t i = 0; i < backup->dump.count; i++) {
+        const struct dump_disk *disk = &backup->dump.disks[i];
+
+        notes[disk->disk - guest->disks] = (struct config_disk_note){
+            .level = disk->choice.base ? "incremental" : "full",
+            .sequence = disk->choice.sequence,
+            .base_job = disk->choice.base ? backup->dump.previous_job : NULL};
+    }
+    backup->config = config_write(guest, &job, true);
+    backup->object = config_write(guest, &job, false);
+    return (backup->config && backup->object) || error_memory(error);
+}
+
+static void say_what_is_special(const struct guest_backup *backup)
+{
+    for (size_t i = 0; i < backup->guest.disk_count; i++) {
+        const struct disk *disk = &backup->guest.disks[i];
+
+        if (disk->skipped)
+            job_message(backup->job, MESSAGE_INFO, "Skipped %s/%s: %s", backup->guest.name,
+                        disk->drive, disk->skipped);
+        else if (disk->encrypted)
+            job_message(backup->job, MESSAGE_WARNING,
+                        "%s/%s is encrypted, but its backup is not: use the File Daemon's PKI "
+                        "encryption",
+                        backup->guest.name, disk->drive);
+    }
+}
+
+static char level_letter(char level)
+{
+    return level == 'D' || level == 'I' ? level : 'F';
+}
+
+static void prepare_dump(struct guest_backup *backup)
+{
+    const struct job *job = backup->job;
+
+    backup->dump = (struct dump){
+        .monitor = {.path = backup->target.monitor, .cancel = &job->cancel, .log = &job->log},
+        .job_id = job->facts.id,
+        .job_name = job->facts.name,
+        .previous_job = job->facts.previous_job,
+        .level = level_letter(job->facts.level),
+        .persistent = backup->options->bitmap_persistence,
+        .workplace = backup->workplace,
+    };
+}
+
+bool guest_backup_start(struct guest_backup *backup, struct error *error)
+{
+    struct dump *dump = &backup->dump;
+
+    prepare_dump(backup);
+    if (!describe(backup, error))
+        return error_context(error, "guest \"%s\"", name_or_path(backup));
+    job_message(backup->job, MESSAGE_INFO, "Start Backup vm: %s (%u)", backup->guest.name,
+                backup->guest.vmid);
+    if (!dump_plan(dump, &backup->guest, error))
+        return error_context(error, "guest \"%s\"", backup->guest.name);
+    backup->states = calloc(dump->count + 1, sizeof(*backup->states));
+    if (!backup->states || !write_config(backup, error))
+        return error_memory(error);
+    say_what_is_special(backup);
+    if (backup->options->transaction_per_disk || dump->count == 0)
+        return true;
+    return start_disks(backup, 0, dump->count, error) ||
+           error_context(error, "guest \"%s\"", backup->guest.name);
+}
+
+/* Progress of a long dump. */
+struct progress {
+    const struct guest_backup *backup;
+    int64_t next_log;
+    int64_t next_debug;
+};
+
+static unsigned percent(const struct dump_disk *disk)
+{
+    return disk->total ? (unsigned)(100.0 * (double)disk->done / (double)disk->total) : 0;
+}
+
+static void show_progress(void *context, const struct dump_disk *disk)
+{
+    struct progress *progress = context;
+    const struct guest_backup *backup = progress->backup;
+    int64_t now = clock_now();
+
+    if (now >= progress->next_log) {
+        progress->next_log = now + LOG_EVERY;
+        job_message(backup->job, MESSAGE_INFO, "Dumping %s/%s: %u %% (%llu of %llu bytes)",
+                    backup->guest.name, disk->disk->drive, percent(disk),
+                    (unsigned long long)disk->done, (unsigned long long)disk->total);
+    }
+    if (now >= progress->next_debug) {
+        progress->next_debug = now + DEBUG_EVERY;
+        log_debug(&backup->job->log, LOG_STEP, "dumping %s/%s: %llu of %llu bytes",
+                  backup->guest.name, disk->disk->drive, (unsigned long long)disk->done,
+                  (unsigned long long)disk->total);
+    }
+}
+
+static const char *level_name(char level)
+{
+    return level == 'I' ? "Incremental" : level == 'D' ? "Differential" : "Full";
+}
+
+static void say_how_it_went(const struct guest_backup *backup, const struct dump_disk *disk)
+{
+    struct stat status = {0};
+    long long seconds = (clock_now() - disk->begun + 500) / 1000;
+    char asked = backup->dump.level;
+
+    (void)stat(disk->target, &status);
+    if (asked != 'F' && !disk->choice.base)
+        job_message(backup->job, MESSAGE_INFO,
+                    "Dumped %s/%s: Full instead of %s (%s), %lld bytes in %lld seconds",
+                    backup->guest.name, disk->disk->drive, level_name(asked), disk->choice.reason,
+                    (long long)status.st_size, seconds);
+    else
+        job_message(backup->job, MESSAGE_INFO, "Dumped %s/%s: %s, %lld bytes in %lld seconds",
+                    backup->guest.name, disk->disk->drive, level_name(asked),
+                    (long long)status.st_size, seconds);
+}
+
+bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *error)
+{
+    struct dump_disk *disk = &backup->dump.disks[index];
+    struct progress progress = {.backup = backup,
+                                .next_log = clock_deadline(LOG_EVERY),
+                                .next_debug = clock_deadline(DEBUG_EVERY)};
+    const struct dump_watch watch = {.tick = show_progress, .context = &progress};
+    int64_t limit = (int64_t)backup->options->timeout * 1000;
+
+    if (backup->states[index] == DISK_PLANNED && !start_disks(backup, index, 1, error))
+        return error_context(error, "guest \"%s\"", backup->guest.name);
+    if (!dump_wait(&backup->dump, disk, limit, &watch, error)) {
+        guest_backup_drop_disk(backup, index);
+        return error_context(error, "guest \"%s\", disk \"%s\"", backup->guest.name,
+                             disk->disk->drive);
+    }
+    backup->states[index] = DISK_READY;
+    say_how_it_went(backup, disk);
+    return true;
+}
+
+void guest_backup_drop_disk(struct guest_backup *backup, size_t index)
+{
+    struct dump_disk *disk = &backup->dump.disks[index];
+    struct error error;
+
+    backup->states[index] = DISK_FAILED;
+    if (dump_drop(&backup->dump, disk, &error))
+        return;
+    error_context(&error, "guest \"%s\", disk \"%s\": cannot remove this job's bitmap",
+                  backup->guest.name, disk->disk->drive);
+    error_hint(&error, "the job fails, so that no later one builds on it");
+    job_report(backup->job, MESSAGE_FATAL, &error);
+}
+
+void guest_backup_end(struct guest_backup *backup, bool good)
+{
+    struct error error;
+    bool any = false;
+
+    for (size_t i = 0; backup->states && i < backup->dump.count; i++) {
+        if (good && backup->states[i] == DISK_SAVED)
+            any = true;
+        else if (good && backup->states[i] != DISK_FAILED)
+            guest_backup_drop_disk(backup, i);
+        else if (!good && !dump_drop(&backup->dump, &backup->dump.disks[i], &error))
+            /* The Director does not name a failed job as a base, so its
+             * bitmaps harm nobody; the next good job removes them. */
+            log_debug(&backup->job->log, LOG_STEP, "bitmaps of the failed job stay: %s", error.why);
+    }
+    if (any && !dump_prune(&backup->dump, &error))
+        log_debug(&backup->job->log, LOG_STEP, "bitmaps that are of no use any more stay: %s",
+                  error.why);
+}
+
+void guest_backup_free(struct guest_backup *backup)
+{
+    dump_free(&backup->dump);
+    guest_free(&backup->guest);
+    free(backup->states);
+    free(backup->config);
+    free(backup->object);
+    free(backup->target.name);
+    free(backup->target.monitor);
+}

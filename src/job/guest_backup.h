@@ -1,0 +1,53 @@
+/* qemu-fd: the backup of one guest.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#ifndef QEMU_FD_GUEST_BACKUP_H
+#define QEMU_FD_GUEST_BACKUP_H
+
+#include "base/workplace.h"
+#include "job/job.h"
+#include "qemu/dump.h"
+
+/* How far one disk came. */
+enum disk_state {
+    DISK_PLANNED,
+    DISK_DUMPING, /* its dump was started */
+    DISK_READY,   /* its dump is whole and waits to be read */
+    DISK_SAVED,   /* every byte of it went out */
+    DISK_FAILED,
+};
+
+struct guest_backup {
+    struct job *job; /* borrowed */
+    const struct hypervisor *hypervisor;
+    const struct options *options;     /* borrowed */
+    const struct workplace *workplace; /* borrowed */
+    struct target target;              /* its own copy */
+    struct guest guest;
+    struct dump dump;
+    enum disk_state *states; /* one a disk of the dump */
+    char *config;            /* config.json */
+    char *object;            /* the same for the catalog */
+    bool described;          /* `guest` is known */
+    bool finished;           /* all its disks were handed out */
+};
+
+/* Describes the guest, plans its dump and starts it.  On failure nothing is
+ * left behind; `error` has the guest's name in front. */
+bool guest_backup_start(struct guest_backup *backup, struct error *error);
+
+/* Waits for disk `index` of the dump (and starts it first, when disks are
+ * dumped one after another).  On failure it is dropped. */
+bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *error);
+
+/* A disk did not get through: this job's bitmaps must go.  Where they cannot
+ * be removed the job is made to fail. */
+void guest_backup_drop_disk(struct guest_backup *backup, size_t index);
+
+/* Drops every disk that is not DISK_SAVED, or all of them when the job is not
+ * `good`; prunes after a good one. */
+void guest_backup_end(struct guest_backup *backup, bool good);
+
+void guest_backup_free(struct guest_backup *backup);
+
+#endif

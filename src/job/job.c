@@ -1,0 +1,88 @@
+/* qemu-fd: one job of the File Daemon, whatever kind it is.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "job/job.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+void job_facts_free(struct job_facts *facts)
+{
+    free(facts->name);
+    free(facts->previous_job);
+    free(facts->working);
+    free(facts->where);
+    free(facts->regex_where);
+    *facts = (struct job_facts){0};
+}
+
+void job_message(const struct job *job, enum message_kind kind, const char *format, ...)
+{
+    /* Bacula cuts a message at 2,000 bytes. */
+    char line[1900];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    for (char *byte = line; *byte; byte++)
+        if ((unsigned char)*byte < 0x20)
+            *byte = ' '; /* a guest's name may hold a line feed */
+    job->host->message(job->host->context, kind, line);
+}
+
+void job_report(const struct job *job, enum message_kind kind, const struct error *error)
+{
+    char line[1900];
+
+    error_format(error, line, sizeof(line));
+    if (error->kind == ERROR_CANCELLED)
+        job->host->debug(job->host->context, LOG_STEP, line);
+    else
+        job->host->message(job->host->context, kind, line);
+}
+
+const char *job_working(const struct job *job, const struct options *options)
+{
+    return options->working ? options->working : job->facts.working;
+}
+
+struct hypervisor_call job_call(const struct job *job, const struct options *options)
+{
+    return (struct hypervisor_call){.options = options, .cancel = &job->cancel, .log = &job->log};
+}
+
+const struct hypervisor *job_hypervisor(const struct options *options, struct error *error)
+{
+    const struct hypervisor *hypervisor = hypervisor_for(options->mode);
+
+    if (!hypervisor) {
+        error_set(error, ERROR_CONFIG, "mode=PVE is not supported by this version of qemu-fd");
+        error_hint(error, "use mode=QEMU with qmpcontrol=/var/run/qemu-server/VMID.qmp");
+        return NULL;
+    }
+    return hypervisor->check(options, error) ? hypervisor : NULL;
+}
+
+static uint64_t hash_more(uint64_t hash, const char *text)
+{
+    /* FNV-1a, 64 bits. */
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
+    return hash;
+}
+
+uint64_t part_identity(const char *unique_job, const char *saved_name)
+{
+    uint64_t hash = hash_more(UINT64_C(14695981039346656037), unique_job);
+
+    /* Positive in a signed 64-bit field, and never 0, which says "none". */
+    hash = hash_more(hash_more(hash, "\n"), saved_name) & (UINT64_MAX >> 2);
+    return hash ? hash : 1;
+}
+
+void producer_finished_nothing(void *context)
+{
+    (void)context;
+}

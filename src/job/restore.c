@@ -1,0 +1,295 @@
+/* qemu-fd: bringing guests back.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "job/restore.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/path.h"
+#include "base/text.h"
+#include "guest/config.h"
+#include "guest/saved_name.h"
+#include "job/restored_guest.h"
+
+/* config.json as the catalog has it. */
+struct object {
+    struct guest config;
+    uint32_t job_id;
+};
+
+struct restore {
+    struct job *job;
+    struct object *objects;
+    size_t object_count;
+    struct options options; /* for the file that comes next */
+    struct restored_guest **guests;
+    size_t guest_count;
+    /* The file that is on its way; both NULL for none. */
+    struct restored_guest *guest;
+    struct assembly *image; /* NULL while it is config.json */
+    struct part part;
+    bool ended;
+};
+
+struct restore *restore_new(struct job *job)
+{
+    struct restore *restore = calloc(1, sizeof(*restore));
+
+    if (restore)
+        restore->job = job;
+    return restore;
+}
+
+void restore_add_object(struct restore *restore, const char *text, size_t count, uint32_t job_id)
+{
+    struct object *objects;
+    struct guest config;
+    struct error error;
+
+    if (!config_read(text, count, &config, &error)) {
+        log_debug(&restore->job->log, LOG_STEP, "a restore object is passed over: %s", error.why);
+        return;
+    }
+    objects = reallocarray(restore->objects, restore->object_count + 1, sizeof(*objects));
+    if (!objects) {
+        guest_free(&config);
+        return;
+    }
+    restore->objects = objects;
+    objects[restore->object_count++] = (struct object){.config = config, .job_id = job_id};
+}
+
+bool restore_begin(struct restore *restore, struct options *options)
+{
+    options_free(&restore->options);
+    restore->options = *options;
+    *options = (struct options){0};
+    return true;
+}
+
+static bool is_of(const struct guest *config, const struct saved_name *name)
+{
+    _cleanup_free_ char *component = path_encode(config->name);
+
+    return component && config->vmid == name->vmid && strcmp(component, name->guest) == 0;
+}
+
+/* The newest description of a guest among the objects; it is handed over. */
+static struct guest *newest_config(struct restore *restore, const struct saved_name *name)
+{
+    struct object *newest = NULL;
+
+    for (size_t i = 0; i < restore->object_count; i++) {
+        struct object *object = &restore->objects[i];
+
+        if (object->config.name && is_of(&object->config, name) &&
+            (!newest || object->job_id >= newest->job_id))
+            newest = object;
+    }
+    return newest ? &newest->config : NULL;
+}
+
+static struct restored_guest *add_guest(struct restore *restore, const struct saved_name *name,
+                                        struct error *error)
+{
+    struct restored_guest **guests =
+        reallocarray(restore->guests, restore->guest_count + 1, sizeof(struct restored_guest *));
+    struct restored_guest *guest = calloc(1, sizeof(*guest));
+
+    if (guests)
+        restore->guests = guests;
+    if (!guests || !guest) {
+        free(guest);
+        error_memory(error);
+        return NULL;
+    }
+    if (!restored_guest_init(guest, restore->job, name, &restore->options,
+                             newest_config(restore, name), error)) {
+        restored_guest_free(guest);
+        free(guest);
+        return NULL;
+    }
+    guests[restore->guest_count++] = guest;
+    return guest;
+}
+
+static struct restored_guest *find_guest(struct restore *restore, const struct saved_name *name,
+                                         struct error *error)
+{
+    for (size_t i = 0; i < restore->guest_count; i++)
+        if (restore->guests[i]->vmid == name->vmid &&
+            strcmp(restore->guests[i]->component, name->guest) == 0)
+            return restore->guests[i];
+    return add_guest(restore, name, error);
+}
+
+/* What is left of the path without where=. */
+static const char *without_where(const struct job *job, const char *name)
+{
+    size_t length = strlen(job->facts.where);
+
+    while (length && job->facts.where[length - 1] == '/')
+        length--;
+    if (length && strncmp(name, job->facts.where, length) == 0)
+        name += length;
+    while (name[0] == '/' && name[1] == '/')
+        name++;
+    return name;
+}
+
+static enum accepted fail(struct restore *restore, const struct error *error)
+{
+    bool fatal =
+        error->kind == ERROR_CONFIG || (restore->guest && restore->guest->options.abort_on_error);
+
+    job_report(restore->job, fatal ? MESSAGE_FATAL : MESSAGE_ERROR, error);
+    restore->guest = NULL;
+    restore->image = NULL;
+    return ACCEPTED_FAILED;
+}
+
+static enum accepted accept_image(struct restore *restore, const char *drive)
+{
+    struct restored_guest *guest = restore->guest;
+    struct assembly *image;
+    struct error error;
+
+    image = restored_guest_image(guest, drive, &error);
+    if (!image)
+        return fail(restore, &error);
+    restore->image = image;
+    if (restore->part.sequence == 0) {
+        image->state = ASSEMBLY_EMPTY;
+        if (!restored_guest_admits(guest, image, &restore->part, &error)) {
+            image->state = error.kind == ERROR_NONE ? ASSEMBLY_SKIPPED : ASSEMBLY_FAILED;
+            if (image->state == ASSEMBLY_FAILED) {
+                error_context(&error, "guest \"%s\", disk \"%s\"", guest->component, drive);
+                return fail(restore, &error);
+            }
+        }
+    }
+    if (image->state == ASSEMBLY_SKIPPED || image->state == ASSEMBLY_FAILED) {
+        restore->guest = NULL;
+        restore->image = NULL;
+        return ACCEPTED_NOT;
+    }
+    if (!assembly_begin(image, &restore->part, &error)) {
+        error_context(&error, "guest \"%s\", disk \"%s\"", guest->component, drive);
+        return fail(restore, &error);
+    }
+    if (restore->part.sequence == 0)
+        job_message(restore->job, MESSAGE_INFO, "Restoring device: %s", drive);
+    return ACCEPTED;
+}
+
+static bool check_request(const struct restore *restore, struct error *error)
+{
+    if (!*restore->job->facts.regex_where)
+        return true;
+    error_set(error, ERROR_CONFIG, "File Relocation is not possible with guests");
+    return error_hint(error, "use where=");
+}
+
+enum accepted restore_accept(struct restore *restore, const struct incoming_file *file)
+{
+    struct saved_name name = {0};
+    struct error error;
+    enum accepted accepted;
+
+    restore->guest = NULL;
+    restore->image = NULL;
+    restore->part = file->part;
+    if (!check_request(restore, &error) ||
+        !saved_name_read(without_where(restore->job, file->name), &name, &error))
+        return fail(restore, &error);
+    restore->guest = find_guest(restore, &name, &error);
+    if (!restore->guest) {
+        error_context(&error, "guest \"%s\"", name.guest);
+        accepted = fail(restore, &error);
+    } else if (name.drive) {
+        accepted = accept_image(restore, name.drive);
+    } else {
+        text_free(&restore->guest->config_text);
+        restore->guest->config_modified = file->part.modified;
+        accepted = ACCEPTED;
+    }
+    saved_name_free(&name);
+    return accepted;
+}
+
+bool restore_write(struct restore *restore, const void *bytes, size_t count, int *number)
+{
+    if (!restore->guest) {
+        *number = EBADF;
+        return false;
+    }
+    if (restore->image) {
+        if (assembly_write(restore->image, bytes, count))
+            return true;
+        *number = errno;
+        assembly_fail(restore->image);
+        return false;
+    }
+    if (text_append(&restore->guest->config_text, bytes, count))
+        return true;
+    *number = EFBIG;
+    return false;
+}
+
+void restore_end_file(struct restore *restore)
+{
+    struct restored_guest *guest = restore->guest;
+    struct assembly *image = restore->image;
+    struct child_watch watch;
+    struct image_tool tool;
+    struct error error;
+
+    if (!guest)
+        return;
+    if (!image) {
+        if (!restored_guest_take_config(guest, &error))
+            (void)fail(restore, &error);
+        restore->guest = NULL;
+        return;
+    }
+    tool = restored_guest_tool(guest, &watch);
+    if (restore->part.sequence && image->state == ASSEMBLY_GOOD)
+        job_message(restore->job, MESSAGE_INFO, "Patching incremental: %s", image->drive);
+    if (!assembly_end(image, &restore->part, &tool, &error)) {
+        error_context(&error, "guest \"%s\", disk \"%s\"", guest->component, image->drive);
+        error_hint(&error, "the disk is not restored");
+        (void)fail(restore, &error);
+    }
+    restore->guest = NULL;
+    restore->image = NULL;
+}
+
+void restore_end(struct restore *restore, bool good)
+{
+    if (restore->ended)
+        return;
+    restore->ended = true;
+    for (size_t i = 0; i < restore->guest_count; i++) {
+        if (good)
+            restored_guest_finish(restore->guests[i]);
+        workplace_close(&restore->guests[i]->workplace);
+    }
+}
+
+void restore_free(struct restore *restore)
+{
+    if (!restore)
+        return;
+    restore_end(restore, false);
+    for (size_t i = 0; i < restore->guest_count; i++) {
+        restored_guest_free(restore->guests[i]);
+        free(restore->guests[i]);
+    }
+    free(restore->guests);
+    for (size_t i = 0; i < restore->object_count; i++)
+        guest_free(&restore->objects[i].config);
+    free(restore->objects);
+    options_free(&restore->options);
+    free(restore);
+}

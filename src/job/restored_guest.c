@@ -1,0 +1,299 @@
+/* qemu-fd: one guest that is being restored.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "job/restored_guest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/path.h"
+#include "guest/config.h"
+
+enum { SIGN_OF_LIFE = 60 }; /* seconds between lines while qemu-img works */
+
+static const char *shown_name(const struct restored_guest *guest)
+{
+    return guest->has_config ? guest->config.name : guest->component;
+}
+
+/* At EndRestoreJob nothing else travels between us and the Director for as
+ * long as qemu-img works, and a connection that is silent may be cut. */
+static void sign_of_life(void *context, int64_t milliseconds)
+{
+    const struct restored_guest *guest = context;
+    long long seconds = milliseconds / 1000;
+
+    if (seconds % SIGN_OF_LIFE == 0)
+        job_message(guest->job, MESSAGE_INFO, "Still working on the disks of %s: %lld seconds",
+                    shown_name(guest), seconds);
+}
+
+struct image_tool restored_guest_tool(struct restored_guest *guest, struct child_watch *watch)
+{
+    *watch = (struct child_watch){.tick = sign_of_life, .context = guest};
+    return (struct image_tool){.cancel = &guest->job->cancel, .watch = watch};
+}
+
+static size_t device_count(const struct restored_guest *guest)
+{
+    size_t count = 0;
+
+    if (!guest->has_config)
+        return guest->image_count;
+    for (size_t i = 0; i < guest->config.disk_count; i++)
+        count += !guest->config.disks[i].skipped;
+    return count;
+}
+
+static void announce_start(struct restored_guest *guest)
+{
+    if (guest->local || guest->announced)
+        return;
+    guest->announced = true;
+    job_message(guest->job, MESSAGE_INFO, "Start Restore vm: %s (rid:%u) devices: %zu",
+                shown_name(guest), guest->vmid, device_count(guest));
+}
+
+static bool choose_directories(struct restored_guest *guest, struct error *error)
+{
+    const struct job_facts *facts = &guest->job->facts;
+
+    guest->local = *facts->where != '\0';
+    guest->root = text_copy(guest->local ? facts->where : job_working(guest->job, &guest->options));
+    if (!guest->root)
+        return error_memory(error);
+    if (*guest->root != '/') {
+        error_set(error, ERROR_CONFIG, "\"%s\" is not an absolute path", guest->root);
+        return error_hint(error, "give where= or working= as /some/path");
+    }
+    guest->directory =
+        text_format("%s" SAVED_NAME_ROOT "%s/%u", guest->root, guest->component, guest->vmid);
+    if (!guest->directory)
+        return error_memory(error);
+    return (!guest->local || path_make_directories(guest->root, strlen(guest->root), error)) &&
+           workplace_open(&guest->workplace, guest->root, facts->id, error);
+}
+
+bool restored_guest_init(struct restored_guest *guest, struct job *job,
+                         const struct saved_name *name, struct options *options,
+                         struct guest *config, struct error *error)
+{
+    *guest = (struct restored_guest){.job = job,
+                                     .vmid = name->vmid,
+                                     .component = text_copy(name->guest),
+                                     .options = *options,
+                                     .workplace = WORKPLACE_NONE,
+                                     .config_text = TEXT_WITH_LIMIT(CONFIG_SIZE_LIMIT)};
+    *options = (struct options){0};
+    if (config) {
+        guest->config = *config;
+        guest->has_config = true;
+        *config = (struct guest){0};
+    }
+    if (!guest->component)
+        return error_memory(error);
+    guest->hypervisor = hypervisor_for(guest->options.mode);
+    if (!choose_directories(guest, error))
+        return false;
+    job_message(job, MESSAGE_INFO,
+                guest->local ? "VM local restore: %s (oid:%u)" : "VM to restore: %s (oid:%u)",
+                shown_name(guest), guest->vmid);
+    if (guest->has_config)
+        announce_start(guest);
+    return true;
+}
+
+struct assembly *restored_guest_image(struct restored_guest *guest, const char *drive,
+                                      struct error *error)
+{
+    struct assembly *images;
+
+    for (size_t i = 0; i < guest->image_count; i++)
+        if (strcmp(guest->images[i].drive, drive) == 0)
+            return &guest->images[i];
+    images = reallocarray(guest->images, guest->image_count + 1, sizeof(*images));
+    if (!images) {
+        error_memory(error);
+        return NULL;
+    }
+    guest->images = images;
+    if (!assembly_init(&images[guest->image_count], drive, &guest->workplace, guest->image_count,
+                       error)) {
+        assembly_free(&images[guest->image_count]);
+        return NULL;
+    }
+    return &images[guest->image_count++];
+}
+
+/* What config.json says of the disk whose file has this name. */
+static const struct disk *disk_of(const struct restored_guest *guest, const char *component)
+{
+    for (size_t i = 0; guest->has_config && i < guest->config.disk_count; i++) {
+        _cleanup_free_ char *encoded = path_encode(guest->config.disks[i].drive);
+
+        if (encoded && strcmp(encoded, component) == 0)
+            return &guest->config.disks[i];
+    }
+    return NULL;
+}
+
+static bool stays_below_root(const struct restored_guest *guest)
+{
+    return guest->local || guest->hypervisor->leaves_images(&guest->options);
+}
+
+static void report(void *context, const char *line)
+{
+    const struct restored_guest *guest = context;
+
+    job_message(guest->job, MESSAGE_INFO, "%s", line);
+}
+
+/* The words are the File Daemon's own, for files that it restores itself. */
+static void skipped(void *context, const char *path, const char *why)
+{
+    const struct restored_guest *guest = context;
+
+    job_message(guest->job, MESSAGE_SKIPPED, "File skipped. %s: %s", why, path);
+}
+
+static struct delivery delivery_for(struct restored_guest *guest, const struct child_watch *watch)
+{
+    return (struct delivery){.call = job_call(guest->job, &guest->options),
+                             .replace = (enum replace)guest->job->facts.replace,
+                             .report = report,
+                             .skipped = skipped,
+                             .context = guest,
+                             .watch = watch};
+}
+
+static char *place_of(const struct restored_guest *guest, const char *drive)
+{
+    return text_format("%s/%s" SAVED_NAME_IMAGE, guest->directory, drive);
+}
+
+static bool may_replace(struct restored_guest *guest, const char *place, time_t modified)
+{
+    const char *why;
+
+    if (replace_allows((enum replace)guest->job->facts.replace, place, modified, &why))
+        return true;
+    skipped(guest, place, why);
+    return false;
+}
+
+bool restored_guest_admits(struct restored_guest *guest, const struct assembly *image,
+                           const struct part *part, struct error *error)
+{
+    struct child_watch watch;
+    struct image_tool tool = restored_guest_tool(guest, &watch);
+    struct delivery delivery = delivery_for(guest, tool.watch);
+    struct restored_image restored = {
+        .drive = image->drive, .disk = disk_of(guest, image->drive), .modified = part->modified};
+
+    error->kind = ERROR_NONE;
+    if (stays_below_root(guest)) {
+        _cleanup_free_ char *place = place_of(guest, image->drive);
+
+        return place ? may_replace(guest, place, part->modified) : error_memory(error);
+    }
+    /* Without a config yet, it is seen at the end. */
+    return !restored.disk || guest->hypervisor->may_deliver(&delivery, &restored, error);
+}
+
+static bool put_config(struct restored_guest *guest, struct error *error)
+{
+    _cleanup_free_ char *place = text_format("%s/" SAVED_NAME_CONFIG, guest->directory);
+
+    if (!place)
+        return error_memory(error);
+    if (!stays_below_root(guest) || !may_replace(guest, place, guest->config_modified))
+        return true;
+    return path_make_directories(guest->directory, strlen(guest->root), error) &&
+           path_write_file(place, guest->config_text.data, guest->config_text.length, error);
+}
+
+bool restored_guest_take_config(struct restored_guest *guest, struct error *error)
+{
+    struct guest config;
+
+    if (!guest->config_text.data ||
+        !config_read(guest->config_text.data, guest->config_text.length, &config, error)) {
+        if (!guest->config_text.data)
+            error_set(error, ERROR_GENERAL, "it is empty");
+        return error_context(error, "guest \"%s\": " SAVED_NAME_CONFIG, shown_name(guest));
+    }
+    guest_free(&guest->config);
+    guest->config = config;
+    guest->has_config = true;
+    announce_start(guest);
+    return put_config(guest, error) ||
+           error_context(error, "guest \"%s\": " SAVED_NAME_CONFIG, shown_name(guest));
+}
+
+/* The image gets its final name only now, when it is whole. */
+static bool put_below_root(struct restored_guest *guest, struct assembly *image,
+                           struct error *error)
+{
+    _cleanup_free_ char *place = place_of(guest, image->drive);
+
+    if (!place)
+        return error_memory(error);
+    if (!path_make_directories(guest->directory, strlen(guest->root), error))
+        return false;
+    if (rename(image->path, place) != 0)
+        return error_errno(error, errno, "cannot move the image to \"%s\"", place);
+    path_sync_directory(place);
+    if (!guest->local)
+        job_message(guest->job, MESSAGE_INFO, "Restored device %s is ready as: %s", image->drive,
+                    place);
+    return true;
+}
+
+static bool finish_image(struct restored_guest *guest, struct assembly *image, struct error *error)
+{
+    struct child_watch watch;
+    struct image_tool tool = restored_guest_tool(guest, &watch);
+    struct delivery delivery = delivery_for(guest, tool.watch);
+    struct restored_image restored = {.drive = image->drive,
+                                      .disk = disk_of(guest, image->drive),
+                                      .path = image->path,
+                                      .modified = image->modified};
+
+    if (!assembly_finish(image, &tool, error))
+        return false;
+    return stays_below_root(guest) ? put_below_root(guest, image, error)
+                                   : guest->hypervisor->deliver(&delivery, &restored, error);
+}
+
+void restored_guest_finish(struct restored_guest *guest)
+{
+    announce_start(guest);
+    for (size_t i = 0; i < guest->image_count; i++) {
+        struct assembly *image = &guest->images[i];
+        struct error error;
+
+        if (image->state != ASSEMBLY_GOOD)
+            continue;
+        if (finish_image(guest, image, &error))
+            continue;
+        error_context(&error, "guest \"%s\", disk \"%s\"", shown_name(guest), image->drive);
+        job_report(guest->job, guest->options.abort_on_error ? MESSAGE_FATAL : MESSAGE_ERROR,
+                   &error);
+    }
+}
+
+void restored_guest_free(struct restored_guest *guest)
+{
+    for (size_t i = 0; i < guest->image_count; i++)
+        assembly_free(&guest->images[i]);
+    free(guest->images);
+    workplace_close(&guest->workplace);
+    guest_free(&guest->config);
+    text_free(&guest->config_text);
+    options_free(&guest->options);
+    free(guest->component);
+    free(guest->root);
+    free(guest->directory);
+}

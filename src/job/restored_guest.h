@@ -1,0 +1,58 @@
+/* qemu-fd: one guest that is being restored.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#ifndef QEMU_FD_RESTORED_GUEST_H
+#define QEMU_FD_RESTORED_GUEST_H
+
+#include "base/text.h"
+#include "guest/saved_name.h"
+#include "job/assembly.h"
+#include "job/job.h"
+
+struct restored_guest {
+    struct job *job; /* borrowed */
+    char *component; /* its name as in the files' names */
+    uint32_t vmid;
+    struct options options;
+    const struct hypervisor *hypervisor;
+    bool local;      /* where= is a directory, not "/" */
+    char *root;      /* the directory that files go below: where=, or the working
+                      * directory */
+    char *directory; /* "<root>/@qemu/<vm-name>/<vmid>" */
+    struct workplace workplace;
+    struct guest config; /* from config.json */
+    bool has_config;
+    bool announced; /* "Start Restore" is in the job log */
+    struct assembly *images;
+    size_t image_count;
+    struct text config_text; /* config.json as it arrives */
+    time_t config_modified;
+};
+
+/* Sets it up and says in the job log what is to be restored.  `config` is
+ * taken over; NULL when the catalog had none. */
+bool restored_guest_init(struct restored_guest *guest, struct job *job,
+                         const struct saved_name *name, struct options *options,
+                         struct guest *config, struct error *error);
+
+/* The image of a drive, made when it is the first part. */
+struct assembly *restored_guest_image(struct restored_guest *guest, const char *drive,
+                                      struct error *error);
+
+/* Whether part 0 of an image may come: Replace, and whether its place could
+ * take it.  False without `error` (kind ERROR_NONE) when Replace says no. */
+bool restored_guest_admits(struct restored_guest *guest, const struct assembly *image,
+                           const struct part *part, struct error *error);
+
+/* config.json is complete. */
+bool restored_guest_take_config(struct restored_guest *guest, struct error *error);
+
+/* Brings all good images to their places; reports what cannot. */
+void restored_guest_finish(struct restored_guest *guest);
+
+/* For qemu-img: shows that something goes on. */
+struct image_tool restored_guest_tool(struct restored_guest *guest, struct child_watch *watch);
+
+void restored_guest_free(struct restored_guest *guest);
+
+#endif

@@ -1,0 +1,426 @@
+/* qemu-fd: a guest's disks, nodes and bitmaps as QEMU shows them.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "qemu/block.h"
+
+#include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/text.h"
+
+enum { WALK_LIMIT = 64, DISK_LIMIT = 1024, BITMAP_LIMIT = 4096 };
+
+/* Drivers that pass everything on to one child. */
+static const struct {
+    const char *driver;
+    const char *child;
+} filters[] = {
+    {"throttle", "file"},      {"copy-on-read", "file"},  {"copy-before-write", "file"},
+    {"backup-top", "backing"}, {"compress", "file"},      {"preallocate", "file"},
+    {"blkdebug", "image"},     {"mirror_top", "backing"}, {"commit_top", "backing"},
+};
+
+void block_answers_free(struct block_answers *answers)
+{
+    json_decref(answers->block);
+    json_decref(answers->nodes);
+    json_decref(answers->graph);
+    *answers = (struct block_answers){0};
+}
+
+bool block_ask(struct qmp *qmp, const struct features *features, struct block_answers *answers,
+               struct error *error)
+{
+    json_t *flat = features->flat_nodes ? json_pack("{s:b}", "flat", 1) : NULL;
+    struct error ignored;
+
+    *answers = (struct block_answers){0};
+    if (!qmp_execute(qmp, "query-named-block-nodes", flat, &answers->nodes, error) ||
+        !qmp_execute(qmp, "query-block", NULL, &answers->block, error)) {
+        block_answers_free(answers);
+        return false;
+    }
+    /* A debug command: helpful where it is, done without where it is not. */
+    if (features->block_graph)
+        (void)qmp_execute(qmp, "x-debug-query-block-graph", NULL, &answers->graph, &ignored);
+    return true;
+}
+
+static const json_t *find_node(const json_t *nodes, const char *name)
+{
+    size_t index;
+    json_t *node;
+
+    if (!name)
+        return NULL;
+    json_array_foreach (nodes, index, node) {
+        const char *node_name = json_member_string(node, "node-name");
+
+        if (node_name && strcmp(node_name, name) == 0)
+            return node;
+    }
+    return NULL;
+}
+
+static const json_t *graph_node(const json_t *graph, const char *key, const json_t *value)
+{
+    size_t index;
+    json_t *entry;
+
+    json_array_foreach (json_member_array(graph, "nodes"), index, entry) {
+        const char *type = json_member_string(entry, "type");
+
+        if (type && strcmp(type, "block-driver") == 0 &&
+            json_equal(json_object_get(entry, key), value))
+            return entry;
+    }
+    return NULL;
+}
+
+/* The name of a node's child, from the node itself (QEMU 10.1 lists the
+ * children) or from the graph. */
+static const char *child_of(const struct block_answers *answers, const json_t *node,
+                            const char *child)
+{
+    const json_t *id = json_object_get(
+        graph_node(answers->graph, "name", json_object_get(node, "node-name")), "id");
+    size_t index;
+    json_t *entry;
+
+    json_array_foreach (json_member_array(node, "children"), index, entry) {
+        const char *name = json_member_string(entry, "child");
+
+        if (name && strcmp(name, child) == 0)
+            return json_member_string(entry, "node-name");
+    }
+    if (!id)
+        return NULL;
+    json_array_foreach (json_member_array(answers->graph, "edges"), index, entry) {
+        const char *name = json_member_string(entry, "name");
+
+        if (name && strcmp(name, child) == 0 && json_equal(json_object_get(entry, "parent"), id))
+            return json_member_string(
+                graph_node(answers->graph, "id", json_object_get(entry, "child")), "name");
+    }
+    return NULL;
+}
+
+static const char *filtered_child(const char *driver)
+{
+    for (size_t i = 0; driver && i < ARRAY_SIZE(filters); i++)
+        if (strcmp(filters[i].driver, driver) == 0)
+            return filters[i].child;
+    return NULL;
+}
+
+/* From the top node down to the first that is no filter.  Where QEMU does
+ * not say what lies below a filter (before 4.0), the top node must do. */
+static const json_t *format_node(const struct block_answers *answers, const char *top)
+{
+    const json_t *node = find_node(answers->nodes, top);
+
+    for (int step = 0; node && step < WALK_LIMIT; step++) {
+        const char *child = filtered_child(json_member_string(node, "drv"));
+        const json_t *below =
+            child ? find_node(answers->nodes, child_of(answers, node, child)) : NULL;
+
+        if (!below)
+            break;
+        node = below;
+    }
+    return node;
+}
+
+/* The protocol node at the bottom names the file plainly, where the format
+ * node may say "json:{…}". */
+static const char *file_of(const struct block_answers *answers, const json_t *node)
+{
+    const char *file = json_member_string(json_member_object(node, "image"), "filename");
+
+    for (int step = 0; node && step < WALK_LIMIT; step++) {
+        const json_t *below = find_node(answers->nodes, child_of(answers, node, "file"));
+
+        if (!below)
+            break;
+        node = below;
+        file = json_member_string(node, "file");
+    }
+    return file && !text_starts_with(file, "json:") ? file : NULL;
+}
+
+/* A raw image over a protocol may come without a format node of its own. */
+static const char *format_of(const json_t *node)
+{
+    const char *driver = json_member_string(node, "drv");
+    static const char *const protocols[] = {"file", "host_device", "rbd",
+                                            "nbd",  "iscsi",       "null-co"};
+
+    for (size_t i = 0; driver && i < ARRAY_SIZE(protocols); i++)
+        if (strcmp(driver, protocols[i]) == 0)
+            return "raw";
+    return driver;
+}
+
+/* "/machine/peripheral/vd0/virtio-backend" -> "vd0"; a name without slashes
+ * is one already; anything else is an unnamed device. */
+static char *qdev_id(const char *qdev)
+{
+    static const char named[] = "/machine/peripheral/";
+
+    if (!strchr(qdev, '/'))
+        return text_copy(qdev);
+    if (!text_starts_with(qdev, named))
+        return text_copy("");
+    qdev += strlen(named);
+    return strndup(qdev, strcspn(qdev, "/"));
+}
+
+/* Disks are known by what stays the same over restarts: the device id, the
+ * qdev id, an explicit node name; never "#block123", which is new each time. */
+static char *drive_name(const char *device, const char *qdev, const char *node)
+{
+    _cleanup_free_ char *id = qdev_id(qdev);
+
+    if (*device)
+        return text_copy(device);
+    if (id && *id)
+        return TAKE_PTR(id);
+    if (node && *node && *node != '#')
+        return text_copy(node);
+    return text_copy(*qdev ? qdev : "disk");
+}
+
+static bool read_bitmap(const json_t *entry, struct bitmap *bitmap)
+{
+    const char *status = json_member_string(entry, "status");
+
+    /* Before 4.0 there is only `status`: active, disabled, frozen, locked. */
+    *bitmap = (struct bitmap){
+        .recording = json_member_bool(entry, "recording", status && strcmp(status, "active") == 0),
+        .busy = json_member_bool(entry, "busy", status && strcmp(status, "frozen") == 0),
+        .persistent = json_member_bool(entry, "persistent", false),
+        .inconsistent = json_member_bool(entry, "inconsistent", false),
+    };
+    (void)json_member_size(entry, "granularity", &bitmap->granularity);
+    (void)json_member_size(entry, "count", &bitmap->count);
+    bitmap->name = text_copy(json_member_string(entry, "name"));
+    return bitmap->name != NULL;
+}
+
+static bool read_bitmaps(const json_t *list, struct disk *disk, struct error *error)
+{
+    size_t count = json_array_size(list);
+    size_t index;
+    json_t *entry;
+
+    if (count > BITMAP_LIMIT)
+        return error_set(error, ERROR_GENERAL, "it has more than %d bitmaps", BITMAP_LIMIT);
+    disk->bitmaps = calloc(count + 1, sizeof(*disk->bitmaps));
+    if (!disk->bitmaps)
+        return error_memory(error);
+    json_array_foreach (list, index, entry) {
+        const char *name = json_member_string(entry, "name");
+
+        if (!name || !*name)
+            continue; /* a running job's own */
+        if (!read_bitmap(entry, &disk->bitmaps[disk->bitmap_count]))
+            return error_memory(error);
+        disk->bitmap_count++;
+    }
+    return true;
+}
+
+/* Bytes in use, over the image and what backs it. */
+static uint64_t allocated_bytes(const json_t *image)
+{
+    uint64_t sum = 0;
+
+    for (int step = 0; image && step < WALK_LIMIT; step++) {
+        uint64_t own = 0;
+
+        if (json_member_size(image, "actual-size", &own) && __builtin_add_overflow(sum, own, &sum))
+            return UINT64_MAX;
+        image = json_member_object(image, "backing-image");
+    }
+    return sum;
+}
+
+static bool read_names(const json_t *entry, const json_t *inserted, const json_t *node,
+                       struct disk *disk, struct error *error)
+{
+    const char *device = json_member_string(entry, "device");
+    const char *qdev = json_member_string(entry, "qdev");
+
+    disk->device = text_copy(device ? device : "");
+    disk->qdev = text_copy(qdev ? qdev : "");
+    disk->node = text_copy(json_member_string(node, "node-name"));
+    if (!disk->device || !disk->qdev)
+        return error_memory(error);
+    disk->drive = drive_name(disk->device, disk->qdev, json_member_string(inserted, "node-name"));
+    return disk->drive || error_memory(error);
+}
+
+static bool read_image(const struct block_answers *answers, const json_t *inserted,
+                       const json_t *node, struct disk *disk, struct error *error)
+{
+    const json_t *image = json_member_object(inserted, "image");
+    const char *driver = format_of(node);
+
+    if (!driver || !image || !json_member_size(image, "virtual-size", &disk->size))
+        return error_set(error, ERROR_GENERAL,
+                         "QEMU does not say the format or size of disk \"%s\"", disk->drive);
+    disk->driver = text_copy(driver);
+    disk->file = text_copy(file_of(answers, node));
+    disk->allocated = allocated_bytes(image);
+    disk->encrypted = json_member_bool(inserted, "encrypted", false) ||
+                      json_member_bool(image, "encrypted", false) ||
+                      json_member_bool(json_member_object(node, "image"), "encrypted", false) ||
+                      strcmp(driver, "luks") == 0;
+    return disk->driver || error_memory(error);
+}
+
+bool block_read_disk(const struct block_answers *answers, size_t index, enum block_kind *kind,
+                     struct disk *disk, struct error *error)
+{
+    const json_t *entry = json_array_get(answers->block, index);
+    const json_t *inserted = json_member_object(entry, "inserted");
+    const json_t *node = format_node(answers, json_member_string(inserted, "node-name"));
+    const json_t *bitmaps;
+
+    *disk = (struct disk){0};
+    *kind = BLOCK_NOTHING;
+    if (!inserted)
+        return true;
+    if (!node)
+        node = inserted; /* no named nodes: what the device itself says */
+    if (!read_names(entry, inserted, node, disk, error) ||
+        !read_image(answers, inserted, node, disk, error))
+        return false;
+    *kind = json_member_bool(entry, "removable", false) ? BLOCK_REMOVABLE : BLOCK_DISK;
+    if (json_member_bool(inserted, "ro", false)) {
+        disk->skipped = text_copy("it is read-only");
+        return disk->skipped || error_memory(error);
+    }
+    if (disk->size < 512) {
+        disk->skipped = text_copy("it is empty");
+        return disk->skipped || error_memory(error);
+    }
+    bitmaps = json_object_get(node, "dirty-bitmaps");
+    if (!bitmaps) /* before 4.2 only the device lists them */
+        bitmaps = json_object_get(entry, "dirty-bitmaps");
+    return read_bitmaps(bitmaps, disk, error);
+}
+
+/* CD-ROMs and floppies are told from disks in removable slots (USB sticks)
+ * by the type of their device. */
+static bool is_disk_device(struct qmp *qmp, const struct disk *disk)
+{
+    static const char *const not_disks[] = {"ide-cd", "scsi-cd", "floppy", "isa-fdc"};
+    _cleanup_free_ char *path = *disk->qdev == '/'
+                                    ? text_copy(disk->qdev)
+                                    : text_format("/machine/peripheral/%s", disk->qdev);
+    _cleanup_json_ json_t *type = NULL;
+    struct error ignored;
+
+    if (!*disk->qdev || !path ||
+        !qmp_execute(qmp, "qom-get", json_pack("{s:s, s:s}", "path", path, "property", "type"),
+                     &type, &ignored) ||
+        !json_is_string(type))
+        return false;
+    for (size_t i = 0; i < ARRAY_SIZE(not_disks); i++)
+        if (strcmp(json_string_value(type), not_disks[i]) == 0)
+            return false;
+    return true;
+}
+
+/* QEMU shows file names as they were given, relative ones too. */
+static bool resolve_file(struct disk *disk, pid_t pid, struct error *error)
+{
+    char directory[PATH_MAX];
+    char link[64];
+    struct stat status;
+    ssize_t length;
+
+    if (!disk->file)
+        return true;
+    if (*disk->file != '/') {
+        (void)snprintf(link, sizeof(link), "/proc/%d/cwd", (int)pid);
+        length = pid ? readlink(link, directory, sizeof(directory)) : -1;
+        if (length <= 0 || (size_t)length >= sizeof(directory) || strstr(disk->file, "://")) {
+            return true; /* an URL, or a process that hides: kept as it is */
+        } else {
+            char *whole = text_format("%.*s/%s", (int)length, directory, disk->file);
+
+            if (!whole)
+                return error_memory(error);
+            free(disk->file);
+            disk->file = whole;
+        }
+    }
+    if (stat(disk->file, &status) == 0) {
+        disk->on_block_device = S_ISBLK(status.st_mode);
+        disk->owner = status.st_uid;
+        disk->group = status.st_gid;
+        disk->mode = status.st_mode & 0777;
+    }
+    /* QEMU counts no bytes of a block device. */
+    if (disk->on_block_device && disk->allocated < disk->size && strcmp(disk->driver, "raw") == 0)
+        disk->allocated = disk->size;
+    return true;
+}
+
+static bool add_disk(struct guest *guest, struct disk *disk, struct error *error)
+{
+    struct disk *place;
+
+    if (guest_disk(guest, disk->drive))
+        return error_set(error, ERROR_GENERAL, "two disks are named \"%s\"", disk->drive);
+    place = guest_add_disk(guest);
+    if (!place)
+        return error_memory(error);
+    *place = *disk;
+    return true;
+}
+
+static bool read_disks(struct qmp *qmp, const struct block_answers *answers, pid_t pid,
+                       struct guest *guest, struct error *error)
+{
+    size_t count = json_array_size(answers->block);
+
+    if (count > DISK_LIMIT)
+        return error_set(error, ERROR_GENERAL, "it has more than %d disks", DISK_LIMIT);
+    for (size_t i = 0; i < count; i++) {
+        struct disk disk;
+        enum block_kind kind;
+
+        if (!block_read_disk(answers, i, &kind, &disk, error)) {
+            disk_free(&disk);
+            return false;
+        }
+        if (kind == BLOCK_NOTHING || (kind == BLOCK_REMOVABLE && !is_disk_device(qmp, &disk))) {
+            disk_free(&disk);
+            continue;
+        }
+        if (!resolve_file(&disk, pid, error) || !add_disk(guest, &disk, error)) {
+            disk_free(&disk);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool block_read_disks(struct qmp *qmp, const struct features *features, pid_t pid,
+                      struct guest *guest, struct error *error)
+{
+    struct block_answers answers;
+    bool good;
+
+    if (!block_ask(qmp, features, &answers, error))
+        return false;
+    good = read_disks(qmp, &answers, pid, guest, error);
+    block_answers_free(&answers);
+    return good;
+}

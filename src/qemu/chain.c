@@ -1,0 +1,327 @@
+/* qemu-fd: which base for which job.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "qemu/chain.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+
+#define OWN_PREFIX     "bacula:"
+#define WITNESS_PREFIX "bacula-size:"
+
+/* The digits before the next ':', at most `maximum`; *rest is what follows. */
+static bool read_number(const char *from, unsigned long long maximum, unsigned long long *number,
+                        const char **rest)
+{
+    char digits[24];
+    size_t length = strcspn(from, ":");
+
+    if (from[length] != ':' || length >= sizeof(digits))
+        return false;
+    memcpy(digits, from, length);
+    digits[length] = '\0';
+    *rest = from + length + 1;
+    return text_to_number(digits, maximum, number);
+}
+
+bool chain_name_read(const char *name, struct chain_name *read)
+{
+    unsigned long long sequence;
+    const char *job;
+
+    if (!text_starts_with(name, OWN_PREFIX))
+        return false;
+    name += strlen(OWN_PREFIX);
+    if ((*name != 'F' && *name != 'D' && *name != 'I') || name[1] != ':' ||
+        !read_number(name + 2, CHAIN_SEQUENCE_LIMIT, &sequence, &job) || !*job)
+        return false;
+    *read = (struct chain_name){.level = *name, .sequence = (uint32_t)sequence, .job = job};
+    return true;
+}
+
+char *chain_name_write(char level, uint32_t sequence, const char *job)
+{
+    return text_format(OWN_PREFIX "%c:%u:%s", level, sequence, job);
+}
+
+char *chain_witness_write(uint64_t size, const char *job)
+{
+    return text_format(WITNESS_PREFIX "%llu:%s", (unsigned long long)size, job);
+}
+
+bool chain_witness_read(const char *name, uint64_t *size, const char **job)
+{
+    unsigned long long number;
+
+    if (!text_starts_with(name, WITNESS_PREFIX) ||
+        !read_number(name + strlen(WITNESS_PREFIX), INT64_MAX, &number, job) || !**job)
+        return false;
+    *size = number;
+    return true;
+}
+
+bool chain_is_of_job(const char *name, const char *job)
+{
+    struct chain_name own;
+    uint64_t size;
+    const char *witnessed;
+
+    if (chain_name_read(name, &own))
+        return strcmp(own.job, job) == 0;
+    return chain_witness_read(name, &size, &witnessed) && strcmp(witnessed, job) == 0;
+}
+
+static void full_because(struct chain_choice *choice, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void full_because(struct chain_choice *choice, const char *format, ...)
+{
+    va_list arguments;
+
+    *choice = (struct chain_choice){.full = true};
+    va_start(arguments, format);
+    (void)vsnprintf(choice->reason, sizeof(choice->reason), format, arguments);
+    va_end(arguments);
+}
+
+/* The one bitmap of a job; NULL when there is none, and when there are two,
+ * of which nobody could say which is right. */
+static const struct bitmap *bitmap_of_job(const struct disk *disk, const char *job,
+                                          struct chain_name *name)
+{
+    const struct bitmap *found = NULL;
+
+    for (size_t i = 0; i < disk->bitmap_count; i++) {
+        struct chain_name read;
+
+        if (!chain_name_read(disk->bitmaps[i].name, &read) || strcmp(read.job, job) != 0)
+            continue;
+        if (found)
+            return NULL;
+        found = &disk->bitmaps[i];
+        *name = read;
+    }
+    return found;
+}
+
+static const struct bitmap *witness_of_job(const struct disk *disk, const char *job, uint64_t *size)
+{
+    for (size_t i = 0; i < disk->bitmap_count; i++) {
+        const char *witnessed;
+
+        if (chain_witness_read(disk->bitmaps[i].name, size, &witnessed) &&
+            strcmp(witnessed, job) == 0)
+            return &disk->bitmaps[i];
+    }
+    return NULL;
+}
+
+/* Growing a file adds zeroes, which an increment need not hold; growing a
+ * volume adds whatever lay there before. */
+static bool grows_with_zeroes(const struct disk *disk)
+{
+    return strcmp(disk->driver, "qcow2") == 0 || (disk->file && !disk->on_block_device);
+}
+
+/* Whether the disk was never smaller than at the base job, see chain.h. */
+static bool size_is_sound(const struct disk *disk, const char *job, struct chain_choice *choice)
+{
+    uint64_t size;
+    const struct bitmap *witness = witness_of_job(disk, job, &size);
+
+    if (!witness || witness->recording || witness->inconsistent) {
+        full_because(choice, "nothing witnesses the size that the disk had at job %s", job);
+        return false;
+    }
+    if (size > disk->size || witness->count == 0 || witness->count != witness->granularity) {
+        full_because(choice, "the disk was made smaller since job %s", job);
+        return false;
+    }
+    if (size < disk->size && !grows_with_zeroes(disk)) {
+        full_because(choice, "the disk grew since job %s, on a device that need not be empty there",
+                     job);
+        return false;
+    }
+    return true;
+}
+
+void chain_choose(const struct disk *disk, char level, const char *previous_job, bool witnessed,
+                  struct chain_choice *choice)
+{
+    struct chain_name name = {0};
+    const struct bitmap *base;
+
+    *choice = (struct chain_choice){.full = true};
+    if (level == 'F')
+        return;
+    if (!previous_job || !*previous_job) {
+        full_because(choice, "the Director names no earlier job to build on");
+        return;
+    }
+    base = bitmap_of_job(disk, previous_job, &name);
+    if (!base)
+        full_because(choice,
+                     "no bitmap of job %s: the guest was restarted since and the bitmap was not "
+                     "persistent, or the disk is new",
+                     previous_job);
+    else if (base->inconsistent)
+        full_because(choice,
+                     "the bitmap of job %s is inconsistent: the guest was not shut down "
+                     "cleanly",
+                     previous_job);
+    else if (!base->recording)
+        full_because(choice,
+                     "the bitmap of job %s does not follow the guest's writes: somebody "
+                     "disabled it",
+                     previous_job);
+    else if (level == 'D' && name.sequence != 0)
+        full_because(choice, "the bitmap of job %s is no full dump's", previous_job);
+    else if (name.sequence >= CHAIN_SEQUENCE_LIMIT)
+        full_because(choice, "the chain has reached %d increments", CHAIN_SEQUENCE_LIMIT);
+    else if (!witnessed || size_is_sound(disk, previous_job, choice))
+        *choice = (struct chain_choice){.base = base, .sequence = name.sequence + 1};
+}
+
+/* ".2026-11-23_01.05.32_07": nine fields of fixed shape, then a counter that
+ * may grow. */
+static const char *stamp_of(const char *job)
+{
+    static const char shape[] = ".dddd-dd-dd_dd.dd.dd_";
+    size_t length = strlen(job);
+    size_t counter = length;
+    const char *stamp;
+
+    while (counter && job[counter - 1] >= '0' && job[counter - 1] <= '9')
+        counter--;
+    if (counter == length || counter < sizeof(shape) - 1)
+        return NULL;
+    stamp = job + counter - (sizeof(shape) - 1);
+    for (size_t i = 0; i < sizeof(shape) - 1; i++)
+        if (shape[i] == 'd' ? stamp[i] < '0' || stamp[i] > '9' : stamp[i] != shape[i])
+            return NULL;
+    return stamp;
+}
+
+size_t chain_resource_length(const char *job)
+{
+    const char *stamp = stamp_of(job);
+
+    return stamp ? (size_t)(stamp - job) : 0;
+}
+
+/* Older than, by the time and then the counter in the name. */
+static int compare_stamps(const char *one, const char *other)
+{
+    const size_t fixed = sizeof(".dddd-dd-dd_dd.dd.dd_") - 1;
+    int order = strncmp(one, other, fixed);
+    size_t length = strlen(one), other_length = strlen(other);
+
+    if (order)
+        return order;
+    if (length != other_length)
+        return length < other_length ? -1 : 1;
+    return strcmp(one, other);
+}
+
+/* The bitmaps of one Job resource on a disk, seen from a job of it. */
+struct family {
+    const struct disk *disk;
+    char level;
+    const char *job;
+    const char *stamp;
+    const char *previous_job;
+    const char *previous_stamp; /* NULL when there is no base of this family */
+};
+
+static bool same_resource(const struct family *family, const char *job)
+{
+    size_t length = (size_t)(family->stamp - family->job);
+
+    return chain_resource_length(job) == length && strncmp(job, family->job, length) == 0;
+}
+
+/* Between the last good job of any level and this one there are only jobs
+ * that failed. */
+static bool belongs_to_failed_job(const struct family *family, const char *stamp)
+{
+    return family->level == 'I' && family->previous_stamp &&
+           compare_stamps(stamp, family->previous_stamp) > 0 &&
+           compare_stamps(stamp, family->stamp) < 0;
+}
+
+static bool is_newest_two(const struct family *family, const char *stamp)
+{
+    int newer = 0;
+
+    for (size_t i = 0; i < family->disk->bitmap_count; i++) {
+        struct chain_name name;
+
+        if (chain_name_read(family->disk->bitmaps[i].name, &name) &&
+            same_resource(family, name.job) && !belongs_to_failed_job(family, stamp_of(name.job)) &&
+            compare_stamps(stamp_of(name.job), stamp) > 0)
+            newer++;
+    }
+    return newer < 2;
+}
+
+/* The newest Full that is not younger than the base. */
+static bool is_full_of_base(const struct family *family, const struct chain_name *candidate)
+{
+    const char *stamp = stamp_of(candidate->job);
+
+    if (candidate->level != 'F' || !family->previous_stamp ||
+        compare_stamps(stamp, family->previous_stamp) > 0)
+        return false;
+    for (size_t i = 0; i < family->disk->bitmap_count; i++) {
+        struct chain_name name;
+
+        if (chain_name_read(family->disk->bitmaps[i].name, &name) && name.level == 'F' &&
+            same_resource(family, name.job) &&
+            compare_stamps(stamp_of(name.job), family->previous_stamp) <= 0 &&
+            compare_stamps(stamp_of(name.job), stamp) > 0)
+            return false;
+    }
+    return true;
+}
+
+/* The level and sequence that a witness shares with its bitmap. */
+static bool name_of_job(const struct disk *disk, const char *job, struct chain_name *name)
+{
+    return bitmap_of_job(disk, job, name) != NULL;
+}
+
+bool chain_is_obsolete(const struct disk *disk, const char *name, char level, const char *job,
+                       const char *previous_job)
+{
+    struct family family = {.disk = disk,
+                            .level = level,
+                            .job = job,
+                            .stamp = stamp_of(job),
+                            .previous_job = previous_job};
+    struct chain_name read = {0};
+    const char *witnessed;
+    uint64_t size;
+
+    if (!chain_name_read(name, &read)) {
+        if (!chain_witness_read(name, &size, &witnessed))
+            return false;
+        if (!name_of_job(disk, witnessed, &read))
+            read = (struct chain_name){.level = '?', .job = witnessed};
+    }
+    if (!family.stamp || strcmp(read.job, job) == 0 || !same_resource(&family, read.job))
+        return false;
+    if (previous_job && *previous_job) {
+        if (strcmp(read.job, previous_job) == 0)
+            return false;
+        if (same_resource(&family, previous_job))
+            family.previous_stamp = stamp_of(previous_job);
+    }
+    if (read.level == '?')
+        return true; /* a witness whose bitmap is gone */
+    if (belongs_to_failed_job(&family, stamp_of(read.job)))
+        return true;
+    return !is_newest_two(&family, stamp_of(read.job)) && !is_full_of_base(&family, &read);
+}

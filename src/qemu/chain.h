@@ -1,0 +1,76 @@
+/* qemu-fd: which base for which job.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * The plugin keeps no state of its own.  The Director says which job is the
+ * base (the last good one, PrevJobName); QEMU holds, on every disk, one
+ * dirty bitmap per finished dump, whose name says whose it is:
+ *
+ *     bacula:<F|D|I>:<delta_seq>:<unique job name>
+ *
+ * and beside it a witness of the disk's size at that moment:
+ *
+ *     bacula-size:<bytes>:<unique job name>
+ *
+ * The witness is a disabled bitmap with nothing but its last bit set.  It is
+ * needed because QEMU cuts a bitmap when a disk is made smaller and adds
+ * clean bits when it is made larger again (measured: 7.2, count 0 after
+ * shrinking and growing a disk whose every byte had changed): an increment on
+ * that would miss what was cut off.  The witness loses its only bit then,
+ * and a disabled bitmap never gets one back.
+ *
+ * Pure functions of names and facts; a doubtful base is no base.
+ */
+#ifndef QEMU_FD_CHAIN_H
+#define QEMU_FD_CHAIN_H
+
+#include "guest/guest.h"
+
+enum { CHAIN_SEQUENCE_LIMIT = 1000000 };
+
+/* A bitmap's name, taken apart; `job` points into it. */
+struct chain_name {
+    char level;
+    uint32_t sequence;
+    const char *job;
+};
+
+/* False for a bitmap that is not one of ours. */
+bool chain_name_read(const char *name, struct chain_name *read);
+
+/* The caller's to free; NULL without memory. */
+char *chain_name_write(char level, uint32_t sequence, const char *job);
+char *chain_witness_write(uint64_t size, const char *job);
+
+/* False when it is no witness. */
+bool chain_witness_read(const char *name, uint64_t *size, const char **job);
+
+/* What one disk's dump is to be. */
+struct chain_choice {
+    bool full;                 /* a whole copy of the disk */
+    uint32_t sequence;         /* the delta_seq of this dump */
+    const struct bitmap *base; /* what the increment is made from; borrowed */
+    char reason[320];          /* why it is full though an increment was asked for; "" */
+};
+
+/* Chooses.  `level` is 'F', 'D' or 'I'; `previous_job` is the Director's
+ * word, "" or NULL for none.  `witnessed` is false for a QEMU that cannot
+ * make witnesses (before 4.2): then they are not asked for. */
+void chain_choose(const struct disk *disk, char level, const char *previous_job, bool witnessed,
+                  struct chain_choice *choice);
+
+/* Whether a bitmap belongs to this very job. */
+bool chain_is_of_job(const char *name, const char *job);
+
+/* Whether a good job may drop this bitmap of its disk.  Only bitmaps of its
+ * own Job resource are ever dropped, and of those all but: its own, its base,
+ * the Full that the base descends from, and the newest two.  At level 'I' the
+ * Director's word also tells which bitmaps belong to jobs that failed: those
+ * between the base and this job. */
+bool chain_is_obsolete(const struct disk *disk, const char *name, char level, const char *job,
+                       const char *previous_job);
+
+/* How much of a unique job name ("VMs.2026-11-23_01.05.32_07") is the name of
+ * its Job resource ("VMs"): its length, or 0 when it is no such name. */
+size_t chain_resource_length(const char *job);
+
+#endif

@@ -1,0 +1,331 @@
+/* qemu-fd: dumping a guest's disks into qcow2 files.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "qemu/dump.h"
+
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "qemu/block.h"
+#include "qemu/image.h"
+#include "qemu/transaction.h"
+
+enum {
+    POLL_FIRST = 50,            /* ms: small dumps are ready at once */
+    POLL_LONGEST = 1000,        /* ms: the monitor belongs to others as well */
+    CLEAN_PATIENCE = 15 * 1000, /* ms for the monitor while cleaning up */
+};
+
+static bool plan_disk(struct dump *dump, const struct disk *disk, struct error *error)
+{
+    struct dump_disk *planned = &dump->disks[dump->count];
+
+    *planned = (struct dump_disk){.disk = disk};
+    scratch_name(planned->name, dump->job_id, dump->count, "");
+    chain_choose(disk, dump->level, dump->previous_job, dump->features.witness, &planned->choice);
+    planned->target = text_format("%s/%zu.qcow2", dump->workplace->path, dump->count);
+    planned->bitmap = chain_name_write(dump->level, planned->choice.sequence, dump->job_name);
+    if (dump->features.witness)
+        planned->witness = chain_witness_write(disk->size, dump->job_name);
+    dump->count++;
+    if (!planned->target || !planned->bitmap || (dump->features.witness && !planned->witness))
+        return error_memory(error);
+    return true;
+}
+
+static bool may_be_dumped(const struct dump *dump, const struct disk *disk, struct error *error)
+{
+    for (size_t i = 0; i < disk->bitmap_count; i++)
+        if (chain_is_of_job(disk->bitmaps[i].name, dump->job_name)) {
+            error_set(error, ERROR_GENERAL, "this job has backed it up already");
+            return error_hint(error, "name each guest on one Plugin line only");
+        }
+    if (dump->persistent && strcmp(disk->driver, "qcow2") != 0) {
+        error_set(error, ERROR_CONFIG,
+                  "bitmap-persistence=1 is not possible: its format is %s, and only a qcow2 image "
+                  "can hold a bitmap",
+                  disk->driver);
+        return error_hint(error, "set bitmap-persistence=0 or convert the disk to qcow2");
+    }
+    return true;
+}
+
+bool dump_plan(struct dump *dump, const struct guest *guest, struct error *error)
+{
+    dump->disks = calloc(guest->disk_count + 1, sizeof(*dump->disks));
+    dump->count = 0;
+    if (!dump->disks)
+        return error_memory(error);
+    for (size_t i = 0; i < guest->disk_count; i++) {
+        const struct disk *disk = &guest->disks[i];
+
+        if (disk->skipped)
+            continue;
+        if (!may_be_dumped(dump, disk, error) || !plan_disk(dump, disk, error))
+            return error_context(error, "disk \"%s\"", disk->drive);
+    }
+    return true;
+}
+
+static bool make_targets(const struct dump *dump, size_t first, size_t count, struct error *error)
+{
+    const struct image_tool tool = {.cancel = dump->monitor.cancel};
+
+    for (size_t i = first; i < first + count; i++) {
+        const struct dump_disk *disk = &dump->disks[i];
+
+        if (!image_create(&tool, disk->target, disk->disk->size, error))
+            return error_context(error, "disk \"%s\"", disk->disk->drive);
+    }
+    return true;
+}
+
+static bool run_transaction(struct qmp *qmp, struct dump *dump, size_t first, size_t count,
+                            struct error *error)
+{
+    _cleanup_json_ json_t *actions = transaction_actions(dump, first, count);
+    json_t *arguments = json_pack("{s:O}", "actions", actions);
+
+    if (!arguments)
+        return error_memory(error);
+    for (size_t i = first; i < first + count; i++) {
+        dump->disks[i].has_bitmap = true;
+        dump->disks[i].begun = clock_now();
+    }
+    if (qmp_execute(qmp, "transaction", arguments, NULL, error))
+        return true;
+    /* Refused means rolled back; any other failure leaves us unknowing. */
+    if (error->kind == ERROR_REFUSED)
+        for (size_t i = first; i < first + count; i++)
+            dump->disks[i].has_bitmap = false;
+    return false;
+}
+
+static bool start_in_qemu(struct qmp *qmp, struct dump *dump, size_t first, size_t count,
+                          struct error *error)
+{
+    for (size_t i = first; i < first + count; i++) {
+        dump->disks[i].in_qemu = true;
+        if (!transaction_add_target(qmp, dump, &dump->disks[i], error))
+            return error_context(error, "disk \"%s\"", dump->disks[i].disk->drive);
+    }
+    if (!run_transaction(qmp, dump, first, count, error))
+        return false;
+    for (size_t i = first; i < first + count; i++)
+        if (!transaction_remove_witness(qmp, dump, &dump->disks[i], error))
+            return error_context(error, "disk \"%s\"", dump->disks[i].disk->drive);
+    return true;
+}
+
+bool dump_start(struct dump *dump, size_t first, size_t count, struct error *error)
+{
+    bool good = make_targets(dump, first, count, error);
+
+    if (good) {
+        _cleanup_qmp_ struct qmp *qmp = NULL;
+
+        good = qmp_connect(&dump->monitor, QMP_GREETING_LIMIT, &qmp, error) &&
+               start_in_qemu(qmp, dump, first, count, error);
+    }
+    for (size_t i = first; !good && i < first + count; i++) {
+        struct error ignored;
+
+        (void)dump_drop(dump, &dump->disks[i], &ignored);
+    }
+    return good;
+}
+
+static const json_t *find_job(const json_t *jobs, const char *id)
+{
+    size_t index;
+    json_t *job;
+
+    json_array_foreach (jobs, index, job) {
+        const char *other = json_member_string(job, "id");
+
+        if (other && strcmp(other, id) == 0)
+            return job;
+    }
+    return NULL;
+}
+
+/* One look at a disk's QEMU job.  A monitor that another client holds just
+ * now tells nothing, which is no failure. */
+static bool poll_job(const struct dump *dump, struct dump_disk *disk, bool *concluded,
+                     struct error *error)
+{
+    _cleanup_qmp_ struct qmp *qmp = NULL;
+    _cleanup_json_ json_t *jobs = NULL;
+    const json_t *job;
+    const char *status, *failure;
+
+    *concluded = false;
+    if (!qmp_connect(&dump->monitor, POLL_LONGEST, &qmp, error))
+        return error->kind == ERROR_TIMEOUT;
+    if (!qmp_execute(qmp, "query-jobs", NULL, &jobs, error))
+        return false;
+    job = find_job(jobs, disk->name);
+    status = json_member_string(job, "status");
+    if (!status)
+        return error_set(error, ERROR_GENERAL, "its QEMU job is gone: somebody dismissed it");
+    (void)json_member_size(job, "current-progress", &disk->done);
+    (void)json_member_size(job, "total-progress", &disk->total);
+    failure = json_member_string(job, "error");
+    if (failure) {
+        error_set(error, ERROR_GENERAL, "QEMU says: %s", failure);
+        if (strstr(failure, "No space left"))
+            error_hint(error, "make room in the working directory or set working=");
+        return false;
+    }
+    *concluded = strcmp(status, "concluded") == 0;
+    return true;
+}
+
+/* Closes a finished target, so that it is whole on disk and unlocked. */
+static bool take_out(const struct dump *dump, struct dump_disk *disk, struct error *error)
+{
+    _cleanup_qmp_ struct qmp *qmp = NULL;
+
+    if (!qmp_connect(&dump->monitor, QMP_GREETING_LIMIT, &qmp, error) ||
+        !leftover_end_job(qmp, disk->name, error) || !leftover_remove_node(qmp, disk->name, error))
+        return false;
+    leftover_remove_descriptors(qmp, disk->name);
+    transaction_remove_copy(qmp, dump, disk, true);
+    disk->in_qemu = false;
+    return true;
+}
+
+static bool wait_until_concluded(const struct dump *dump, struct dump_disk *disk, int64_t limit,
+                                 const struct dump_watch *watch, struct error *error)
+{
+    int64_t deadline = disk->begun + limit;
+    int64_t pause = POLL_FIRST;
+    bool concluded;
+
+    for (;;) {
+        if (!poll_job(dump, disk, &concluded, error))
+            return false;
+        if (concluded)
+            return true;
+        if (watch)
+            watch->tick(watch->context, disk);
+        if (clock_slice(deadline) == 0) {
+            error_set(error, ERROR_TIMEOUT, "the dump did not end within %lld seconds",
+                      (long long)(limit / 1000));
+            return error_hint(error, "set timeout= higher");
+        }
+        if (!clock_sleep(pause, dump->monitor.cancel, error))
+            return false;
+        pause = pause * 2 < POLL_LONGEST ? pause * 2 : POLL_LONGEST;
+    }
+}
+
+bool dump_wait(struct dump *dump, struct dump_disk *disk, int64_t limit,
+               const struct dump_watch *watch, struct error *error)
+{
+    const struct image_tool tool = {.cancel = dump->monitor.cancel};
+
+    return wait_until_concluded(dump, disk, limit, watch, error) && take_out(dump, disk, error) &&
+           image_check(&tool, disk->target, error);
+}
+
+void dump_remove_target(struct dump_disk *disk)
+{
+    (void)unlink(disk->target);
+}
+
+static bool remove_bitmap(struct qmp *qmp, const struct disk *disk, const char *name,
+                          struct error *error)
+{
+    if (!name ||
+        qmp_execute(qmp, "block-dirty-bitmap-remove",
+                    json_pack("{s:s, s:s}", "node", disk->node, "name", name), NULL, error))
+        return true;
+    /* Not there is as good as removed.  QEMU's class for that is GenericError
+     * like any other's, so what tells is the text; any other text counts as
+     * still there. */
+    return error->kind == ERROR_REFUSED && strstr(error->why, "not found");
+}
+
+static bool clean_in_qemu(const struct dump *dump, struct dump_disk *disk, struct error *error)
+{
+    struct monitor monitor = dump->monitor;
+    _cleanup_qmp_ struct qmp *qmp = NULL;
+    char witness_node[SCRATCH_NAME_SIZE];
+    struct error ignored;
+    bool clean;
+
+    monitor.cancel = NULL; /* a cancelled job cleans up as well */
+    if (!qmp_connect(&monitor, CLEAN_PATIENCE, &qmp, error))
+        return false;
+    clean =
+        leftover_end_job(qmp, disk->name, error) && leftover_remove_node(qmp, disk->name, error);
+    scratch_name(witness_node, dump->job_id, (size_t)(disk - dump->disks), WITNESS_SUFFIX);
+    (void)leftover_remove_node(qmp, witness_node, &ignored);
+    leftover_remove_descriptors(qmp, disk->name);
+    transaction_remove_copy(qmp, dump, disk, false);
+    disk->in_qemu = !clean;
+    if (disk->has_bitmap && remove_bitmap(qmp, disk->disk, disk->bitmap, error) &&
+        remove_bitmap(qmp, disk->disk, disk->witness, error))
+        disk->has_bitmap = false;
+    return clean;
+}
+
+bool dump_drop(struct dump *dump, struct dump_disk *disk, struct error *error)
+{
+    bool reached = true;
+
+    if (disk->in_qemu || disk->has_bitmap)
+        reached = clean_in_qemu(dump, disk, error);
+    dump_remove_target(disk);
+    /* A QEMU that ended took its bitmaps along, unless they live in the
+     * image: a clean shutdown stored them there. */
+    if (!reached && error->kind == ERROR_GONE && !dump->persistent) {
+        disk->in_qemu = false;
+        disk->has_bitmap = false;
+    }
+    return !disk->has_bitmap;
+}
+
+static bool prune_disk(struct qmp *qmp, const struct dump *dump, const struct disk *disk,
+                       struct error *error)
+{
+    for (size_t i = 0; i < disk->bitmap_count; i++) {
+        const char *name = disk->bitmaps[i].name;
+
+        if (!disk->bitmaps[i].busy &&
+            chain_is_obsolete(disk, name, dump->level, dump->job_name, dump->previous_job) &&
+            !remove_bitmap(qmp, disk, name, error))
+            return false;
+    }
+    return true;
+}
+
+bool dump_prune(const struct dump *dump, struct error *error)
+{
+    struct monitor monitor = dump->monitor;
+    _cleanup_qmp_ struct qmp *qmp = NULL;
+    _cleanup_guest_ struct guest now = {0};
+
+    monitor.cancel = NULL;
+    if (!qmp_connect(&monitor, CLEAN_PATIENCE, &qmp, error) ||
+        !block_read_disks(qmp, &dump->features, qmp_peer(qmp), &now, error))
+        return false;
+    for (size_t i = 0; i < now.disk_count; i++)
+        if (!prune_disk(qmp, dump, &now.disks[i], error))
+            return error_context(error, "disk \"%s\"", now.disks[i].drive);
+    return true;
+}
+
+void dump_free(struct dump *dump)
+{
+    for (size_t i = 0; i < dump->count; i++) {
+        free(dump->disks[i].target);
+        free(dump->disks[i].bitmap);
+        free(dump->disks[i].witness);
+    }
+    free(dump->disks);
+    dump->disks = NULL;
+    dump->count = 0;
+}

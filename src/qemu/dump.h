@@ -1,0 +1,91 @@
+/* qemu-fd: dumping a guest's disks into qcow2 files.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * One transaction adds a bitmap of our own to every disk and starts a backup
+ * job for every disk: all of them show the guest at one moment, and the
+ * bitmaps follow every write after that moment.  The base of an increment
+ * stays as it was (bitmap-mode never), so a job that fails anywhere costs
+ * nothing.
+ *
+ * What is deliberately not used, each measured on QEMU 5.2 to 11.1:
+ *  - drive-backup: on 5.2 a target that cannot be opened freezes the guest's
+ *    disk for ever;
+ *  - block-dirty-bitmap-enable in a transaction: crashes QEMU when the bitmap
+ *    is gone;
+ *  - completion-mode grouped: refused together with block-dirty-bitmap-add.
+ */
+#ifndef QEMU_FD_DUMP_H
+#define QEMU_FD_DUMP_H
+
+#include "base/workplace.h"
+#include "qemu/chain.h"
+#include "qemu/feature.h"
+#include "qemu/leftover.h"
+#include "qemu/qmp.h"
+
+/* One disk's part in it. */
+struct dump_disk {
+    const struct disk *disk; /* borrowed from the guest */
+    struct chain_choice choice;
+    char name[SCRATCH_NAME_SIZE]; /* of the target's node and of the QEMU job */
+    char *target;                 /* the qcow2 file in the workplace */
+    char *bitmap;                 /* our own on the disk */
+    char *witness;                /* of the disk's size; NULL without */
+    bool in_qemu;                 /* a node or a job of ours may be there */
+    bool has_bitmap;              /* our bitmaps may be there */
+    uint64_t done;                /* progress in bytes, from the last poll */
+    uint64_t total;
+    int64_t begun; /* clock_now() at its transaction */
+};
+
+struct dump {
+    struct monitor monitor;
+    struct features features;
+    uint32_t job_id;
+    const char *job_name;     /* Bacula's unique one; borrowed */
+    const char *previous_job; /* borrowed, may be NULL */
+    char level;               /* 'F', 'D' or 'I' */
+    bool persistent;
+    const struct workplace *workplace; /* borrowed */
+    struct dump_disk *disks;
+    size_t count;
+};
+
+/* Plans a dump of every disk of `guest` that is not skipped: chooses the
+ * bases.  The dump borrows guest and workplace. */
+bool dump_plan(struct dump *dump, const struct guest *guest, struct error *error);
+
+/* Makes the targets of `count` disks from `first` on, and starts them in one
+ * transaction.  On failure nothing of them is left in QEMU or on disk. */
+bool dump_start(struct dump *dump, size_t first, size_t count, struct error *error);
+
+/* Told between polls with the disk's progress. */
+struct dump_watch {
+    void (*tick)(void *context, const struct dump_disk *disk);
+    void *context;
+};
+
+/* Waits until a disk's dump is whole and takes it out of QEMU: then the
+ * target is a finished image.  `limit` in ms.  Errors: QEMU's own of the job,
+ * ERROR_TIMEOUT, ERROR_GONE, ERROR_CANCELLED, an image that qemu-img check
+ * finds broken.  The caller then calls dump_drop. */
+bool dump_wait(struct dump *dump, struct dump_disk *disk, int64_t limit,
+               const struct dump_watch *watch, struct error *error);
+
+/* A disk's part of this job failed: ends its QEMU job, removes its node, its
+ * file and this job's bitmaps.  False when the bitmaps may still be there:
+ * then the Bacula job must fail, or the Director would name it as a base for
+ * data that it does not have.  Not hindered by a cancel. */
+bool dump_drop(struct dump *dump, struct dump_disk *disk, struct error *error);
+
+/* Removes the file of a disk that has been read. */
+void dump_remove_target(struct dump_disk *disk);
+
+/* A good job removes those of its Job resource's bitmaps that no later job
+ * can be based on (chain_is_obsolete).  `guest` is filled anew. */
+bool dump_prune(const struct dump *dump, struct error *error);
+
+/* Frees the memory; what is in QEMU stays. */
+void dump_free(struct dump *dump);
+
+#endif

@@ -1,0 +1,74 @@
+/* qemu-fd: what a QEMU can do, asked for and never guessed from a version.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "qemu/feature.h"
+
+#include <string.h>
+
+/* The schema is a flat array of entities that refer to each other by name;
+ * the names of types are numbers that differ from build to build. */
+static const json_t *entity(const json_t *schema, const char *name)
+{
+    size_t index;
+    json_t *entry;
+
+    if (!name)
+        return NULL;
+    json_array_foreach (schema, index, entry) {
+        const char *entry_name = json_member_string(entry, "name");
+
+        if (entry_name && strcmp(entry_name, name) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+/* The member of a command's arguments, or NULL. */
+static const json_t *argument(const json_t *schema, const char *command, const char *name)
+{
+    const json_t *type = entity(schema, json_member_string(entity(schema, command), "arg-type"));
+    size_t index;
+    json_t *member;
+
+    json_array_foreach (json_member_array(type, "members"), index, member) {
+        const char *member_name = json_member_string(member, "name");
+
+        if (member_name && strcmp(member_name, name) == 0)
+            return member;
+    }
+    return NULL;
+}
+
+/* Since 4.1 the sources of a merge are strings or {node, name} objects: an
+ * array of an "alternate". */
+static bool merges_across_nodes(const json_t *schema)
+{
+    const json_t *bitmaps = argument(schema, "block-dirty-bitmap-merge", "bitmaps");
+    const json_t *array = entity(schema, json_member_string(bitmaps, "type"));
+    const json_t *element = entity(schema, json_member_string(array, "element-type"));
+    const char *kind = json_member_string(element, "meta-type");
+
+    return kind && strcmp(kind, "alternate") == 0;
+}
+
+void features_from_schema(const json_t *schema, struct features *features)
+{
+    *features = (struct features){
+        .bitmap_mode = argument(schema, "blockdev-backup", "bitmap-mode") != NULL,
+        .merge = entity(schema, "block-dirty-bitmap-merge") != NULL,
+        .witness = merges_across_nodes(schema) &&
+                   argument(schema, "blockdev-backup", "bitmap-mode") != NULL,
+        .flat_nodes = argument(schema, "query-named-block-nodes", "flat") != NULL,
+        .block_graph = entity(schema, "x-debug-query-block-graph") != NULL,
+    };
+}
+
+bool features_read(struct qmp *qmp, struct features *features, struct error *error)
+{
+    _cleanup_json_ json_t *schema = NULL;
+
+    if (!qmp_execute(qmp, "query-qmp-schema", NULL, &schema, error))
+        return false;
+    features_from_schema(schema, features);
+    return true;
+}

@@ -1,0 +1,25 @@
+/* qemu-fd: what a QEMU can do, asked for and never guessed from a version.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#ifndef QEMU_FD_FEATURE_H
+#define QEMU_FD_FEATURE_H
+
+#include "base/error.h"
+#include "base/json.h"
+#include "qemu/qmp.h"
+
+struct features {
+    bool bitmap_mode; /* blockdev-backup bitmap-mode (QEMU 4.2) */
+    bool merge;       /* block-dirty-bitmap-merge (4.0) */
+    bool witness;     /* a bitmap can be merged from another node (4.1) and seen there (4.2) */
+    bool flat_nodes;  /* query-named-block-nodes flat (5.0) */
+    bool block_graph; /* x-debug-query-block-graph (4.0) */
+};
+
+/* A pure function of the answer to query-qmp-schema.  Distributions carry
+ * features back and forth, so version numbers lie. */
+void features_from_schema(const json_t *schema, struct features *features);
+
+bool features_read(struct qmp *qmp, struct features *features, struct error *error);
+
+#endif

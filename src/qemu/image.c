@@ -1,0 +1,145 @@
+/* qemu-fd: qemu-img as a child process.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "qemu/image.h"
+
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/json.h"
+
+enum {
+    SHORT_LIMIT = 120 * 1000, /* ms, for what only looks at metadata */
+    COPY_BASE = 3600 * 1000,  /* ms, and on top a second for every … */
+    COPY_RATE = 1 << 20,      /* … bytes: slower than any disk that works */
+};
+
+/* How long copying a file may take. */
+static int64_t copy_limit(const char *path)
+{
+    struct stat status;
+
+    if (stat(path, &status) != 0)
+        return COPY_BASE;
+    return COPY_BASE + (int64_t)(status.st_size / COPY_RATE) * 1000;
+}
+
+/* The last line says most; earlier ones are often warnings. */
+static const char *complaint(struct text *err)
+{
+    if (!err->data || !err->length)
+        return "it gave no reason";
+    while (err->length && (err->data[err->length - 1] == '\n' || err->data[err->length - 1] == ' '))
+        err->data[--err->length] = '\0';
+    return err->data;
+}
+
+static bool run(const struct image_tool *tool, const char *const *arguments, int64_t limit,
+                struct child_result *result, struct error *error)
+{
+    struct child_request request = {
+        .arguments = arguments,
+        .time_limit = limit,
+        .cancel = tool->cancel,
+        .watch = tool->watch,
+    };
+
+    if (!child_run(&request, result, error))
+        return false;
+    if (result->status == 0)
+        return true;
+    error_set(error, ERROR_GENERAL, "qemu-img %s ended with status %d: %s", arguments[1],
+              result->status, complaint(&result->err));
+    if (result->err.data && strstr(result->err.data, "No space left on device"))
+        error_hint(error, "make room there or choose another directory");
+    return false;
+}
+
+/* For commands whose output nobody reads. */
+static bool run_quietly(const struct image_tool *tool, const char *const *arguments, int64_t limit,
+                        struct error *error)
+{
+    struct child_result result;
+    bool good = run(tool, arguments, limit, &result, error);
+
+    child_result_free(&result);
+    return good;
+}
+
+bool image_create(const struct image_tool *tool, const char *path, uint64_t size,
+                  struct error *error)
+{
+    _cleanup_free_ char *bytes = text_format("%llu", (unsigned long long)size);
+    const char *const arguments[] = {"qemu-img", "create",     "-q", "-f",  "qcow2",
+                                     "-o",       "compat=1.1", path, bytes, NULL};
+
+    return bytes ? run_quietly(tool, arguments, SHORT_LIMIT, error) : error_memory(error);
+}
+
+bool image_check(const struct image_tool *tool, const char *path, struct error *error)
+{
+    const char *const arguments[] = {"qemu-img", "check", "-q", "-f", "qcow2", path, NULL};
+
+    return run_quietly(tool, arguments, copy_limit(path), error);
+}
+
+static bool resize(const struct image_tool *tool, const char *path, uint64_t size,
+                   struct error *error)
+{
+    _cleanup_free_ char *bytes = text_format("%llu", (unsigned long long)size);
+    const char *const arguments[] = {"qemu-img", "resize", "-q",  "--shrink", "-f",
+                                     "qcow2",    path,     bytes, NULL};
+
+    return bytes ? run_quietly(tool, arguments, SHORT_LIMIT, error) : error_memory(error);
+}
+
+bool image_patch(const struct image_tool *tool, const char *base, const char *part, uint64_t size,
+                 struct error *error)
+{
+    const char *const link[] = {"qemu-img", "rebase", "-q", "-u", "-f", "qcow2",
+                                "-F",       "qcow2",  "-b", base, part, NULL};
+    const char *const commit[] = {"qemu-img", "commit", "-q", "-f", "qcow2", "-d", part, NULL};
+    uint64_t before;
+
+    if (!image_size(tool, base, "qcow2", &before, error))
+        return false;
+    /* A disk that grew must do so before: bytes beyond the end would be lost.
+     * One that shrank must do so before as well: when it grows again later,
+     * what it had there once must not come back. */
+    if (before != size && !resize(tool, base, size, error))
+        return false;
+    return run_quietly(tool, link, SHORT_LIMIT, error) &&
+           run_quietly(tool, commit, copy_limit(part), error);
+}
+
+bool image_size(const struct image_tool *tool, const char *path, const char *format, uint64_t *size,
+                struct error *error)
+{
+    const char *const arguments[] = {"qemu-img", "info", "--output=json", "-f", format, path, NULL};
+    struct child_result result;
+    _cleanup_json_ json_t *information = NULL;
+    bool good = run(tool, arguments, SHORT_LIMIT, &result, error);
+
+    if (good && result.out.data)
+        information = json_loadb(result.out.data, result.out.length, 0, NULL);
+    child_result_free(&result);
+    if (!good && strstr(error->why, "lock"))
+        error_hint(error, "a running guest or another program uses it: stop that first");
+    if (good && !json_member_size(information, "virtual-size", size))
+        good =
+            error_set(error, ERROR_GENERAL, "qemu-img info does not say the size of \"%s\"", path);
+    return good;
+}
+
+bool image_convert(const struct image_tool *tool, const char *from, const char *to,
+                   const char *format, bool into_existing, struct error *error)
+{
+    /* -n: the target is there already, and need not be empty, so qemu-img
+     * writes its zeroes.  Without: qemu-img makes it. */
+    const char *const existing[] = {"qemu-img", "convert", "-q", "-n", "-f", "qcow2",
+                                    "-O",       format,    from, to,   NULL};
+    const char *const fresh[] = {"qemu-img", "convert", "-q", "-f", "qcow2",
+                                 "-O",       format,    from, to,   NULL};
+
+    return run_quietly(tool, into_existing ? existing : fresh, copy_limit(from), error);
+}

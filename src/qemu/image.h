@@ -1,0 +1,43 @@
+/* qemu-fd: qemu-img as a child process.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * Formats are always given, never probed: the first bytes of a raw disk are
+ * the guest's, who could make them look like another format.  When qemu-img
+ * fails, what it wrote to standard error is in the error.
+ */
+#ifndef QEMU_FD_IMAGE_H
+#define QEMU_FD_IMAGE_H
+
+#include <stdint.h>
+
+#include "base/child.h"
+
+/* What every call needs; members are borrowed and may be NULL. */
+struct image_tool {
+    const struct cancel *cancel;
+    const struct child_watch *watch; /* told while a long one runs */
+};
+
+/* Makes an empty qcow2 (version 3) of `size` bytes. */
+bool image_create(const struct image_tool *tool, const char *path, uint64_t size,
+                  struct error *error);
+
+/* Fails unless the qcow2 is consistent. */
+bool image_check(const struct image_tool *tool, const char *path, struct error *error);
+
+/* Writes what `part` holds into `base`, both qcow2, and takes over its size.
+ * `part` is of no use afterwards. */
+bool image_patch(const struct image_tool *tool, const char *base, const char *part, uint64_t size,
+                 struct error *error);
+
+/* The virtual size of an image that nobody writes to.  Fails with a hint when
+ * a QEMU holds its lock. */
+bool image_size(const struct image_tool *tool, const char *path, const char *format, uint64_t *size,
+                struct error *error);
+
+/* Copies a qcow2 into a new file, or, `into_existing`, over a device of at
+ * least its size; zeroes become holes where the target can have them. */
+bool image_convert(const struct image_tool *tool, const char *from, const char *to,
+                   const char *format, bool into_existing, struct error *error);
+
+#endif

@@ -1,0 +1,253 @@
+/* qemu-fd: what a killed File Daemon left in a QEMU.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "qemu/leftover.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "base/workplace.h"
+
+#define PREFIX "bacula-"
+
+enum { END_LIMIT = 30 * 1000, END_PAUSE = 50 }; /* ms */
+
+void scratch_name(char *name, uint32_t job_id, size_t number, const char *suffix)
+{
+    (void)snprintf(name, SCRATCH_NAME_SIZE, PREFIX "%u-%zu%s", job_id, number, suffix);
+}
+
+bool scratch_name_read(const char *name, uint32_t *job_id)
+{
+    unsigned long long number;
+    char digits[16];
+    size_t length;
+
+    if (!text_starts_with(name, PREFIX))
+        return false;
+    name += strlen(PREFIX);
+    length = strcspn(name, "-");
+    if (name[length] != '-' || length >= sizeof(digits))
+        return false;
+    memcpy(digits, name, length);
+    digits[length] = '\0';
+    if (!text_to_number(digits, UINT32_MAX, &number))
+        return false;
+    *job_id = (uint32_t)number;
+    return true;
+}
+
+char *leftover_label(const char *name, const char *workplace)
+{
+    return text_format("%s %s", name, workplace);
+}
+
+/* The folder in a label whose name belongs to this job, or NULL. */
+static const char *label_folder(const json_t *descriptor, uint32_t job_id)
+{
+    const char *label = json_member_string(descriptor, "opaque");
+    const char *blank = label ? strchr(label, ' ') : NULL;
+    uint32_t owner;
+
+    if (!blank || !scratch_name_read(label, &owner) || owner != job_id)
+        return NULL;
+    return blank + 1;
+}
+
+static bool job_lives(const json_t *fdsets, uint32_t job_id)
+{
+    size_t index, inner;
+    json_t *set, *descriptor;
+
+    json_array_foreach (fdsets, index, set)
+        json_array_foreach (json_member_array(set, "fds"), inner, descriptor) {
+            const char *folder = label_folder(descriptor, job_id);
+
+            if (folder && workplace_is_held(folder))
+                return true;
+        }
+    return false;
+}
+
+/* The state of a job: NULL when QEMU does not know it.  Borrowed from `jobs`. */
+static const char *job_status(const json_t *jobs, const char *id)
+{
+    size_t index;
+    json_t *job;
+
+    json_array_foreach (jobs, index, job) {
+        const char *other = json_member_string(job, "id");
+
+        if (other && strcmp(other, id) == 0)
+            return json_member_string(job, "status");
+    }
+    return NULL;
+}
+
+bool leftover_end_job(struct qmp *qmp, const char *id, struct error *error)
+{
+    int64_t deadline = clock_deadline(END_LIMIT);
+    bool cancelled = false;
+
+    for (;;) {
+        _cleanup_json_ json_t *jobs = NULL;
+        struct error ignored;
+        const char *status;
+
+        if (!qmp_execute(qmp, "query-jobs", NULL, &jobs, error))
+            return false;
+        status = job_status(jobs, id);
+        if (!status)
+            return true;
+        if (strcmp(status, "concluded") == 0)
+            (void)qmp_execute(qmp, "job-dismiss", json_pack("{s:s}", "id", id), NULL, &ignored);
+        else if (!cancelled)
+            cancelled =
+                qmp_execute(qmp, "block-job-cancel",
+                            json_pack("{s:s, s:b}", "device", id, "force", 1), NULL, &ignored);
+        if (clock_slice(deadline) == 0)
+            return error_set(error, ERROR_TIMEOUT, "QEMU job \"%s\" does not end", id);
+        if (strcmp(status, "concluded") != 0 && !clock_sleep(END_PAUSE, NULL, error))
+            return false;
+    }
+}
+
+static bool node_exists(const json_t *nodes, const char *name)
+{
+    size_t index;
+    json_t *node;
+
+    json_array_foreach (nodes, index, node) {
+        const char *other = json_member_string(node, "node-name");
+
+        if (other && strcmp(other, name) == 0)
+            return true;
+    }
+    return false;
+}
+
+bool leftover_remove_node(struct qmp *qmp, const char *name, struct error *error)
+{
+    int64_t deadline = clock_deadline(5 * 1000);
+
+    for (;;) {
+        _cleanup_json_ json_t *nodes = NULL;
+        struct error ignored;
+
+        if (qmp_execute(qmp, "blockdev-del", json_pack("{s:s}", "node-name", name), NULL, error))
+            return true;
+        if (error->kind != ERROR_REFUSED)
+            return false;
+        if (!qmp_execute(qmp, "query-named-block-nodes", NULL, &nodes, &ignored) ||
+            !node_exists(nodes, name))
+            return nodes != NULL;
+        if (clock_slice(deadline) == 0)
+            return false;
+        if (!clock_sleep(END_PAUSE, NULL, error))
+            return false;
+    }
+}
+
+void leftover_remove_descriptors(struct qmp *qmp, const char *name)
+{
+    _cleanup_json_ json_t *fdsets = NULL;
+    struct error ignored;
+    size_t index, inner;
+    json_t *set, *descriptor;
+
+    if (!qmp_execute(qmp, "query-fdsets", NULL, &fdsets, &ignored))
+        return;
+    json_array_foreach (fdsets, index, set)
+        json_array_foreach (json_member_array(set, "fds"), inner, descriptor) {
+            const char *label = json_member_string(descriptor, "opaque");
+            uint64_t number;
+
+            if (!label || strncmp(label, name, strlen(name)) != 0 || label[strlen(name)] != ' ' ||
+                !json_member_size(set, "fdset-id", &number))
+                continue;
+            (void)qmp_execute(qmp, "remove-fd", json_pack("{s:I}", "fdset-id", (json_int_t)number),
+                              NULL, &ignored);
+            break;
+        }
+}
+
+static bool living(uint32_t job_id, struct error *error)
+{
+    error_set(error, ERROR_GENERAL, "Bacula job %u is backing it up right now", job_id);
+    return error_hint(error, "let the jobs of one guest run one after another");
+}
+
+static bool clear_jobs(struct qmp *qmp, const json_t *fdsets, struct error *error)
+{
+    _cleanup_json_ json_t *jobs = NULL;
+    size_t index;
+    json_t *job;
+
+    if (!qmp_execute(qmp, "query-jobs", NULL, &jobs, error))
+        return false;
+    json_array_foreach (jobs, index, job) {
+        const char *id = json_member_string(job, "id");
+        uint32_t job_id;
+
+        if (!id || !scratch_name_read(id, &job_id))
+            continue;
+        if (job_lives(fdsets, job_id))
+            return living(job_id, error);
+        if (!leftover_end_job(qmp, id, error))
+            return false;
+    }
+    return true;
+}
+
+static bool clear_scratch_bitmaps(struct qmp *qmp, const json_t *node)
+{
+    struct error ignored;
+    size_t index;
+    json_t *bitmap;
+
+    json_array_foreach (json_member_array(node, "dirty-bitmaps"), index, bitmap) {
+        const char *name = json_member_string(bitmap, "name");
+        uint32_t job_id;
+
+        if (name && scratch_name_read(name, &job_id))
+            (void)qmp_execute(
+                qmp, "block-dirty-bitmap-remove",
+                json_pack("{s:O, s:s}", "node", json_object_get(node, "node-name"), "name", name),
+                NULL, &ignored);
+    }
+    return true;
+}
+
+static bool clear_nodes(struct qmp *qmp, const json_t *fdsets, struct error *error)
+{
+    _cleanup_json_ json_t *nodes = NULL;
+    size_t index;
+    json_t *node;
+
+    if (!qmp_execute(qmp, "query-named-block-nodes", NULL, &nodes, error))
+        return false;
+    json_array_foreach (nodes, index, node) {
+        const char *name = json_member_string(node, "node-name");
+        uint32_t job_id;
+
+        if (!name || !scratch_name_read(name, &job_id)) {
+            clear_scratch_bitmaps(qmp, node);
+            continue;
+        }
+        if (job_lives(fdsets, job_id))
+            return living(job_id, error);
+        if (!leftover_remove_node(qmp, name, error))
+            return error_context(error, "node \"%s\" of a job that died", name);
+        leftover_remove_descriptors(qmp, name);
+    }
+    return true;
+}
+
+bool leftover_clear(struct qmp *qmp, struct error *error)
+{
+    _cleanup_json_ json_t *fdsets = NULL;
+
+    return qmp_execute(qmp, "query-fdsets", NULL, &fdsets, error) &&
+           clear_jobs(qmp, fdsets, error) && clear_nodes(qmp, fdsets, error);
+}

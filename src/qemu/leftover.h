@@ -1,0 +1,40 @@
+/* qemu-fd: what a killed File Daemon left in a QEMU.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * Jobs, nodes and throw-away bitmaps that this plugin makes in a QEMU are
+ * named "bacula-<jobid>-<n>[-…]".  The descriptor set of a dump's target
+ * carries a label that says, behind that name, which folder the job works
+ * in; the job holds a lock on that folder while it lives (workplace.h).
+ */
+#ifndef QEMU_FD_LEFTOVER_H
+#define QEMU_FD_LEFTOVER_H
+
+#include "qemu/qmp.h"
+
+enum { SCRATCH_NAME_SIZE = 32 }; /* QEMU's limit for node names, with the NUL */
+
+/* Writes "bacula-<jobid>-<n><suffix>". */
+void scratch_name(char *name, uint32_t job_id, size_t number, const char *suffix);
+
+/* Whether a name is of that shape; *job_id is its job. */
+bool scratch_name_read(const char *name, uint32_t *job_id);
+
+/* The label for the descriptor set of a target; the caller's. */
+char *leftover_label(const char *name, const char *workplace);
+
+/* Removes what dead jobs left behind.  Fails when a living one works on this
+ * guest right now, and touches nothing of it; `error` names it. */
+bool leftover_clear(struct qmp *qmp, struct error *error);
+
+/* Takes one scratch job out of QEMU: cancels it when it runs, waits for its
+ * end, dismisses it.  True when it is not there any more. */
+bool leftover_end_job(struct qmp *qmp, const char *id, struct error *error);
+
+/* Removes a node, waiting a little while QEMU still uses it; true when it is
+ * not there any more. */
+bool leftover_remove_node(struct qmp *qmp, const char *name, struct error *error);
+
+/* Lets go of the descriptor sets labelled for `name`. */
+void leftover_remove_descriptors(struct qmp *qmp, const char *name);
+
+#endif

@@ -1,0 +1,225 @@
+/* qemu-fd: the one transaction that starts a dump, and what it needs.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "qemu/transaction.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "base/text.h"
+
+#define WITNESS_SOURCE "size"
+#define COPY_SUFFIX    "-copy"
+
+static size_t number_of(const struct dump *dump, const struct dump_disk *disk)
+{
+    return (size_t)(disk - dump->disks);
+}
+
+static bool add_target_node(struct qmp *qmp, const struct dump *dump, const struct dump_disk *disk,
+                            struct error *error)
+{
+    _cleanup_free_ char *label = leftover_label(disk->name, dump->workplace->path);
+    _cleanup_free_ char *file = NULL;
+    _cleanup_close_ int target = -1;
+    int64_t fdset;
+
+    if (!label)
+        return error_memory(error);
+    /* Closed again at once: QEMU's image lock hangs on the open file that we
+     * would share. */
+    target = open(disk->target, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (target < 0)
+        return error_errno(error, errno, "cannot open \"%s\"", disk->target);
+    if (!qmp_pass_descriptor(qmp, target, label, &fdset, error))
+        return false;
+    file = text_format("/dev/fdset/%lld", (long long)fdset);
+    if (!file)
+        return error_memory(error);
+    /* Zeroes that the guest wrote become zero clusters, so the dump is as
+     * small as the data and a restored image is sparse there. */
+    return qmp_execute(qmp, "blockdev-add",
+                       json_pack("{s:s, s:s, s:s, s:s, s:{s:s, s:s}}", "driver", "qcow2",
+                                 "node-name", disk->name, "discard", "unmap", "detect-zeroes",
+                                 "unmap", "file", "driver", "file", "filename", file),
+                       NULL, error);
+}
+
+/* The human monitor's qemu-io reports errors on QEMU's own standard output and
+ * not to us, so the bit itself is looked for. */
+static bool last_sector_is_marked(struct qmp *qmp, const char *node, struct error *error)
+{
+    _cleanup_json_ json_t *nodes = NULL;
+    size_t index;
+    json_t *entry;
+
+    if (!qmp_execute(qmp, "query-named-block-nodes", NULL, &nodes, error))
+        return false;
+    json_array_foreach (nodes, index, entry) {
+        const char *name = json_member_string(entry, "node-name");
+        const json_t *bitmap = json_array_get(json_member_array(entry, "dirty-bitmaps"), 0);
+        uint64_t count;
+
+        if (name && strcmp(name, node) == 0 && json_member_size(bitmap, "count", &count) &&
+            count == WITNESS_GRANULARITY)
+            return true;
+    }
+    return error_set(error, ERROR_GENERAL, "QEMU did not mark the last sector of node \"%s\"",
+                     node);
+}
+
+/* A bitmap whose only dirty bit is the disk's last: QMP cannot set a bit, so
+ * one is written to, on a node without storage, and merged from there. */
+static bool add_witness_node(struct qmp *qmp, const struct dump *dump, const struct dump_disk *disk,
+                             struct error *error)
+{
+    const uint64_t sector = 512;
+    char name[SCRATCH_NAME_SIZE];
+    _cleanup_free_ char *command = NULL;
+
+    scratch_name(name, dump->job_id, number_of(dump, disk), WITNESS_SUFFIX);
+    command =
+        text_format("qemu-io %s \"write -q -z %llu %llu\"", name,
+                    (unsigned long long)(disk->disk->size - sector), (unsigned long long)sector);
+    if (!command)
+        return error_memory(error);
+    return qmp_execute(qmp, "blockdev-add",
+                       json_pack("{s:s, s:s, s:I}", "driver", "null-co", "node-name", name, "size",
+                                 (json_int_t)disk->disk->size),
+                       NULL, error) &&
+           qmp_execute(qmp, "block-dirty-bitmap-add",
+                       json_pack("{s:s, s:s, s:i}", "node", name, "name", WITNESS_SOURCE,
+                                 "granularity", WITNESS_GRANULARITY),
+                       NULL, error) &&
+           qmp_execute(qmp, "human-monitor-command", json_pack("{s:s}", "command-line", command),
+                       NULL, error) &&
+           last_sector_is_marked(qmp, name, error);
+}
+
+bool transaction_add_target(struct qmp *qmp, const struct dump *dump, const struct dump_disk *disk,
+                            struct error *error)
+{
+    return add_target_node(qmp, dump, disk, error) &&
+           (!disk->witness || add_witness_node(qmp, dump, disk, error));
+}
+
+static bool add_action(json_t *actions, const char *type, json_t *data)
+{
+    return json_array_append_new(actions, json_pack("{s:s, s:o}", "type", type, "data", data)) == 0;
+}
+
+static bool add_own_bitmap(json_t *actions, const struct dump *dump, const struct dump_disk *disk)
+{
+    return add_action(actions, "block-dirty-bitmap-add",
+                      json_pack("{s:s, s:s, s:b}", "node", disk->disk->node, "name", disk->bitmap,
+                                "persistent", dump->persistent));
+}
+
+static bool add_witness(json_t *actions, const struct dump *dump, const struct dump_disk *disk)
+{
+    char source[SCRATCH_NAME_SIZE];
+
+    scratch_name(source, dump->job_id, number_of(dump, disk), WITNESS_SUFFIX);
+    return add_action(actions, "block-dirty-bitmap-add",
+                      json_pack("{s:s, s:s, s:i, s:b, s:b}", "node", disk->disk->node, "name",
+                                disk->witness, "granularity", WITNESS_GRANULARITY, "persistent",
+                                dump->persistent, "disabled", 1)) &&
+           add_action(actions, "block-dirty-bitmap-merge",
+                      json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "node", disk->disk->node, "target",
+                                disk->witness, "bitmaps", "node", source, "name", WITNESS_SOURCE));
+}
+
+static bool needs_copy(const struct dump *dump, const struct dump_disk *disk)
+{
+    return disk->choice.base && !dump->features.bitmap_mode && dump->features.merge;
+}
+
+static bool add_copy_of_base(json_t *actions, const struct dump *dump, const struct dump_disk *disk)
+{
+    char copy[SCRATCH_NAME_SIZE];
+
+    scratch_name(copy, dump->job_id, number_of(dump, disk), COPY_SUFFIX);
+    return add_action(actions, "block-dirty-bitmap-add",
+                      json_pack("{s:s, s:s, s:b}", "node", disk->disk->node, "name", copy,
+                                "disabled", 1)) &&
+           add_action(actions, "block-dirty-bitmap-merge",
+                      json_pack("{s:s, s:s, s:[s]}", "node", disk->disk->node, "target", copy,
+                                "bitmaps", disk->choice.base->name));
+}
+
+static json_t *backup(const struct dump *dump, const struct dump_disk *disk)
+{
+    json_t *data = json_pack("{s:s, s:s, s:s, s:b}", "device", disk->disk->node, "target",
+                             disk->name, "job-id", disk->name, "auto-dismiss", 0);
+    char copy[SCRATCH_NAME_SIZE];
+
+    if (!data)
+        return NULL;
+    if (!disk->choice.base) {
+        json_object_set_new(data, "sync", json_string("full"));
+        return data;
+    }
+    if (dump->features.bitmap_mode) {
+        json_object_set_new(data, "sync", json_string("bitmap"));
+        json_object_set_new(data, "bitmap-mode", json_string("never"));
+        json_object_set_new(data, "bitmap", json_string(disk->choice.base->name));
+        return data;
+    }
+    scratch_name(copy, dump->job_id, number_of(dump, disk), COPY_SUFFIX);
+    json_object_set_new(data, "sync", json_string("incremental"));
+    json_object_set_new(data, "bitmap",
+                        json_string(needs_copy(dump, disk) ? copy : disk->choice.base->name));
+    return data;
+}
+
+static bool add_bitmaps(json_t *actions, const struct dump *dump, const struct dump_disk *disk)
+{
+    return add_own_bitmap(actions, dump, disk) &&
+           (!disk->witness || add_witness(actions, dump, disk)) &&
+           (!needs_copy(dump, disk) || add_copy_of_base(actions, dump, disk));
+}
+
+json_t *transaction_actions(const struct dump *dump, size_t first, size_t count)
+{
+    _cleanup_json_ json_t *actions = json_array();
+
+    for (size_t i = first; i < first + count; i++)
+        if (!actions || !add_bitmaps(actions, dump, &dump->disks[i]))
+            return NULL;
+    for (size_t i = first; i < first + count; i++)
+        if (!add_action(actions, "blockdev-backup", backup(dump, &dump->disks[i])))
+            return NULL;
+    return TAKE_PTR(actions);
+}
+
+bool transaction_remove_witness(struct qmp *qmp, const struct dump *dump,
+                                const struct dump_disk *disk, struct error *error)
+{
+    char name[SCRATCH_NAME_SIZE];
+
+    if (!disk->witness)
+        return true;
+    scratch_name(name, dump->job_id, number_of(dump, disk), WITNESS_SUFFIX);
+    return leftover_remove_node(qmp, name, error);
+}
+
+void transaction_remove_copy(struct qmp *qmp, const struct dump *dump, const struct dump_disk *disk,
+                             bool dumped)
+{
+    struct error ignored;
+    char copy[SCRATCH_NAME_SIZE];
+    const char *spent = copy;
+
+    if (!disk->choice.base || dump->features.bitmap_mode)
+        return;
+    scratch_name(copy, dump->job_id, number_of(dump, disk), COPY_SUFFIX);
+    if (!dump->features.merge) {
+        if (!dumped)
+            return;
+        spent = disk->choice.base->name;
+    }
+    (void)qmp_execute(qmp, "block-dirty-bitmap-remove",
+                      json_pack("{s:s, s:s}", "node", disk->disk->node, "name", spent), NULL,
+                      &ignored);
+}

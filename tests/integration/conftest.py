@@ -1,0 +1,103 @@
+"""Fixtures: each test gets Baculas and guests of its own and leaves nothing."""
+
+import contextlib
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from harness.bacula import Bacula
+from harness.disk import loop_device, loop_devices_work
+from harness.guest import Guest
+
+_TOP = Path(__file__).resolve().parents[2]
+_BACULA_DIR = Path(os.environ.get("BACULA_DIR", _TOP / "build" / "bacula")).resolve()
+_PLUGIN = Path(os.environ.get("QEMU_FD", _TOP / "build" / "qemu-fd.so")).resolve()
+_TESTS = _TOP / "build" / "tests"
+_VERSIONS = ("9.6.7", "15.0.3")
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """Let fixtures see whether the test failed."""
+    outcome = yield
+    if outcome.get_result().failed:
+        item.failed = True
+
+
+@pytest.fixture
+def workdir(request):
+    """A folder of the test's own, kept when it fails."""
+    name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
+    folder = _TESTS / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    yield folder
+    if not getattr(request.node, "failed", False):
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=_VERSIONS)
+def bacula_version(request):
+    """Run the test on every Bacula version."""
+    if not (_BACULA_DIR / request.param).is_dir():
+        pytest.fail(f"no Bacula {request.param}: run tools/fetch-bacula {_BACULA_DIR}")
+    return request.param
+
+
+@pytest.fixture
+def bacula_root(bacula_version):
+    """Folder with the unpacked packages of that version."""
+    return _BACULA_DIR / bacula_version
+
+
+@pytest.fixture
+def plugin():
+    """The plugin under test."""
+    if not _PLUGIN.exists():
+        pytest.fail(f"no plugin at {_PLUGIN}: run make, or set QEMU_FD")
+    return _PLUGIN
+
+
+@pytest.fixture
+def make_bacula(workdir, bacula_root, request):
+    """Start a Bacula: make_bacula(filesets={...}, ...) as for class Bacula.
+
+    It has the plugin under test unless the call says plugin=....
+    """
+    with contextlib.ExitStack() as stack:
+
+        def make(name="bacula", **options):
+            if "plugin" not in options:
+                options["plugin"] = request.getfixturevalue("plugin")
+            bacula = Bacula(bacula_root, workdir / name, **options)
+            stack.callback(bacula.stop)
+            bacula.start()
+            return bacula
+
+        yield make
+
+
+@pytest.fixture
+def make_guest(workdir):
+    """Start a guest: make_guest(name="vm", disks=[...], ...) as for class Guest."""
+    with contextlib.ExitStack() as stack:
+
+        def make(name="vm", **options):
+            guest = Guest(workdir / name, name=name, **options)
+            stack.callback(guest.close)
+            guest.start()
+            return guest
+
+        yield make
+
+
+@pytest.fixture
+def make_loop_device(workdir):
+    """Turn a file into a block device, where the machine allows it."""
+    if not loop_devices_work(workdir):
+        pytest.skip("this machine lets us make no loop devices")
+    with contextlib.ExitStack() as stack:
+        yield lambda path: stack.enter_context(loop_device(path))

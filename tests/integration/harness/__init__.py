@@ -1,0 +1,1 @@
+"""Real Baculas and real QEMU guests, private to one test."""

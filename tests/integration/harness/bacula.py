@@ -1,0 +1,372 @@
+"""A private Bacula in a folder: Director, Storage Daemon and File Daemon."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+from dataclasses import dataclass
+from dataclasses import replace as replace_in
+from pathlib import Path
+
+from . import configuration, restore_dialogue
+from .catalog import FINAL_STATUS, Catalog
+from .console import Console
+from .process import Failure, kill_group, run, spawn, stop, wait_until
+
+_DAEMONS = ("dir", "sd", "fd")
+_JOB_STARTED = r"Job queued\. JobId=(\d+)"
+_QUICK_QUEUE = Path(__file__).with_name("quick_queue.c")
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """How a job ended, as the catalog has it."""
+
+    jobid: int
+    name: str
+    status: str
+    level: str
+    files: int
+    bytes: int
+    log: str
+    transcript: str = ""
+
+    @property
+    def ok(self):
+        """Ended well and without warnings."""
+        return self.status == "T"
+
+
+class Bacula:
+    """The three daemons on free loopback ports, everything below one folder."""
+
+    def __init__(
+        self,
+        root,
+        folder,
+        plugin=None,
+        filesets=None,
+        jobs=None,
+        accurate=False,
+        fd_env=None,
+        fd_wrapper=(),
+        fd_debug=None,
+        max_concurrent=20,
+        extra_job_lines=(),
+    ):
+        self.root = Path(root)
+        self.folder = Path(folder)
+        self.fd_working = self.folder / "fd_working"
+        self.plugin = plugin and Path(plugin)
+        self.filesets = filesets or {}
+        self.jobs = jobs or {name: name for name in self.filesets}
+        self.accurate = accurate
+        self.max_concurrent = max_concurrent
+        self.extra_job_lines = extra_job_lines
+        self.ports = {}
+        self.catalog = Catalog(self.folder / "dir" / "bacula.db")
+        self._fd_env = fd_env or {}
+        self._fd_wrapper = list(fd_wrapper)
+        self._fd_debug = fd_debug
+        self._processes = {}
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    @property
+    def version(self):
+        """Such as "9.6.7": the name of the folder the packages are in."""
+        return self.root.name
+
+    # Daemons
+
+    def start(self):
+        """Write the configuration, make the catalog, start all daemons."""
+        self._make_folders()
+        self._install_plugin()
+        run(["cc", "-shared", "-fPIC", "-o", self._quick_queue, _QUICK_QUEUE])
+        self.ports = dict(zip(_DAEMONS, _free_ports(len(_DAEMONS))))
+        self.write_configuration()
+        self._make_catalog()
+        for daemon in _DAEMONS:
+            self._launch(daemon)
+        for daemon in _DAEMONS:
+            self._wait_ready(daemon)
+
+    def stop(self):
+        """End all daemons; harmless when they are gone."""
+        # All are told first: each takes a while and none needs another.
+        for process in self._processes.values():
+            if process.poll() is None:
+                process.terminate()
+        while self._processes:
+            _, process = self._processes.popitem()
+            stop(process, grace=self._grace)
+
+    def start_fd(self):
+        """Start the File Daemon again after kill_fd."""
+        self._start_one("fd")
+
+    def kill_fd(self, number=signal.SIGKILL):
+        """Kill the File Daemon and its children with a signal."""
+        self._kill("fd", number)
+
+    def start_sd(self):
+        """Start the Storage Daemon again after kill_sd."""
+        self._start_one("sd")
+
+    def kill_sd(self, number=signal.SIGKILL):
+        """Kill the Storage Daemon with a signal."""
+        self._kill("sd", number)
+
+    @property
+    def fd_pid(self):
+        """Process id of the File Daemon (of its wrapper, if there is one)."""
+        return self._processes["fd"].pid
+
+    def fd_rss(self):
+        """(now, highest) resident memory of the File Daemon in bytes."""
+        status = Path(f"/proc/{self.fd_pid}/status").read_text()
+        sizes = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB", status, re.M))
+        return int(sizes["VmRSS"]) * 1024, int(sizes["VmHWM"]) * 1024
+
+    def fd_log(self):
+        """What the File Daemon wrote to its standard output and error."""
+        return (self.folder / "fd.log").read_text(errors="replace")
+
+    def fd_leftovers(self):
+        """Files in the working directory that are not the daemon's own."""
+        return sorted(
+            path
+            for path in self.fd_working.rglob("*")
+            if not path.match("*.state")
+        )
+
+    def write_configuration(self):
+        """Write the configuration files as they should be now."""
+        writers = {
+            "dir": configuration.director,
+            "sd": configuration.storage_daemon,
+            "fd": configuration.file_daemon,
+            "console": configuration.console,
+        }
+        for name, writer in writers.items():
+            self._configuration_file(name).write_text(writer(self))
+
+    def reload(self):
+        """Write filesets and jobs anew and make the Director read them."""
+        self.write_configuration()
+        return self.console("reload")
+
+    # Jobs
+
+    def run(self, job, level="Full", wait=True, timeout=120):
+        """Start a backup; its JobResult, or its job id if not to wait."""
+        output = self.console(f"run job={job} level={level} yes")
+        match = re.search(_JOB_STARTED, output)
+        if not match:
+            raise Failure(f"the Director started no job:\n{output}")
+        jobid = int(match.group(1))
+        return self.wait(jobid, timeout) if wait else jobid
+
+    def wait(self, jobid, timeout=120):
+        """Wait until a job has ended and its log is complete."""
+        try:
+            wait_until(lambda: self._ended(jobid), timeout, f"job {jobid}")
+        except Failure as failure:
+            raise Failure(f"{failure}; its log:\n{self.joblog(jobid)}") from None
+        return self._result(jobid)
+
+    def joblog(self, jobid):
+        """The job's messages so far."""
+        return self.catalog.log(jobid)
+
+    def cancel(self, jobid):
+        """Ask the Director to cancel a job."""
+        return self.console(f"cancel jobid={jobid} yes")
+
+    def delete_job(self, jobid):
+        """Remove a job from the catalog."""
+        return self.console(f"delete jobid={jobid} yes")
+
+    def restore(
+        self,
+        jobids,
+        where,
+        files=None,
+        replace="always",
+        plugin_options=None,
+        wait=True,
+        timeout=120,
+    ):
+        """Restore jobs below where; the result holds the console transcript.
+
+        files are selected in the restore tree rather than with file=..., which
+        would take the newest part of a delta sequence only.
+        """
+        with self._dialogue(timeout=20) as console:
+            console.send(
+                f"restore jobid={','.join(map(str, _as_list(jobids)))} client=fd "
+                f"restorejob=RestoreFiles where={where} replace={replace}"
+                f"{'' if files else ' all done'}"
+            )
+            if files:
+                restore_dialogue.select(console, files)
+            restore_dialogue.configure(console, plugin_options or {})
+            console.send("yes")
+            jobid = int(console.expect(_JOB_STARTED).group(1))
+            transcript = console.finish()
+        if not wait:
+            return jobid
+        return replace_in(self.wait(jobid, timeout), transcript=transcript)
+
+    def estimate(self, job, level="Full", listing=False):
+        """Output of the estimate command."""
+        return self.console(f"estimate job={job} level={level}{' listing' if listing else ''}")
+
+    def ls(self, plugin_line, path):
+        """Output of the listing command that asks a plugin."""
+        return self.console(f".ls client=fd plugin={configuration.quoted(plugin_line)} path={path}")
+
+    def query(self, plugin_line, parameter):
+        """Output of the query command (Bacula 11 and later)."""
+        return self.console(
+            f".query client=fd plugin={configuration.quoted(plugin_line)} parameter={parameter}"
+        )
+
+    def list_files(self, jobid):
+        """What a job saved: a list of SavedFile."""
+        return self.catalog.files(jobid)
+
+    def console(self, text, timeout=60):
+        """Feed bconsole some commands; return all it printed."""
+        with self._dialogue(timeout) as console:
+            console.send(text)
+            return console.finish()
+
+    # Inside
+
+    @property
+    def _grace(self):
+        """Seconds to end by itself: a leak check under valgrind needs some."""
+        return 60 if self._fd_wrapper else 10
+
+    def _environment(self):
+        return {"LD_LIBRARY_PATH": str(self.root / "usr/lib/bacula")}
+
+    def _make_folders(self):
+        for name in ("dir", "sd", "plugins", "volumes"):
+            (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.fd_working.mkdir(mode=0o700, exist_ok=True)
+        (self.folder / "query.sql").touch()
+
+    def _install_plugin(self):
+        # A copy, since Bacula passes over symbolic links; alone in its folder,
+        # since Bacula loads every plugin it finds there.
+        if self.plugin:
+            shutil.copy(self.plugin, self.folder / "plugins")
+
+    def _make_catalog(self):
+        scripts = self.root / "usr/share/dbconfig-common/data/bacula-director-sqlite3"
+        Catalog.create(self.folder / "dir" / "bacula.db", scripts / "install/sqlite3")
+
+    def _configuration_file(self, name):
+        return self.folder / f"{name}.conf"
+
+    @property
+    def _quick_queue(self):
+        return self.folder / "quick_queue.so"
+
+    def _launch(self, daemon):
+        # Debug output without -T goes to standard output, hence to the log,
+        # and not into a trace file in the working directory.
+        argv = [self.root / f"usr/sbin/bacula-{daemon}", "-f", "-P"]
+        environment = self._environment()
+        if daemon == "dir":
+            environment["LD_PRELOAD"] = str(self._quick_queue)
+        if daemon == "fd":
+            argv = [*self._fd_wrapper, *argv]
+            environment |= self._fd_env
+            if self._fd_debug:
+                argv += ["-d", self._fd_debug, "-dt"]
+        argv += ["-c", self._configuration_file(daemon)]
+        self._processes[daemon] = spawn(argv, self.folder / f"{daemon}.log", environment)
+
+    def _wait_ready(self, daemon, timeout=60):
+        def ready():
+            if self._processes[daemon].poll() is not None:
+                log = (self.folder / f"{daemon}.log").read_text(errors="replace")
+                raise Failure(f"bacula-{daemon} did not start:\n{log}")
+            return _listens(self.ports[daemon])
+
+        wait_until(ready, timeout, f"bacula-{daemon} to listen", interval=0.01)
+
+    def _start_one(self, daemon):
+        self._launch(daemon)
+        self._wait_ready(daemon)
+
+    def _kill(self, daemon, number):
+        process = self._processes[daemon]
+        kill_group(process, number)
+        # A daemon interrupted inside malloc may never finish its clean-up.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(self._grace)
+        stop(process)
+
+    def _dialogue(self, timeout=60):
+        # -n: no line editing, prompts as they are.
+        argv = [self.root / "usr/sbin/bconsole", "-n", "-c", self._configuration_file("console")]
+        return Console(argv, {**os.environ, **self._environment()}, timeout)
+
+    def _ended(self, jobid):
+        """Whether a job is over.
+
+        The status is final before the last messages are in the catalog, so the
+        report's last line is waited for as well.
+        """
+        row = self.catalog.job(jobid)
+        if not row or row.status not in FINAL_STATUS:
+            return False
+        return "Termination:" in self.catalog.log(jobid)
+
+    def _result(self, jobid):
+        row = self.catalog.job(jobid)
+        return JobResult(
+            jobid=row.jobid,
+            name=row.unique_name,
+            status=row.status,
+            level=row.level,
+            files=row.files,
+            bytes=row.bytes,
+            log=self.catalog.log(jobid),
+        )
+
+
+def _as_list(value):
+    return list(value) if isinstance(value, (list, tuple, set)) else [value]
+
+
+def _free_ports(count):
+    """Ports nobody listens on now; all are held until all are known."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
+
+
+def _listens(port):
+    """Whether somebody listens on a port, without connecting to it.
+
+    A connection that says nothing would end up as an error in Bacula's log.
+    """
+    listening = f":{port:04X} 00000000:0000 0A"
+    return listening in Path("/proc/net/tcp").read_text()
+

@@ -1,0 +1,74 @@
+"""The catalog read directly: a bconsole for every poll would cost far more."""
+
+import sqlite3
+from collections import namedtuple
+from contextlib import closing
+
+SavedFile = namedtuple("SavedFile", "path size delta_seq file_index")
+JobRow = namedtuple("JobRow", "jobid unique_name status level files bytes")
+
+# Letters of the Job table that mean: nothing more will happen.
+FINAL_STATUS = frozenset("TWEefAD")
+
+_BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+_SIZE_FIELD = 7
+
+
+def _decode_number(text):
+    """A number as Bacula's catalog writes it: base 64, highest digit first."""
+    value = 0
+    for letter in text.lstrip("-"):
+        value = value * 64 + _BASE64.index(letter)
+    return -value if text.startswith("-") else value
+
+
+class Catalog:
+    """Read-only view of a Director's SQLite catalog."""
+
+    def __init__(self, path):
+        self._path = path
+
+    @staticmethod
+    def create(path, schema):
+        """Make an empty catalog from the schema the packages carry."""
+        with closing(sqlite3.connect(path)) as database:
+            database.executescript(schema.read_text())
+
+    def _query(self, statement, *parameters):
+        # A fresh connection each time: none may hold a lock that delays the
+        # Director.
+        with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as database:
+            return database.execute(statement, parameters).fetchall()
+
+    def job(self, jobid):
+        """The job's row, or None before the Director has written it."""
+        rows = self._query(
+            "SELECT JobId, Job, JobStatus, Level, JobFiles, JobBytes FROM Job WHERE JobId = ?",
+            jobid,
+        )
+        return JobRow(*rows[0]) if rows else None
+
+    def log(self, jobid):
+        """All of the job's messages."""
+        rows = self._query("SELECT LogText FROM Log WHERE JobId = ? ORDER BY LogId", jobid)
+        # Bacula escapes for SQLite in a way that leaves a backslash behind.
+        return "".join(text.removesuffix("\\") for (text,) in rows)
+
+    def files(self, jobid):
+        """What the job saved, in the order of saving."""
+        columns = {row[1] for row in self._query("PRAGMA table_info(File)")}
+        # 9.6.7 keeps file names in a table of their own.
+        name, join = (
+            ("File.Filename", "")
+            if "Filename" in columns
+            else ("Filename.Name", "JOIN Filename USING (FilenameId)")
+        )
+        rows = self._query(
+            f"SELECT Path || {name}, LStat, DeltaSeq, FileIndex FROM File "
+            f"JOIN Path USING (PathId) {join} WHERE JobId = ? ORDER BY FileIndex",
+            jobid,
+        )
+        return [
+            SavedFile(path, _decode_number(lstat.split()[_SIZE_FIELD]), delta_seq, index)
+            for path, lstat, delta_seq, index in rows
+        ]

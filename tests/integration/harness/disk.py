@@ -1,0 +1,206 @@
+"""Disks of test guests: how they are made, attached and compared."""
+
+import contextlib
+import json
+import random
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .process import Failure, run
+
+SECTOR = 512
+MIB = 1024 * 1024
+
+_STYLES = ("drive", "blockdev", "blockdev+throttle")
+_INTERFACES = ("ide", "virtio", "scsi")
+
+
+@dataclass
+class Disk:
+    """One disk of a Guest, over an image (or block device) that exists.
+
+    name is the -drive id or the name of the top node.  style says which QEMU
+    options attach it:
+
+      drive              -drive, as on Proxmox up to 8
+      blockdev           -blockdev; the guest's device sits on the format node
+      blockdev+throttle  the same, with a throttle filter on top that carries
+                         the name, as on Proxmox 9
+    """
+
+    name: str
+    path: Path
+    fmt: str = "qcow2"
+    interface: str = "virtio"
+    style: str = "drive"
+    readonly: bool = False
+    cdrom: bool = False
+
+    def __post_init__(self):
+        if self.style not in _STYLES or self.interface not in _INTERFACES:
+            raise ValueError(f"unknown style or interface of disk {self.name}")
+        if self.cdrom and self.interface == "virtio":
+            raise ValueError(f"cdrom {self.name} needs interface ide or scsi")
+        self.path = Path(self.path)
+        self.readonly = self.readonly or self.cdrom
+
+    @property
+    def device_id(self):
+        """Id of the guest's device: the name without Proxmox's prefix."""
+        return self.name.removeprefix("drive-")
+
+    @property
+    def format_node(self):
+        """Name of the node that speaks the image's format (-blockdev only)."""
+        return f"f-{self.name}" if self.style == "blockdev+throttle" else self.name
+
+    @property
+    def qemu_io_target(self):
+        """How qemu-io addresses the guest's own view of the disk.
+
+        A node name would do for reading only: a writer beside the guest's
+        device is refused.  -d takes the device's own backend, whatever filter
+        a backup job has put in between.
+        """
+        if self.style == "drive":
+            return self.name
+        if self.interface == "virtio":  # the PCI device is only its envelope
+            return f"-d /machine/peripheral/{self.device_id}/virtio-backend"
+        return f"-d {self.device_id}"
+
+    def resize_target(self):
+        """Argument of block_resize that names the disk."""
+        return {"device" if self.style == "drive" else "node_name": self.name}
+
+    def arguments(self):
+        """QEMU command line options that attach the disk."""
+        if self._attaches_itself():
+            return self._drive(self.interface)
+        backend = self._drive("none") if self.style == "drive" else self._blockdev()
+        return [*backend, "-device", self._device()]
+
+    def _attaches_itself(self):
+        """Whether -drive if=... brings the guest's device as well."""
+        return self.style == "drive" and self.interface != "scsi"
+
+    def _drive(self, bus):
+        options = {
+            "file": self.path,
+            "format": self.fmt,
+            "if": bus,
+            "id": self.name,
+            "media": "cdrom" if self.cdrom else "disk",
+            "readonly": "on" if self.readonly else "off",
+            "discard": "unmap",
+        }
+        return ["-drive", ",".join(f"{name}={value}" for name, value in options.items())]
+
+    def _blockdev(self):
+        common = {"read-only": self.readonly, "discard": "unmap"}
+        image = {
+            "driver": self.fmt,
+            "node-name": self.format_node,
+            "file": {
+                "driver": "host_device" if self.path.is_block_device() else "file",
+                "filename": str(self.path),
+                "node-name": f"e-{self.name}",
+                **common,
+            },
+            **common,
+        }
+        if self.style == "blockdev":
+            return ["-blockdev", json.dumps(image)]
+        group = f"throttle-{self.name}"
+        throttle = {
+            "driver": "throttle",
+            "node-name": self.name,
+            "throttle-group": group,
+            "file": image,
+            **common,
+        }
+        return ["-object", f"throttle-group,id={group}", "-blockdev", json.dumps(throttle)]
+
+    def _device(self):
+        drivers = {"ide": "ide-hd", "virtio": "virtio-blk-pci", "scsi": "scsi-hd"}
+        driver = f"{self.interface}-cd" if self.cdrom else drivers[self.interface]
+        return f"{driver},drive={self.name},id={self.device_id}"
+
+
+def make_image(path, size, fmt="qcow2", seed=0, density=0.25, backing=None):
+    """Make an image with random content spread over it; return its path.
+
+    density is the share of the disk that holds data.  With backing, a
+    (path, format), the image is an empty overlay of the same size instead.
+    """
+    path = Path(path)
+    if backing:
+        base, base_format = backing
+        run(["qemu-img", "create", "-q", "-f", fmt, "-b", base, "-F", base_format, path, size])
+        return path
+    with tempfile.NamedTemporaryFile(dir=path.parent) as content:
+        fill(content, size, seed, density)
+        # Keeps the size of a raw image that is no multiple of a sector.
+        if fmt == "raw":
+            run(["cp", "--sparse=always", content.name, path])
+        else:
+            run(["qemu-img", "convert", "-f", "raw", "-O", fmt, content.name, path])
+    return path
+
+
+def fill(file, size, seed=0, density=0.25, block=64 * 1024):
+    """Write random, compressible blocks over a share of an open, empty file."""
+    source = random.Random(seed)
+    file.truncate(size)
+    for offset in range(0, size, block):
+        if source.random() < density:
+            length = min(block, size - offset)
+            file.seek(offset)
+            file.write((source.randbytes(1024) * (block // 1024))[:length])
+    file.flush()
+
+
+def copy_sparse(source, target):
+    """Copy a file and leave its holes holes."""
+    run(["cp", "--sparse=always", source, target])
+    return Path(target)
+
+
+def virtual_size(image, fmt):
+    """Size of the disk an image holds, read without taking its lock."""
+    information = run(["qemu-img", "info", "-U", "--output=json", "-f", fmt, image])
+    return json.loads(information)["virtual-size"]
+
+
+def assert_same(shadow, image, fmt="qcow2"):
+    """Fail unless the image holds the shadow's content and has its size.
+
+    qemu-img compare alone would pass when one is longer but empty there.
+    """
+    expected, actual = virtual_size(shadow, "raw"), virtual_size(image, fmt)
+    assert actual == expected, f"{image} is {actual} bytes long, not {expected}"
+    try:
+        run(["qemu-img", "compare", "-U", "-f", "raw", "-F", fmt, shadow, image])
+    except Failure as failure:
+        raise AssertionError(str(failure)) from None
+
+
+@contextlib.contextmanager
+def loop_device(path):
+    """A block device over a file, as an LVM volume would be one."""
+    device = run(["losetup", "--find", "--show", path]).strip()
+    try:
+        yield Path(device)
+    finally:
+        run(["losetup", "--detach", device])
+
+
+def loop_devices_work(folder):
+    """Whether this machine lets us make loop devices."""
+    with tempfile.NamedTemporaryFile(dir=folder) as file:
+        file.truncate(MIB)
+        try:
+            with loop_device(file.name):
+                return True
+        except (Failure, FileNotFoundError):
+            return False

@@ -1,0 +1,68 @@
+"""A QMP client for the tests' own socket."""
+
+import json
+import socket
+
+from .process import Failure
+
+
+class Monitor:
+    """One QMP connection; QEMU serves a single client on each socket."""
+
+    # Requests sent ahead of their replies.  Both directions stay far below a
+    # socket buffer, so neither side can block on the other.
+    _WINDOW = 64
+
+    def __init__(self, path, timeout=60):
+        self.events = []
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(timeout)
+        self._socket.connect(str(path))
+        self._stream = self._socket.makefile("rw", encoding="utf-8")
+        self._receive()
+        self.execute("qmp_capabilities")
+
+    def close(self):
+        """Hang up."""
+        self._stream.close()
+        self._socket.close()
+
+    def execute(self, command, **arguments):
+        """Run a command and return its result; underscores become hyphens."""
+        self._send(command, arguments)
+        return self._reply()
+
+    def human(self, lines):
+        """Run human monitor commands; a Failure for the first that complains.
+
+        QMP reports success even for those that failed: the error is text.
+        """
+        lines = list(lines)
+        for start in range(0, len(lines), self._WINDOW):
+            window = lines[start : start + self._WINDOW]
+            for line in window:
+                self._send("human-monitor-command", {"command_line": line})
+            answers = [self._reply() for _ in window]
+            for line, answer in zip(window, answers):
+                if answer.strip():
+                    raise Failure(f"{line}: {answer.strip()}")
+
+    def _send(self, command, arguments):
+        renamed = {name.replace("_", "-"): value for name, value in arguments.items()}
+        self._stream.write(json.dumps({"execute": command, "arguments": renamed}) + "\n")
+        self._stream.flush()
+
+    def _reply(self):
+        message = self._receive()
+        while "event" in message:
+            self.events.append(message)
+            message = self._receive()
+        if "error" in message:
+            raise Failure(f"QMP: {message['error']['desc']}")
+        return message["return"]
+
+    def _receive(self):
+        line = self._stream.readline()
+        if not line:
+            raise Failure("QEMU closed its monitor")
+        return json.loads(line)
