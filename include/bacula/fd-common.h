@@ -151,7 +151,7 @@ typedef struct {
 
 #define FD_OFFSET(type, field, bytes)                                                              \
     _Static_assert(offsetof(type, field) == (bytes), #type "." #field " is not where Bacula has "  \
-                                                                      "it")
+                                                           "it")
 #define FD_SIZE(type, bytes)                                                                       \
     _Static_assert(sizeof(type) == (bytes), #type " is not as large as Bacula's")
 

@@ -40,17 +40,19 @@ bool error_errno(struct error *error, int number, const char *format, ...)
 
 bool error_context(struct error *error, const char *format, ...)
 {
-    char front[sizeof(error->context)];
-    char whole[2 * sizeof(error->context)];
+    char behind[sizeof(error->context)];
     va_list arguments;
+    size_t used;
 
+    memcpy(behind, error->context, sizeof(behind));
     va_start(arguments, format);
-    (void)vsnprintf(front, sizeof(front), format, arguments);
+    (void)vsnprintf(error->context, sizeof(error->context), format, arguments);
     va_end(arguments);
-    (void)snprintf(whole, sizeof(whole), "%s%s%s", front, error->context[0] ? ": " : "",
-                   error->context);
-    memcpy(error->context, whole, sizeof(error->context) - 1);
-    error->context[sizeof(error->context) - 1] = '\0';
+    used = strlen(error->context);
+    if (behind[0] && used < sizeof(error->context) - 3) {
+        memcpy(error->context + used, ": ", 3);
+        (void)strncat(error->context, behind, sizeof(error->context) - used - 3);
+    }
     return false;
 }
 
