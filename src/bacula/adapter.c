@@ -204,19 +204,17 @@ static char *borrowed(const char *string)
     return (char *)(uintptr_t)string;
 }
 
-static void fill_object(struct save_pkt *packet, const struct outgoing_file *file)
+static void fill_object(struct save_pkt *packet, const struct outgoing_file *file,
+                        const char *object, int32_t length)
 {
-    /* With the closing NUL: 9.6.7's Director parses garbage without. */
-    int32_t length = (int32_t)strlen(file->object) + 1;
-
 #ifdef FD_HAS_OBJECT_STRUCT
     packet->restore_obj.object_name = borrowed(file->name);
-    packet->restore_obj.object = borrowed(file->object);
+    packet->restore_obj.object = borrowed(object);
     packet->restore_obj.object_len = length;
     packet->restore_obj.index = 1;
 #else
     packet->object_name = borrowed(file->name);
-    packet->object = borrowed(file->object);
+    packet->object = borrowed(object);
     packet->object_len = length;
     packet->index = 1;
 #endif
@@ -261,10 +259,16 @@ static bRC start_backup_file(bpContext *context, struct save_pkt *packet)
     }
     packet->type = file_type(file.kind);
     packet->portable = true;
-    if (file.object)
-        fill_object(packet, &file);
-    else
+    if (file.object) {
+        int32_t length;
+        const char *object = session_object(session, file.object, &length);
+
+        if (!object)
+            return bRC_Error;
+        fill_object(packet, &file, object, length);
+    } else {
         fill_file(packet, &file);
+    }
     return bRC_OK;
 }
 

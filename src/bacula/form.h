@@ -15,8 +15,8 @@
 enum { FORM_LIMIT = 64 << 10 };
 
 /* The empty form with a hypervisor's fields; the caller's, NULL without
- * memory.  All fields are strings: 9.6.7's Director cannot read a form with
- * "@BOOL@" in every position (tried). */
+ * memory.  All fields are strings, so that one that was left alone shows
+ * "*None*". */
 char *form_write(const struct form_field *fields);
 
 /* Lays what was filled in over the options of the Plugin line: a pure

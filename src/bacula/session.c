@@ -31,6 +31,7 @@ struct session {
     struct producer producer;
     struct filled_form *forms;
     size_t form_count;
+    char *object;
     char *answer;
 };
 
@@ -83,6 +84,7 @@ void session_free(struct session *session)
         free(session->forms[i].text);
     }
     free(session->forms);
+    free(session->object);
     free(session->answer);
     job_facts_free(&session->job.facts);
     free(session);
@@ -271,6 +273,21 @@ void session_end_restore(struct session *session)
 const struct producer *session_producer(const struct session *session)
 {
     return session->producer.next ? &session->producer : NULL;
+}
+
+const char *session_object(struct session *session, const char *text, int32_t *length)
+{
+    size_t count = strlen(text) + 1;
+
+    if (count % 3 == 1)
+        count++;
+    free(session->object);
+    session->object = calloc(1, count);
+    if (!session->object)
+        return NULL;
+    memcpy(session->object, text, strlen(text));
+    *length = (int32_t)count;
+    return session->object;
 }
 
 struct restore *session_restore(const struct session *session)

@@ -59,6 +59,14 @@ void session_restore_object(struct session *session, const char *plugin, bool is
 /* The producer of the current Plugin line; NULL when there is none. */
 const struct producer *session_producer(const struct session *session);
 
+/* A form or restore object as the daemon must be given it, until the next
+ * one: with a closing NUL, without which 9.6.7's Director parses garbage, and
+ * with a second one where the length would otherwise leave 1 when divided by
+ * 3: Bacula's base64 decoder, through which an SQLite catalog gives objects
+ * back, takes its buffer for too small then and returns nothing ("Can't
+ * configure" at the restore, tried with 9.6.7).  NULL without memory. */
+const char *session_object(struct session *session, const char *text, int32_t *length);
+
 /* The restore, NULL when there is none. */
 struct restore *session_restore(const struct session *session);
 

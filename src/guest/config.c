@@ -85,10 +85,10 @@ char *config_write(const struct guest *guest, const struct config_job *job, bool
 
     if (!root)
         return NULL;
-    if (command_line)
+    if (command_line) /* the file is for people, too */
         json_object_set_new(json_object_get(root, "guest"), "command_line",
                             guest->command_line ? json_incref(guest->command_line) : json_null());
-    text = json_dumps(root, JSON_INDENT(2));
+    text = json_dumps(root, command_line ? JSON_INDENT(2) : JSON_COMPACT);
     return text ? text_format("%s\n", text) : NULL;
 }
 

@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <string.h>
 
+#include "base/path.h"
 #include "base/text.h"
+#include "guest/object.h"
 #include "guest/saved_name.h"
 #include "job/guest_backup.h"
 
@@ -34,6 +36,8 @@ struct backup {
     enum step step;
     size_t guest;
     size_t disk;
+    size_t piece; /* of the guest's object */
+    char *object; /* the piece that is out */
     char *form;
     enum out out;
     char *name;       /* of the file that is out */
@@ -127,7 +131,7 @@ bool backup_begin(struct backup *backup, struct options *options, const char *fo
     backup->form = text_copy(form);
     backup->line = line;
     backup->step = STEP_FORM;
-    backup->guest = backup->disk = 0;
+    backup->guest = backup->disk = backup->piece = 0;
     if (!line || !backup->form) {
         options_free(options);
         error_memory(&error);
@@ -226,14 +230,24 @@ static enum produced give_guest(struct backup *backup, struct outgoing_file *fil
     return PRODUCED_END;
 }
 
+/* The same description for the catalog, a piece at a time. */
 static enum produced give_object(struct backup *backup, struct outgoing_file *file)
 {
-    struct guest_backup *guest = current(backup);
+    const struct guest_backup *guest = current(backup);
+    _cleanup_free_ char *component = path_encode(guest->guest.name);
 
-    backup->step = STEP_DISK;
+    if (backup->piece == object_pieces(guest->object)) {
+        backup->piece = 0;
+        backup->step = STEP_DISK;
+        return PRODUCED_END;
+    }
+    free(backup->object);
+    backup->object =
+        component ? object_piece(guest->object, backup->piece++, guest->guest.vmid, component)
+                  : NULL;
     *file = (struct outgoing_file){
-        .kind = FILE_OBJECT, .name = "qemu-fd config", .object = guest->object};
-    return PRODUCED_FILE;
+        .kind = FILE_OBJECT, .name = "qemu-fd config", .object = backup->object};
+    return backup->object ? PRODUCED_FILE : PRODUCED_FAILED;
 }
 
 static bool fill_disk(struct backup *backup, const struct guest_backup *guest,
@@ -303,15 +317,16 @@ static enum produced next(void *context, struct outgoing_file *file)
         case STEP_GUEST:
             return give_guest(backup, file);
         case STEP_OBJECT:
-            return give_object(backup, file);
+            given = give_object(backup, file);
+            break;
         case STEP_DISK:
             given = give_disk(backup, file);
-            if (given != PRODUCED_END)
-                return given;
-            continue;
+            break;
         case STEP_END:
             return PRODUCED_END;
         }
+        if (given != PRODUCED_END)
+            return given;
     }
 }
 
@@ -478,6 +493,7 @@ void backup_free(struct backup *backup)
         line_free(backup->lines[i]);
     free(backup->lines);
     free(backup->form);
+    free(backup->object);
     free(backup->name);
     free(backup);
 }

@@ -6,23 +6,16 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/path.h"
 #include "base/text.h"
 #include "guest/config.h"
+#include "guest/object.h"
 #include "guest/saved_name.h"
 #include "job/restored_guest.h"
 
-/* config.json as the catalog has it. */
-struct object {
-    struct guest config;
-    uint32_t job_id;
-};
-
 struct restore {
     struct job *job;
-    struct object *objects;
-    size_t object_count;
-    struct options options; /* for the file that comes next */
+    struct object_store objects; /* config.json as the catalog has it */
+    struct options options;      /* for the file that comes next */
     struct restored_guest **guests;
     size_t guest_count;
     /* The file that is on its way; both NULL for none. */
@@ -41,23 +34,10 @@ struct restore *restore_new(struct job *job)
     return restore;
 }
 
-void restore_add_object(struct restore *restore, const char *text, size_t count, uint32_t job_id)
+void restore_add_object(struct restore *restore, const char *bytes, size_t count, uint32_t job_id)
 {
-    struct object *objects;
-    struct guest config;
-    struct error error;
-
-    if (!config_read(text, count, &config, &error)) {
-        log_debug(&restore->job->log, LOG_STEP, "a restore object is passed over: %s", error.why);
-        return;
-    }
-    objects = reallocarray(restore->objects, restore->object_count + 1, sizeof(*objects));
-    if (!objects) {
-        guest_free(&config);
-        return;
-    }
-    restore->objects = objects;
-    objects[restore->object_count++] = (struct object){.config = config, .job_id = job_id};
+    if (!object_store_add(&restore->objects, bytes, count, job_id))
+        log_debug(&restore->job->log, LOG_STEP, "a restore object is passed over");
 }
 
 bool restore_begin(struct restore *restore, struct options *options)
@@ -68,26 +48,20 @@ bool restore_begin(struct restore *restore, struct options *options)
     return true;
 }
 
-static bool is_of(const struct guest *config, const struct saved_name *name)
+/* What the catalog says of a guest, if anything that can be read. */
+static bool config_from_catalog(const struct restore *restore, const struct saved_name *name,
+                                struct guest *config)
 {
-    _cleanup_free_ char *component = path_encode(config->name);
+    _cleanup_free_ char *text = object_store_newest(&restore->objects, name->vmid, name->guest);
+    struct error error;
 
-    return component && config->vmid == name->vmid && strcmp(component, name->guest) == 0;
-}
-
-/* The newest description of a guest among the objects; it is handed over. */
-static struct guest *newest_config(struct restore *restore, const struct saved_name *name)
-{
-    struct object *newest = NULL;
-
-    for (size_t i = 0; i < restore->object_count; i++) {
-        struct object *object = &restore->objects[i];
-
-        if (object->config.name && is_of(&object->config, name) &&
-            (!newest || object->job_id >= newest->job_id))
-            newest = object;
-    }
-    return newest ? &newest->config : NULL;
+    if (!text)
+        return false;
+    if (config_read(text, strlen(text), config, &error))
+        return true;
+    log_debug(&restore->job->log, LOG_STEP, "the catalog's config of %s is passed over: %s",
+              name->guest, error.why);
+    return false;
 }
 
 static struct restored_guest *add_guest(struct restore *restore, const struct saved_name *name,
@@ -96,6 +70,8 @@ static struct restored_guest *add_guest(struct restore *restore, const struct sa
     struct restored_guest **guests =
         reallocarray(restore->guests, restore->guest_count + 1, sizeof(struct restored_guest *));
     struct restored_guest *guest = calloc(1, sizeof(*guest));
+    struct guest config;
+    bool known;
 
     if (guests)
         restore->guests = guests;
@@ -104,8 +80,9 @@ static struct restored_guest *add_guest(struct restore *restore, const struct sa
         error_memory(error);
         return NULL;
     }
-    if (!restored_guest_init(guest, restore->job, name, &restore->options,
-                             newest_config(restore, name), error)) {
+    known = config_from_catalog(restore, name, &config);
+    if (!restored_guest_init(guest, restore->job, name, &restore->options, known ? &config : NULL,
+                             error)) {
         restored_guest_free(guest);
         free(guest);
         return NULL;
@@ -287,9 +264,7 @@ void restore_free(struct restore *restore)
         free(restore->guests[i]);
     }
     free(restore->guests);
-    for (size_t i = 0; i < restore->object_count; i++)
-        guest_free(&restore->objects[i].config);
-    free(restore->objects);
+    object_store_free(&restore->objects);
     options_free(&restore->options);
     free(restore);
 }

@@ -12,10 +12,10 @@ struct restore;
 /* One for the whole job; `job` is borrowed.  NULL without memory. */
 struct restore *restore_new(struct job *job);
 
-/* A restore object of a backup's job, from the catalog: config.json.  Comes
- * before any file, or not at all.  What cannot be read is passed over: the
- * file itself follows. */
-void restore_add_object(struct restore *restore, const char *text, size_t count, uint32_t job_id);
+/* A restore object of a backup's job, from the catalog: a piece of a guest's
+ * config.json (object.h).  Comes before any file, or not at all.  What cannot
+ * be read is passed over: the file itself follows. */
+void restore_add_object(struct restore *restore, const char *bytes, size_t count, uint32_t job_id);
 
 /* The Plugin line that the next file belongs to, with what the form says
  * laid over it; takes the options over. */
