@@ -52,3 +52,74 @@ $(BUILD)/obj/%.o: src/%.c Makefile VERSION
 	$(CC) $(CFLAGS) $(HARDENING) -MMD -MP -c -o $@ $<
 
 -include $(OBJECTS:.o=.d)
+
+# --- tests ---------------------------------------------------------------
+
+# The whole plugin once more with the sanitizers, for unit tests and the host
+# program that plays the File Daemon.
+SANITIZE   := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+ASAN       := $(BUILD)/asan
+ASAN_OBJECTS := $(OBJECTS:$(BUILD)/obj/%=$(ASAN)/obj/%)
+UNIT_TESTS := $(patsubst tests/unit/%.c,$(ASAN)/unit/%,$(wildcard tests/unit/test_*.c))
+BACULA_DIR ?= $(BUILD)/bacula
+
+$(ASAN)/obj/bacula/adapter_%.o: src/bacula/adapter.c Makefile VERSION
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -O1 $(SANITIZE) -DFD_INTERFACE=$* -MMD -MP -c -o $@ $<
+
+$(ASAN)/obj/%.o: src/%.c Makefile VERSION
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP -c -o $@ $<
+
+$(ASAN)/qemu-fd.so: $(ASAN_OBJECTS)
+	$(CC) -shared $(CFLAGS) $(SANITIZE) -o $@ $^ $(LIBRARIES)
+
+$(ASAN)/unit/%: tests/unit/%.c $(ASAN_OBJECTS)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP -o $@ $< $(ASAN_OBJECTS) $(LIBRARIES) -lcmocka
+
+-include $(ASAN_OBJECTS:.o=.d) $(UNIT_TESTS:=.d)
+
+# Plays the File Daemon for interface versions that no package here has.
+$(BUILD)/fd-host: $(wildcard tests/host/*.c tests/host/*.h) $(HEADERS) Makefile
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -o $@ $(wildcard tests/host/*.c) -ldl -pthread
+
+bacula:
+	tools/fetch-bacula $(BACULA_DIR)
+
+check-unit: $(UNIT_TESTS)
+	$(PYTHON) tests/run.py --unit $(UNIT_TESTS)
+
+check-integration: all $(BUILD)/fd-host $(ASAN)/qemu-fd.so bacula
+	$(PYTHON) tests/run.py --integration
+
+check: all $(UNIT_TESTS) $(BUILD)/fd-host $(ASAN)/qemu-fd.so bacula
+	$(PYTHON) tests/run.py --unit $(UNIT_TESTS) --integration
+
+demo: all bacula
+	$(PYTHON) demo/demo.py
+
+# --- the code's own quality ------------------------------------------------
+
+CHECKED := $(wildcard src/*.c src/*/*.c)
+SHOWN   := $(wildcard src/*.[ch] src/*/*.[ch] include/*/*.h tests/unit/*.[ch] tests/host/*.[ch])
+
+format:
+	clang-format -i $(SHOWN)
+
+lint:
+	clang-format --dry-run -Werror $(SHOWN)
+	$(MAKE) BUILD=$(BUILD)/clang CC=clang
+	$(MAKE) BUILD=$(BUILD)/analyzer CFLAGS="-O1 -fanalyzer -Wno-analyzer-malloc-leak"
+	clang-tidy --quiet --warnings-as-errors='*' $(filter-out src/bacula/adapter.c,$(CHECKED)) \
+	    -- -std=c17 $(DEFINES)
+	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
+	    --inline-suppr --suppressions-list=.cppcheck $(DEFINES) -DFD_INTERFACE=23 src
+
+install: all
+	install -D -m 0755 $(BUILD)/qemu-fd.so $(DESTDIR)$(PLUGINDIR)/qemu-fd.so
+
+clean:
+	rm -rf $(BUILD)/obj $(BUILD)/asan $(BUILD)/clang $(BUILD)/analyzer $(BUILD)/tests \
+	    $(BUILD)/qemu-fd.so $(BUILD)/fd-host
