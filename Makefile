@@ -14,6 +14,9 @@ PREFIX    ?= /usr
 PLUGINDIR ?= $(PREFIX)/lib/bacula
 BUILD     ?= build
 
+# make V=1 shows the whole commands.
+Q         := $(if $(V),,@)
+
 PACKAGES  := jansson
 PYTHON    ?= /usr/bin/python3
 
@@ -41,15 +44,18 @@ MAKEFLAGS += -r
 all: $(BUILD)/qemu-fd.so
 
 $(BUILD)/qemu-fd.so: $(OBJECTS)
-	$(CC) -shared $(CFLAGS) $(HARDENING) $(LDFLAGS) -o $@ $^ $(LIBRARIES)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) -shared $(CFLAGS) $(HARDENING) $(LDFLAGS) -o $@ $^ $(LIBRARIES)
 
 $(BUILD)/obj/bacula/adapter_%.o: src/bacula/adapter.c Makefile VERSION
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(HARDENING) -DFD_INTERFACE=$* -MMD -MP -c -o $@ $<
+	$(if $(V),,@echo "  CC      $@")
+	$(Q)$(CC) $(CFLAGS) $(HARDENING) -DFD_INTERFACE=$* -MMD -MP -c -o $@ $<
 
 $(BUILD)/obj/%.o: src/%.c Makefile VERSION
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(HARDENING) -MMD -MP -c -o $@ $<
+	$(if $(V),,@echo "  CC      $@")
+	$(Q)$(CC) $(CFLAGS) $(HARDENING) -MMD -MP -c -o $@ $<
 
 -include $(OBJECTS:.o=.d)
 
@@ -65,25 +71,30 @@ BACULA_DIR ?= $(BUILD)/bacula
 
 $(ASAN)/obj/bacula/adapter_%.o: src/bacula/adapter.c Makefile VERSION
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -O1 $(SANITIZE) -DFD_INTERFACE=$* -MMD -MP -c -o $@ $<
+	$(if $(V),,@echo "  CC      $@")
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -DFD_INTERFACE=$* -MMD -MP -c -o $@ $<
 
 $(ASAN)/obj/%.o: src/%.c Makefile VERSION
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP -c -o $@ $<
+	$(if $(V),,@echo "  CC      $@")
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP -c -o $@ $<
 
 $(ASAN)/qemu-fd.so: $(ASAN_OBJECTS)
-	$(CC) -shared $(CFLAGS) $(SANITIZE) -o $@ $^ $(LIBRARIES)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) -shared $(CFLAGS) $(SANITIZE) -o $@ $^ $(LIBRARIES)
 
 $(ASAN)/unit/%: tests/unit/%.c $(ASAN_OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP -o $@ $< $(ASAN_OBJECTS) $(LIBRARIES) -lcmocka
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP -o $@ $< $(ASAN_OBJECTS) $(LIBRARIES) -lcmocka
 
 -include $(ASAN_OBJECTS:.o=.d) $(UNIT_TESTS:=.d)
 
 # Plays the File Daemon for interface versions that no package here has.
 $(BUILD)/fd-host: $(wildcard tests/host/*.c tests/host/*.h) $(HEADERS) Makefile
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -o $@ $(wildcard tests/host/*.c) -ldl -pthread
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) $(CFLAGS) -o $@ $(wildcard tests/host/*.c) -ldl -pthread
 
 bacula:
 	tools/fetch-bacula $(BACULA_DIR)
@@ -111,11 +122,11 @@ format:
 lint:
 	clang-format --dry-run -Werror $(SHOWN)
 	$(MAKE) BUILD=$(BUILD)/clang CC=clang
-	$(MAKE) BUILD=$(BUILD)/analyzer CFLAGS="-O1 -fanalyzer -Wno-analyzer-malloc-leak"
+	$(MAKE) BUILD=$(BUILD)/analyzer CFLAGS="-O1 -fanalyzer"
 	clang-tidy --quiet --warnings-as-errors='*' $(filter-out src/bacula/adapter.c,$(CHECKED)) \
-	    -- -std=c17 $(DEFINES)
+	    -- -std=c17 $(DEFINES) 2>$(BUILD)/tidy.log
 	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
-	    --inline-suppr --suppressions-list=.cppcheck $(DEFINES) -DFD_INTERFACE=23 src
+	    --inline-suppr --library=.cppcheck.xml $(DEFINES) -DFD_INTERFACE=23 src
 
 install: all
 	install -D -m 0755 $(BUILD)/qemu-fd.so $(DESTDIR)$(PLUGINDIR)/qemu-fd.so

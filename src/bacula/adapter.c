@@ -146,7 +146,7 @@ static bRC handle_event(bpContext *context, bEvent *event, void *value)
         good = session_estimate_command(session, value);
         break;
     case bEventRestoreCommand:
-        good = session_restore_command(session, value);
+        session_restore_command(session, value);
         break;
     case bEventRestoreObject:
         take_object(session, value);
@@ -314,12 +314,10 @@ static bRC create_file(bpContext *context, struct restore_pkt *packet)
                  .modified = packet->statp.st_mtime},
     };
 
-    packet->create_status = CF_SKIP;
-    if (!restore || !packet->ofname)
-        return bRC_Error;
     /* A failure is in the job log already; CF_ERROR would only add the
      * daemon's own line without a reason. */
-    if (restore_accept(restore, &file) == ACCEPTED)
+    packet->create_status = CF_SKIP;
+    if (restore && packet->ofname && restore_accept(restore, &file) == ACCEPTED)
         packet->create_status = CF_EXTRACT;
     return bRC_OK;
 }

@@ -26,6 +26,7 @@ struct session {
     struct job job;
     struct backup *backup;
     struct restore *restore;
+    bool restore_refused; /* the current Plugin line or its form is wrong */
     struct estimate *estimate;
     struct listing *listing;
     struct producer producer;
@@ -191,7 +192,7 @@ static struct restore *the_restore(struct session *session)
 {
     if (!session->restore)
         session->restore = restore_new(&session->job);
-    return session->restore;
+    return session->restore_refused ? NULL : session->restore;
 }
 
 /* The form of the very Plugin line, else the only one there is: a Director
@@ -204,42 +205,53 @@ static const struct filled_form *form_for(const struct session *session, const c
     return session->form_count == 1 ? &session->forms[0] : NULL;
 }
 
-bool session_restore_command(struct session *session, const char *command)
+static bool begin_restore(struct session *session, const char *command, struct error *error)
 {
     const struct filled_form *form = form_for(session, command);
     struct options options;
+
+    if (!learn_facts(session, error) || !command_read(command, &options, error))
+        return false;
+    if (form && !form_read(form->text, form->count, &options, error)) {
+        options_free(&options);
+        return false;
+    }
+    if (the_restore(session)) {
+        restore_begin(session->restore, &options);
+        return true;
+    }
+    options_free(&options);
+    return error_memory(error);
+}
+
+void session_restore_command(struct session *session, const char *command)
+{
     struct error error;
 
-    if (!learn_facts(session, &error) || !command_read(command, &options, &error))
-        return fail(session, &error);
-    if (form && !form_read(form->text, form->count, &options, &error)) {
-        options_free(&options);
-        return fail(session, &error);
-    }
-    if (!the_restore(session)) {
-        options_free(&options);
-        error_memory(&error);
-        return fail(session, &error);
-    }
-    return restore_begin(session->restore, &options);
+    session->restore_refused = !begin_restore(session, command, &error);
+    if (session->restore_refused)
+        (void)fail(session, &error);
 }
 
 static void add_form(struct session *session, const char *plugin, const char *text, size_t count)
 {
     struct filled_form *forms =
         reallocarray(session->forms, session->form_count + 1, sizeof(*forms));
-    struct filled_form form = {
-        .plugin = text_copy(plugin ? plugin : ""), .text = strndup(text, count), .count = count};
+    struct filled_form *form;
 
-    if (forms)
-        session->forms = forms;
-    if (!forms || !form.plugin || !form.text) {
-        free(form.plugin);
-        free(form.text);
+    if (!forms)
         return;
+    session->forms = forms;
+    form = &forms[session->form_count];
+    form->plugin = text_copy(plugin ? plugin : "");
+    form->text = strndup(text, count);
+    if (form->plugin && form->text) {
+        form->count = strlen(form->text);
+        session->form_count++;
+    } else {
+        free(form->plugin);
+        free(form->text);
     }
-    form.count = strlen(form.text);
-    forms[session->form_count++] = form;
 }
 
 void session_restore_object(struct session *session, const char *plugin, bool is_form,
@@ -292,7 +304,7 @@ const char *session_object(struct session *session, const char *text, int32_t *l
 
 struct restore *session_restore(const struct session *session)
 {
-    return session->restore;
+    return session->restore_refused ? NULL : session->restore;
 }
 
 bool session_keeps(const struct session *session, const char *name)

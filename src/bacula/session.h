@@ -44,7 +44,12 @@ void session_free(struct session *session);
  * line, and the job log says why. */
 bool session_backup_command(struct session *session, const char *command);
 bool session_estimate_command(struct session *session, const char *command);
-bool session_restore_command(struct session *session, const char *command);
+
+/* Has no way to say no: a daemon that is refused this event restores the file
+ * itself, as an ordinary one, under its saved name.  When the Plugin line or
+ * the form is wrong the job log says so, and session_restore is NULL, upon
+ * which files are passed over. */
+void session_restore_command(struct session *session, const char *command);
 void session_end_backup(struct session *session);
 void session_end_restore(struct session *session);
 
@@ -67,7 +72,7 @@ const struct producer *session_producer(const struct session *session);
  * configure" at the restore, tried with 9.6.7).  NULL without memory. */
 const char *session_object(struct session *session, const char *text, int32_t *length);
 
-/* The restore, NULL when there is none. */
+/* The restore that the current file belongs to; NULL when there is none. */
 struct restore *session_restore(const struct session *session);
 
 /* Accurate mode: whether a file that was not sent counts as seen. */

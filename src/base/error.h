@@ -17,7 +17,8 @@ enum error_kind {
     ERROR_GENERAL,
     ERROR_MEMORY,
     ERROR_CANCELLED, /* the job was cancelled while we waited */
-    ERROR_TIMEOUT,   /* a peer or a child did not end in time */
+    ERROR_TIMEOUT,   /* a peer or a child did not answer in time */
+    ERROR_OVERDUE,   /* a dump took longer than timeout= allows */
     ERROR_GONE,      /* the peer closed the connection or does not listen */
     ERROR_REFUSED,   /* the peer answered, and the answer was an error */
     ERROR_CONFIG,    /* the Plugin line or a restore option is wrong */

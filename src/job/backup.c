@@ -150,7 +150,7 @@ bool backup_begin(struct backup *backup, struct options *options, const char *fo
 static bool go_on(struct backup *backup, const struct error *error)
 {
     bool fatal = backup->line->options.abort_on_error || error->kind == ERROR_CONFIG ||
-                 error->kind == ERROR_TIMEOUT;
+                 error->kind == ERROR_OVERDUE;
 
     job_report(backup->job, fatal ? MESSAGE_FATAL : MESSAGE_ERROR, error);
     if (!fatal && error->kind != ERROR_CANCELLED)
@@ -307,7 +307,7 @@ static enum produced next(void *context, struct outgoing_file *file)
     backup->name = NULL;
     backup->out = OUT_NOTHING;
     for (;;) {
-        enum produced given;
+        enum produced given = PRODUCED_END;
 
         if (cancel_raised(&backup->job->cancel))
             return PRODUCED_FAILED;

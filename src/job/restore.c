@@ -40,12 +40,11 @@ void restore_add_object(struct restore *restore, const char *bytes, size_t count
         log_debug(&restore->job->log, LOG_STEP, "a restore object is passed over");
 }
 
-bool restore_begin(struct restore *restore, struct options *options)
+void restore_begin(struct restore *restore, struct options *options)
 {
     options_free(&restore->options);
     restore->options = *options;
     *options = (struct options){0};
-    return true;
 }
 
 /* What the catalog says of a guest, if anything that can be read. */

@@ -19,7 +19,7 @@ void restore_add_object(struct restore *restore, const char *bytes, size_t count
 
 /* The Plugin line that the next file belongs to, with what the form says
  * laid over it; takes the options over. */
-bool restore_begin(struct restore *restore, struct options *options);
+void restore_begin(struct restore *restore, struct options *options);
 
 /* A file that Bacula brings. */
 struct incoming_file {

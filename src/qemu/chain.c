@@ -232,8 +232,7 @@ struct family {
     char level;
     const char *job;
     const char *stamp;
-    const char *previous_job;
-    const char *previous_stamp; /* NULL when there is no base of this family */
+    const char *previous_stamp; /* of the base; NULL when it is of no such family */
 };
 
 static bool same_resource(const struct family *family, const char *job)
@@ -287,41 +286,57 @@ static bool is_full_of_base(const struct family *family, const struct chain_name
     return true;
 }
 
-/* The level and sequence that a witness shares with its bitmap. */
-static bool name_of_job(const struct disk *disk, const char *job, struct chain_name *name)
+/* The stamp of the newest bitmap that is older than this job's own. */
+static const char *newest_before(const struct family *family)
 {
-    return bitmap_of_job(disk, job, name) != NULL;
+    const char *newest = NULL;
+
+    for (size_t i = 0; i < family->disk->bitmap_count; i++) {
+        struct chain_name name;
+        const char *stamp;
+
+        if (!chain_name_read(family->disk->bitmaps[i].name, &name) ||
+            !same_resource(family, name.job))
+            continue;
+        stamp = stamp_of(name.job);
+        if (compare_stamps(stamp, family->stamp) < 0 &&
+            (!newest || compare_stamps(stamp, newest) > 0))
+            newest = stamp;
+    }
+    return newest;
+}
+
+/* Whose bitmap or witness it is; level '?' for a witness without bitmap. */
+static bool read_member(const struct disk *disk, const char *name, struct chain_name *read)
+{
+    const char *witnessed;
+    uint64_t size;
+
+    if (chain_name_read(name, read))
+        return true;
+    if (!chain_witness_read(name, &size, &witnessed))
+        return false;
+    if (!bitmap_of_job(disk, witnessed, read))
+        *read = (struct chain_name){.level = '?', .job = witnessed};
+    return true;
 }
 
 bool chain_is_obsolete(const struct disk *disk, const char *name, char level, const char *job,
                        const char *previous_job)
 {
-    struct family family = {.disk = disk,
-                            .level = level,
-                            .job = job,
-                            .stamp = stamp_of(job),
-                            .previous_job = previous_job};
-    struct chain_name read = {0};
-    const char *witnessed;
-    uint64_t size;
+    struct family family = {.disk = disk, .level = level, .job = job, .stamp = stamp_of(job)};
+    struct chain_name read;
 
-    if (!chain_name_read(name, &read)) {
-        if (!chain_witness_read(name, &size, &witnessed))
-            return false;
-        if (!name_of_job(disk, witnessed, &read))
-            read = (struct chain_name){.level = '?', .job = witnessed};
-    }
-    if (!family.stamp || strcmp(read.job, job) == 0 || !same_resource(&family, read.job))
+    if (!family.stamp || !read_member(disk, name, &read) || strcmp(read.job, job) == 0 ||
+        !same_resource(&family, read.job))
         return false;
-    if (previous_job && *previous_job) {
-        if (strcmp(read.job, previous_job) == 0)
-            return false;
-        if (same_resource(&family, previous_job))
-            family.previous_stamp = stamp_of(previous_job);
-    }
-    if (read.level == '?')
-        return true; /* a witness whose bitmap is gone */
-    if (belongs_to_failed_job(&family, stamp_of(read.job)))
+    if (level == 'F')
+        family.previous_stamp = newest_before(&family);
+    else if (previous_job && *previous_job && strcmp(read.job, previous_job) == 0)
+        return false;
+    else if (previous_job && *previous_job && same_resource(&family, previous_job))
+        family.previous_stamp = stamp_of(previous_job);
+    if (read.level == '?' || belongs_to_failed_job(&family, stamp_of(read.job)))
         return true;
     return !is_newest_two(&family, stamp_of(read.job)) && !is_full_of_base(&family, &read);
 }

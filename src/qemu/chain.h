@@ -63,7 +63,9 @@ bool chain_is_of_job(const char *name, const char *job);
 
 /* Whether a good job may drop this bitmap of its disk.  Only bitmaps of its
  * own Job resource are ever dropped, and of those all but: its own, its base,
- * the Full that the base descends from, and the newest two.  At level 'I' the
+ * the Full that the base descends from, and the newest two.  A Full has no
+ * base, so what counts as one is the newest before it: should the Director
+ * fail the job after all, the older chain goes on from there.  At level 'I' the
  * Director's word also tells which bitmaps belong to jobs that failed: those
  * between the base and this job. */
 bool chain_is_obsolete(const struct disk *disk, const char *name, char level, const char *job,

@@ -211,7 +211,7 @@ static bool wait_until_concluded(const struct dump *dump, struct dump_disk *disk
         if (watch)
             watch->tick(watch->context, disk);
         if (clock_slice(deadline) == 0) {
-            error_set(error, ERROR_TIMEOUT, "the dump did not end within %lld seconds",
+            error_set(error, ERROR_OVERDUE, "the dump did not end within %lld seconds",
                       (long long)(limit / 1000));
             return error_hint(error, "set timeout= higher");
         }

@@ -67,7 +67,7 @@ struct dump_watch {
 
 /* Waits until a disk's dump is whole and takes it out of QEMU: then the
  * target is a finished image.  `limit` in ms.  Errors: QEMU's own of the job,
- * ERROR_TIMEOUT, ERROR_GONE, ERROR_CANCELLED, an image that qemu-img check
+ * ERROR_OVERDUE, ERROR_GONE, ERROR_CANCELLED, an image that qemu-img check
  * finds broken.  The caller then calls dump_drop. */
 bool dump_wait(struct dump *dump, struct dump_disk *disk, int64_t limit,
                const struct dump_watch *watch, struct error *error);

@@ -11,7 +11,7 @@
 
 #define PREFIX "bacula-"
 
-enum { END_LIMIT = 30 * 1000, END_PAUSE = 50 }; /* ms */
+enum { END_LIMIT = 30 * 1000, NODE_LIMIT = 5 * 1000, END_PAUSE = 50 }; /* ms */
 
 void scratch_name(char *name, uint32_t job_id, size_t number, const char *suffix)
 {
@@ -129,7 +129,7 @@ static bool node_exists(const json_t *nodes, const char *name)
 
 bool leftover_remove_node(struct qmp *qmp, const char *name, struct error *error)
 {
-    int64_t deadline = clock_deadline(5 * 1000);
+    int64_t deadline = clock_deadline(NODE_LIMIT);
 
     for (;;) {
         _cleanup_json_ json_t *nodes = NULL;
