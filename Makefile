@@ -39,7 +39,7 @@ HEADERS    := $(wildcard include/*/*.h src/*/*.h)
 MAKEFLAGS += -r
 
 .DELETE_ON_ERROR:
-.PHONY: all check check-unit check-integration demo lint format install clean bacula
+.PHONY: all check check-unit check-integration demo lint format install dist clean bacula
 
 all: $(BUILD)/qemu-fd.so
 
@@ -130,6 +130,11 @@ lint:
 
 install: all
 	install -D -m 0755 $(BUILD)/qemu-fd.so $(DESTDIR)$(PLUGINDIR)/qemu-fd.so
+
+# The tarball of what git knows, which needs no network to build.
+dist:
+	@mkdir -p $(BUILD)
+	git archive --prefix=qemu-fd-$(VERSION)/ -o $(BUILD)/qemu-fd-$(VERSION).tar.gz HEAD
 
 clean:
 	rm -rf $(BUILD)/obj $(BUILD)/asan $(BUILD)/clang $(BUILD)/analyzer $(BUILD)/tests \
