@@ -108,11 +108,14 @@ static int ask_number(const struct session *session, enum daemon_variable variab
     return session->daemon.number(session->daemon.context, variable);
 }
 
-/* Asked anew for every Plugin line: some are known only late in a job. */
+/* Asked at the first command, when all are known; they stay the same for the
+ * whole job, whose parts keep pointers to them. */
 static bool learn_facts(struct session *session, struct error *error)
 {
     struct job_facts *facts = &session->job.facts;
 
+    if (facts->name && facts->regex_where)
+        return true;
     job_facts_free(facts);
     *facts = (struct job_facts){
         .id = (uint32_t)ask_number(session, DAEMON_JOB_ID),
