@@ -96,6 +96,12 @@ bool restored_guest_init(struct restored_guest *guest, struct job *job,
     guest->hypervisor = hypervisor_for(guest->options.mode);
     if (!choose_directories(guest, error))
         return false;
+    if (!guest->local && !guest->hypervisor) {
+        error_set(error, ERROR_CONFIG,
+                  "it was backed up with mode=PVE, which this version of "
+                  "qemu-fd does not have");
+        return error_hint(error, "restore it to a directory (where=/some/path)");
+    }
     job_message(job, MESSAGE_INFO,
                 guest->local ? "VM local restore: %s (oid:%u)" : "VM to restore: %s (oid:%u)",
                 shown_name(guest), guest->vmid);

@@ -23,6 +23,7 @@ struct restored_guest {
     struct guest config; /* from config.json */
     bool has_config;
     bool announced; /* "Start Restore" is in the job log */
+    bool failed;    /* it could not be set up: its files are passed over */
     struct assembly *images;
     size_t image_count;
     struct text config_text; /* config.json as it arrives */
