@@ -81,13 +81,10 @@ static struct restored_guest *add_guest(struct restore *restore, const struct sa
     }
     known = config_from_catalog(restore, name, &config);
     if (!restored_guest_init(guest, restore->job, name, &restore->options, known ? &config : NULL,
-                             error)) {
-        restored_guest_free(guest);
-        free(guest);
-        return NULL;
-    }
+                             error))
+        guest->failed = true; /* kept, so that it is said once */
     guests[restore->guest_count++] = guest;
-    return guest;
+    return guest->failed ? NULL : guest;
 }
 
 static struct restored_guest *find_guest(struct restore *restore, const struct saved_name *name,
@@ -183,6 +180,9 @@ enum accepted restore_accept(struct restore *restore, const struct incoming_file
     if (!restore->guest) {
         error_context(&error, "guest \"%s\"", name.guest);
         accepted = fail(restore, &error);
+    } else if (restore->guest->failed) {
+        restore->guest = NULL;
+        accepted = ACCEPTED_NOT;
     } else if (name.drive) {
         accepted = accept_image(restore, name.drive);
     } else {
@@ -247,7 +247,7 @@ void restore_end(struct restore *restore, bool good)
         return;
     restore->ended = true;
     for (size_t i = 0; i < restore->guest_count; i++) {
-        if (good)
+        if (good && !restore->guests[i]->failed)
             restored_guest_finish(restore->guests[i]);
         workplace_close(&restore->guests[i]->workplace);
     }
