@@ -91,7 +91,7 @@ static struct restored_guest *find_guest(struct restore *restore, const struct s
                                          struct error *error)
 {
     for (size_t i = 0; i < restore->guest_count; i++)
-        if (restore->guests[i]->vmid == name->vmid &&
+        if (restore->guests[i]->component && restore->guests[i]->vmid == name->vmid &&
             strcmp(restore->guests[i]->component, name->guest) == 0)
             return restore->guests[i];
     return add_guest(restore, name, error);
