@@ -192,6 +192,10 @@ class Bacula:
         """Ask the Director to cancel a job."""
         return self.console(f"cancel jobid={jobid} yes")
 
+    def limit_bandwidth(self, limit):
+        """Let the File Daemon send so many bytes a second, such as "1mb/s"; "0" is no limit."""
+        return self.console(f"setbandwidth limit={limit} client=fd")
+
     def delete_job(self, jobid):
         """Remove a job from the catalog."""
         return self.console(f"delete jobid={jobid} yes")

@@ -189,6 +189,8 @@ def file_daemon(bacula):
                 WorkingDirectory=quoted(bacula.fd_working),
                 PidDirectory=quoted(bacula.folder / "pid"),
                 Plugin_Directory=quoted(bacula.folder / "plugins"),
+                # A limited bandwidth should hold for the bytes of a file.
+                CommCompression="no",
                 Maximum_Concurrent_Jobs=bacula.max_concurrent,
             ),
             resource("Director", Name="dir", Password=PASSWORD),

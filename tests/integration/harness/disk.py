@@ -11,8 +11,9 @@ from .process import Failure, run
 
 SECTOR = 512
 MIB = 1024 * 1024
+BAD_OFFSET = 2 * MIB
 
-_STYLES = ("drive", "blockdev", "blockdev+throttle")
+_STYLES = ("drive", "blockdev", "blockdev+throttle", "slow", "fragile")
 _INTERFACES = ("ide", "virtio", "scsi")
 
 
@@ -27,6 +28,10 @@ class Disk:
       blockdev           -blockdev; the guest's device sits on the format node
       blockdev+throttle  the same, with a throttle filter on top that carries
                          the name, as on Proxmox 9
+      slow               blockdev over storage whose reads Guest.slow_down can
+                         slow, so that a dump lasts as long as a test wants
+      fragile            blockdev over storage that Guest.toggle_read_errors
+                         makes fail, at BAD_OFFSET and above
     """
 
     name: str
@@ -96,35 +101,65 @@ class Disk:
         }
         return ["-drive", ",".join(f"{name}={value}" for name, value in options.items())]
 
+    @property
+    def throttle_group(self):
+        """Id of the object that holds the limits of a throttle filter."""
+        return f"throttle-{self.name}"
+
     def _blockdev(self):
         common = {"read-only": self.readonly, "discard": "unmap"}
+        storage = {
+            "driver": "host_device" if self.path.is_block_device() else "file",
+            "filename": str(self.path),
+            "node-name": f"e-{self.name}",
+            **common,
+        }
+        if self.style == "slow":
+            storage = self._throttle(f"t-{self.name}", storage, common)
+        if self.style == "fragile":
+            storage = _blkdebug(storage, common)
         image = {
             "driver": self.fmt,
             "node-name": self.format_node,
-            "file": {
-                "driver": "host_device" if self.path.is_block_device() else "file",
-                "filename": str(self.path),
-                "node-name": f"e-{self.name}",
-                **common,
-            },
+            "file": storage,
             **common,
         }
-        if self.style == "blockdev":
-            return ["-blockdev", json.dumps(image)]
-        group = f"throttle-{self.name}"
-        throttle = {
+        if self.style == "blockdev+throttle":
+            image = self._throttle(self.name, image, common)
+        limits = ["-object", f"throttle-group,id={self.throttle_group}"]
+        throttled = self.style in ("blockdev+throttle", "slow")
+        return [*(limits if throttled else []), "-blockdev", json.dumps(image)]
+
+    def _throttle(self, name, below, common):
+        return {
             "driver": "throttle",
-            "node-name": self.name,
-            "throttle-group": group,
-            "file": image,
+            "node-name": name,
+            "throttle-group": self.throttle_group,
+            "file": below,
             **common,
         }
-        return ["-object", f"throttle-group,id={group}", "-blockdev", json.dumps(throttle)]
 
     def _device(self):
         drivers = {"ide": "ide-hd", "virtio": "virtio-blk-pci", "scsi": "scsi-hd"}
         driver = f"{self.interface}-cd" if self.cdrom else drivers[self.interface]
         return f"{driver},drive={self.name},id={self.device_id}"
+
+
+def _blkdebug(below, common):
+    """A filter in one of two states, good and bad: each flush changes it."""
+    flush = "flush_to_os"
+    return {
+        "driver": "blkdebug",
+        "image": below,
+        "set-state": [
+            {"event": flush, "state": 1, "new_state": 2},
+            {"event": flush, "state": 2, "new_state": 1},
+        ],
+        "inject-error": [
+            {"event": "read_aio", "state": 2, "sector": BAD_OFFSET // SECTOR, "once": False}
+        ],
+        **common,
+    }
 
 
 def make_image(path, size, fmt="qcow2", seed=0, density=0.25, backing=None):

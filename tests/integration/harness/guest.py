@@ -185,6 +185,22 @@ class Guest:
         self.qmp("block_resize", size=size, **self._disk(disk).resize_target())
         os.truncate(self.shadow(disk), size)
 
+    def slow_down(self, disk, rate=0):
+        """Let a disk of style slow give rate bytes a second; 0 is as fast as it can.
+
+        Requests that wait already keep the time that they were given.
+        """
+        self.qmp(
+            "qom-set",
+            path=f"/objects/{self._disk(disk).throttle_group}",
+            property="limits",
+            value={"bps-read": rate},
+        )
+
+    def toggle_read_errors(self, disk):
+        """Make a disk of style fragile fail to read, or let it work again."""
+        self.flush(disk)
+
     # What QEMU says
 
     def qmp(self, command, **arguments):

@@ -1,0 +1,108 @@
+"""Backups of one guest, and what its disks held at each of them."""
+
+import re
+
+from .disk import assert_same
+from .process import wait_until
+
+
+class History:
+    """Runs one Job resource on one guest and knows what each job must restore."""
+
+    def __init__(self, bacula, guest, folder, job="VM"):
+        self.bacula = bacula
+        self.guest = guest
+        self.folder = folder
+        self.job = job
+        self.chain = []  # (letter of the level, JobResult) that a restore takes
+        self.contents = {}  # disk -> copy of what it held at the newest job
+
+    def backup(self, level="Incremental", status="T"):
+        """Run a job on a guest that nobody writes to meanwhile; check what it leaves."""
+        self.note_contents()
+        result = self.bacula.run(self.job, level)
+        assert result.status == status, result.log
+        return self.take(result)
+
+    def note_contents(self):
+        """Remember what the disks hold now."""
+        for old in self.contents.values():
+            old.unlink()
+        self.contents = {
+            name: self.guest.snapshot(name)
+            for name, disk in self.guest.disks.items()
+            if not disk.readonly
+        }
+
+    def take(self, result):
+        """Let a good job be part of the chain; fail if it left something."""
+        kept = {"F": "", "D": "F", "I": "FDI"}[result.level]
+        self.chain = [(letter, job) for letter, job in self.chain if letter in kept]
+        self.chain.append((result.level, result))
+        self.assert_nothing_left()
+        return result
+
+    def assert_nothing_left(self):
+        """Neither in QEMU nor in the working directory."""
+        self.guest.assert_clean()
+        assert self.bacula.fd_leftovers() == []
+
+    @property
+    def jobids(self):
+        """What a restore of the newest state takes."""
+        return [result.jobid for _, result in self.chain]
+
+    def assert_restores(self):
+        """Restore the newest state to a directory and compare every disk."""
+        where = self.folder / f"restored-{self.job}-{self.jobids[-1]}"
+        restored = self.bacula.restore(self.jobids, where)
+        assert restored.ok, restored.log
+        for name, content in self.contents.items():
+            assert_same(content, self.image(where, name))
+        assert self.bacula.fd_leftovers() == []
+        return where
+
+    def image(self, where, disk):
+        """Where a restore to a directory puts a disk."""
+        return where / "@qemu" / self.guest.name / "0" / f"{disk}.qcow2"
+
+
+def sequences(bacula, result):
+    """Disk -> delta_seq of what a job saved."""
+    return {
+        match[1]: file.delta_seq
+        for file in bacula.list_files(result.jobid)
+        if file.file_index and (match := re.search(r"([^/]*)\.qcow2$", file.path))
+    }
+
+
+def sizes(bacula, result):
+    """Disk -> size in the catalog of what a job saved."""
+    return {
+        match[1]: file.size
+        for file in bacula.list_files(result.jobid)
+        if file.file_index and (match := re.search(r"([^/]*)\.qcow2$", file.path))
+    }
+
+
+def dumped(result):
+    """Disk -> (level used, why it is full or None, bytes) from the job's log."""
+    line = r"qemu: Dumped [^/]*/(\S+): (\w+)(?: instead of \w+ \((.*)\))?, (\d+) bytes in \d+ seconds"
+    return {
+        disk: (level, why, int(count))
+        for disk, level, why, count in re.findall(line, result.log)
+    }
+
+
+def wait_for_dump(guest, jobid, share=0.1, timeout=60):
+    """Wait until QEMU has dumped a share of a slow disk; most of it must be left."""
+
+    def progress():
+        for job in guest.qmp("query-jobs"):
+            done, total = job.get("current-progress", 0), job.get("total-progress", 0)
+            slow = job["id"].startswith(f"bacula-{jobid}-") and job["status"] == "running"
+            if slow and done and done >= share * total:
+                return done / total
+        return None
+
+    assert wait_until(progress, timeout, "a dump to be half-way") < 0.8
