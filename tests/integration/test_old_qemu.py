@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness.disk import MIB, Disk, assert_same, make_image
+from harness.history import sequences, wait_for_dump
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
 from old_qemu import OldQemu  # noqa: E402
@@ -18,8 +19,9 @@ pytestmark = pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True
 
 @pytest.fixture
 def guest(make_guest, workdir):
+    image = make_image(workdir / "a.qcow2", 16 * MIB, "qcow2", seed=1)
     disks = [
-        Disk("vda", make_image(workdir / "a.qcow2", 16 * MIB, "qcow2", seed=1)),
+        Disk("vda", image, style="slow"),
         Disk("vdb", make_image(workdir / "b.raw", 8 * MIB, "raw", seed=2), fmt="raw"),
     ]
     return make_guest(name="OLD", disks=disks)
@@ -34,10 +36,6 @@ def _restore_and_compare(bacula, guest, jobs, folder):
     assert bacula.restore([job.jobid for job in jobs], where=str(folder)).ok
     for disk in guest.disks.values():
         assert_same(guest.shadow(disk), folder / "@qemu/OLD/0" / f"{disk.name}.qcow2")
-
-
-def _sequences(bacula, job):
-    return {f.delta_seq for f in bacula.list_files(job.jobid) if f.path.endswith(".qcow2")}
 
 
 def _backup_commands(old):
@@ -60,44 +58,39 @@ def test_chain_on_old_qemu(version, guest, make_bacula, workdir):
             _write(guest, step)
             jobs.append(bacula.run("VM", level="Incremental"))
             assert jobs[-1].ok, jobs[-1].log
-            assert _sequences(bacula, jobs[-1]) == {step + 1}
+            assert sequences(bacula, jobs[-1]) == {"vda": step + 1, "vdb": step + 1}
             _restore_and_compare(bacula, guest, jobs, workdir / f"restored-{step}")
         assert {command["sync"] for command in _backup_commands(old)} == {"full", "incremental"}
     guest.assert_clean()
 
 
-def test_failed_job_costs_nothing_with_merge(guest, make_bacula, workdir):
-    """From 4.0 on the increment is made from a copy, so the base survives."""
+def _cancel_half_way(bacula, guest):
+    """An Incremental that is cancelled when vdb is dumped and vda is not."""
+    guest.random_writes("vda", 80, seed=9)
+    guest.slow_down("vda", 2 * MIB)
+    failed = bacula.run("VM", level="Incremental", wait=False)
+    wait_for_dump(guest, failed)
+    bacula.cancel(failed)
+    assert bacula.wait(failed).status == "A"
+    guest.slow_down("vda")
+    guest.assert_clean()
+
+
+@pytest.mark.parametrize("version, of_dumped", [("4.0", 1), ("3.1", 0)])
+def test_failed_job_leaves_no_gap(version, of_dumped, guest, make_bacula, workdir):
+    """From 4.0 on an increment is made from a copy of the base: a failed job costs nothing.
+
+    Before, a dump that reached its end has emptied its base: that disk's next one is full.
+    """
     socket = f"{guest.qmp_socket}-old"
-    with OldQemu(socket, guest.qmp_socket, "4.0"):
+    with OldQemu(socket, guest.qmp_socket, version):
         bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={socket}"]})
         full = bacula.run("VM", level="Full")
         _write(guest, 1)
-        failed = bacula.run("VM", level="Incremental", wait=False)
-        bacula.kill_sd()
-        assert bacula.wait(failed).status not in "TW"
-        bacula.start_sd()
-        _write(guest, 2)
-        increment = bacula.run("VM", level="Incremental")
-        assert increment.ok and _sequences(bacula, increment) == {1}
-        _restore_and_compare(bacula, guest, [full, increment], workdir / "restored")
-
-
-def test_failed_job_leads_to_a_full_dump_without_merge(guest, make_bacula, workdir):
-    """Before 4.0 a dump empties its base: then the next one is full, never a gap."""
-    socket = f"{guest.qmp_socket}-old"
-    with OldQemu(socket, guest.qmp_socket, "3.1") as old:
-        bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={socket}"]})
-        full = bacula.run("VM", level="Full")
-        _write(guest, 1)
-        dumps = len(_backup_commands(old))
-        bacula.kill_sd()  # the Director finds out only when the data is to be sent
-        failed = bacula.run("VM", level="Incremental")
-        assert failed.status not in "TW"
-        consumed = len(_backup_commands(old)) > dumps
-        bacula.start_sd()
+        _cancel_half_way(bacula, guest)
         _write(guest, 2)
         after = bacula.run("VM", level="Incremental")
         assert after.ok, after.log
-        assert _sequences(bacula, after) == ({0} if consumed else {1})
+        assert sequences(bacula, after) == {"vda": 1, "vdb": of_dumped}
         _restore_and_compare(bacula, guest, [full, after], workdir / "restored")
+    guest.assert_clean()
