@@ -289,7 +289,9 @@ class Guest:
     def _listening(self, socket):
         if self._process.poll() is not None:
             raise Failure(f"QEMU did not start:\n{self.log()}")
-        return str(socket) in Path("/proc/net/unix").read_text()
+        # Bound is not yet listening: the flag __SO_ACCEPTCON tells.
+        sockets = Path("/proc/net/unix").read_text().splitlines()
+        return any(line.endswith(f" {socket}") and line.split()[3] == "00010000" for line in sockets)
 
     def _apply(self, disk, writes):
         self._qemu_io(
