@@ -90,11 +90,48 @@ $(ASAN)/unit/%: tests/unit/%.c $(ASAN_OBJECTS)
 
 -include $(ASAN_OBJECTS:.o=.d) $(UNIT_TESTS:=.d)
 
-# Plays the File Daemon for interface versions that no package here has.
-$(BUILD)/fd-host: $(wildcard tests/host/*.c tests/host/*.h) $(HEADERS) Makefile
+# Plays the File Daemon for interface versions that no package here has; with
+# the sanitizers for the tests of memory.
+HOST_OBJECTS := $(patsubst tests/%.c,obj/%.o,$(filter-out tests/host/driver.c,$(wildcard tests/host/*.c))) \
+                $(INTERFACES:%=obj/host/driver_%.o)
+
+$(BUILD)/obj/host/driver_%.o: tests/host/driver.c Makefile
 	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC      $@")
+	$(Q)$(CC) $(CFLAGS) -DFD_INTERFACE=$* -MMD -MP -c -o $@ $<
+
+$(BUILD)/obj/host/%.o: tests/host/%.c Makefile
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC      $@")
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/fd-host: $(HOST_OBJECTS:%=$(BUILD)/%)
 	$(if $(V),,@echo "  LINK    $@")
-	$(Q)$(CC) $(CFLAGS) -o $@ $(wildcard tests/host/*.c) -ldl -pthread
+	$(Q)$(CC) $(CFLAGS) -o $@ $^ $(LIBRARIES) -ldl
+
+$(ASAN)/obj/host/driver_%.o: tests/host/driver.c Makefile
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC      $@")
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -DFD_INTERFACE=$* -MMD -MP -c -o $@ $<
+
+$(ASAN)/obj/host/%.o: tests/host/%.c Makefile
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  CC      $@")
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP -c -o $@ $<
+
+$(ASAN)/fd-host: $(HOST_OBJECTS:%=$(ASAN)/%)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) $(CFLAGS) $(SANITIZE) -o $@ $^ $(LIBRARIES) -ldl
+
+-include $(HOST_OBJECTS:%.o=$(BUILD)/%.d) $(HOST_OBJECTS:%.o=$(ASAN)/%.d)
+
+# Both with ThreadSanitizer.
+.PHONY: tsan
+tsan:
+	$(Q)$(MAKE) BUILD=$(BUILD)/tsan CFLAGS="-O1 -g -fsanitize=thread" LDFLAGS= \
+	    $(BUILD)/tsan/qemu-fd.so $(BUILD)/tsan/fd-host
+
+HOSTS := $(BUILD)/fd-host $(ASAN)/fd-host $(ASAN)/qemu-fd.so tsan
 
 bacula:
 	tools/fetch-bacula $(BACULA_DIR)
@@ -102,10 +139,10 @@ bacula:
 check-unit: $(UNIT_TESTS)
 	$(PYTHON) tests/run.py --unit $(UNIT_TESTS)
 
-check-integration: all $(BUILD)/fd-host $(ASAN)/qemu-fd.so bacula
+check-integration: all $(HOSTS) bacula
 	$(PYTHON) tests/run.py --integration
 
-check: all $(UNIT_TESTS) $(BUILD)/fd-host $(ASAN)/qemu-fd.so bacula
+check: all $(UNIT_TESTS) $(HOSTS) bacula
 	$(PYTHON) tests/run.py --unit $(UNIT_TESTS) --integration
 
 demo: all bacula
@@ -138,4 +175,4 @@ dist:
 
 clean:
 	rm -rf $(BUILD)/obj $(BUILD)/asan $(BUILD)/clang $(BUILD)/analyzer $(BUILD)/tests \
-	    $(BUILD)/qemu-fd.so $(BUILD)/fd-host
+	    $(BUILD)/qemu-fd.so $(BUILD)/fd-host $(BUILD)/tsan
