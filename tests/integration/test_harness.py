@@ -120,6 +120,16 @@ def test_daemons_come_back(make_bacula, workdir):
     assert bacula.fd_leftovers() == []
 
 
+def test_a_job_with_an_error_is_not_ok(make_bacula, workdir):
+    (workdir / "file").write_text("content")
+    filesets = {"plain": [workdir / "file"], "partial": [workdir / "file", workdir / "missing"]}
+    bacula = make_bacula(plugin=None, filesets=filesets)
+    partial = bacula.run("partial")
+    assert (partial.status, partial.errors, partial.ok) == ("T", 1, False)
+    whole = bacula.run("plain")
+    assert (whole.status, whole.errors, whole.ok) == ("T", 0, True)
+
+
 def test_new_filesets_after_reload(make_bacula, workdir):
     (workdir / "file").write_text("content")
     bacula = make_bacula(plugin=None, filesets={"plain": [workdir / "file"]})

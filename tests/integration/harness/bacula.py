@@ -18,6 +18,7 @@ from .process import Failure, kill_group, run, spawn, stop, wait_until
 
 _DAEMONS = ("dir", "sd", "fd")
 _JOB_STARTED = r"Job queued\. JobId=(\d+)"
+_ALL_WELL = r"^ *Termination: +\w+ OK$"
 _QUICK_QUEUE = Path(__file__).with_name("quick_queue.c")
 
 
@@ -33,11 +34,15 @@ class JobResult:
     bytes: int
     log: str
     transcript: str = ""
+    errors: int = 0
 
     @property
     def ok(self):
-        """Ended well and without warnings."""
-        return self.status == "T"
+        """Ended well and without errors or warnings.
+
+        The catalog's status does not tell: it is T for both.
+        """
+        return self.status == "T" and bool(re.search(_ALL_WELL, self.log, re.M))
 
 
 class Bacula:
@@ -350,6 +355,7 @@ class Bacula:
             files=row.files,
             bytes=row.bytes,
             log=self.catalog.log(jobid),
+            errors=row.errors,
         )
 
 

@@ -5,7 +5,7 @@ from collections import namedtuple
 from contextlib import closing
 
 SavedFile = namedtuple("SavedFile", "path size delta_seq file_index")
-JobRow = namedtuple("JobRow", "jobid unique_name status level files bytes")
+JobRow = namedtuple("JobRow", "jobid unique_name status level files bytes errors")
 
 # Letters of the Job table that mean: nothing more will happen.
 FINAL_STATUS = frozenset("TWEefAD")
@@ -43,7 +43,8 @@ class Catalog:
     def job(self, jobid):
         """The job's row, or None before the Director has written it."""
         rows = self._query(
-            "SELECT JobId, Job, JobStatus, Level, JobFiles, JobBytes FROM Job WHERE JobId = ?",
+            "SELECT JobId, Job, JobStatus, Level, JobFiles, JobBytes, JobErrors "
+            "FROM Job WHERE JobId = ?",
             jobid,
         )
         return JobRow(*rows[0]) if rows else None

@@ -218,10 +218,11 @@ class Guest:
         query-block shows none below a filter, so the nodes that read the
         disk's image are looked at.
         """
-        path = str(self._disk(disk).path)
+        disk = self._disk(disk)
+        path = str(disk.path)
         found = {}
-        for node in self.nodes().values():
-            if path == node["image"]["filename"] or path == node["file"]:
+        for name, node in self.nodes().items():
+            if path in (node["image"]["filename"], node["file"]) or name == disk.format_node:
                 found |= {bitmap["name"]: bitmap for bitmap in node.get("dirty-bitmaps", [])}
         return found
 
