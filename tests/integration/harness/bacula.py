@@ -61,6 +61,8 @@ class Bacula:
         fd_debug=None,
         max_concurrent=20,
         extra_job_lines=(),
+        extra_device_lines=(),
+        fd_messages="all, !skipped, !restored",
     ):
         self.root = Path(root)
         self.folder = Path(folder)
@@ -71,6 +73,8 @@ class Bacula:
         self.accurate = accurate
         self.max_concurrent = max_concurrent
         self.extra_job_lines = extra_job_lines
+        self.extra_device_lines = extra_device_lines
+        self.fd_messages = fd_messages
         self.ports = {}
         self.catalog = Catalog(self.folder / "dir" / "bacula.db")
         self._fd_env = fd_env or {}

@@ -157,6 +157,7 @@ def storage_daemon(bacula):
             *(
                 resource(
                     "Device",
+                    *bacula.extra_device_lines,
                     Name=name,
                     Drive_Index=index,
                     Autochanger="yes",
@@ -194,7 +195,7 @@ def file_daemon(bacula):
                 Maximum_Concurrent_Jobs=bacula.max_concurrent,
             ),
             resource("Director", Name="dir", Password=PASSWORD),
-            resource("Messages", "director = dir = all, !skipped, !restored", Name="Standard"),
+            resource("Messages", f"director = dir = {bacula.fd_messages}", Name="Standard"),
         ]
     )
 

@@ -13,8 +13,16 @@ SECTOR = 512
 MIB = 1024 * 1024
 BAD_OFFSET = 2 * MIB
 
-_STYLES = ("drive", "blockdev", "blockdev+throttle", "slow", "fragile")
-_INTERFACES = ("ide", "virtio", "scsi")
+_STYLES = (
+    "drive",
+    "drive+copy-on-read",
+    "blockdev",
+    "blockdev+throttle",
+    "blockdev+copy-on-read",
+    "slow",
+    "fragile",
+)
+_INTERFACES = ("ide", "virtio", "scsi", "usb")
 
 
 @dataclass
@@ -24,14 +32,19 @@ class Disk:
     name is the -drive id or the name of the top node.  style says which QEMU
     options attach it:
 
-      drive              -drive, as on Proxmox up to 8
-      blockdev           -blockdev; the guest's device sits on the format node
-      blockdev+throttle  the same, with a throttle filter on top that carries
-                         the name, as on Proxmox 9
-      slow               blockdev over storage whose reads Guest.slow_down can
-                         slow, so that a dump lasts as long as a test wants
-      fragile            blockdev over storage that Guest.toggle_read_errors
-                         makes fail, at BAD_OFFSET and above
+      drive                  -drive, as on Proxmox up to 8
+      drive+copy-on-read     the same, below a filter that QEMU names itself
+      blockdev               -blockdev; the guest's device sits on the format
+                             node
+      blockdev+throttle      the same, with a throttle filter on top that
+                             carries the name, as on Proxmox 9
+      blockdev+copy-on-read  the same with another filter
+      slow                   blockdev over storage whose reads Guest.slow_down
+                             can slow, so that a dump lasts as long as a test
+                             wants
+      fragile                blockdev over storage that
+                             Guest.toggle_read_errors makes fail, at BAD_OFFSET
+                             and above
     """
 
     name: str
@@ -45,10 +58,19 @@ class Disk:
     def __post_init__(self):
         if self.style not in _STYLES or self.interface not in _INTERFACES:
             raise ValueError(f"unknown style or interface of disk {self.name}")
-        if self.cdrom and self.interface == "virtio":
+        if self.cdrom and self.interface not in ("ide", "scsi"):
             raise ValueError(f"cdrom {self.name} needs interface ide or scsi")
         self.path = Path(self.path)
         self.readonly = self.readonly or self.cdrom
+
+    @property
+    def _is_drive(self):
+        return self.style.startswith("drive")
+
+    @property
+    def _filter(self):
+        """Driver of the filter on top, "" for none."""
+        return self.style.partition("+")[2]
 
     @property
     def device_id(self):
@@ -56,9 +78,14 @@ class Disk:
         return self.name.removeprefix("drive-")
 
     @property
+    def saved_name(self):
+        """What a backup calls it: the drive's id, else the device's."""
+        return self.name if self._is_drive else self.device_id
+
+    @property
     def format_node(self):
         """Name of the node that speaks the image's format (-blockdev only)."""
-        return f"f-{self.name}" if self.style == "blockdev+throttle" else self.name
+        return f"f-{self.name}" if self._filter else self.name
 
     @property
     def qemu_io_target(self):
@@ -68,7 +95,7 @@ class Disk:
         device is refused.  -d takes the device's own backend, whatever filter
         a backup job has put in between.
         """
-        if self.style == "drive":
+        if self._is_drive:
             return self.name
         if self.interface == "virtio":  # the PCI device is only its envelope
             return f"-d /machine/peripheral/{self.device_id}/virtio-backend"
@@ -76,18 +103,18 @@ class Disk:
 
     def resize_target(self):
         """Argument of block_resize that names the disk."""
-        return {"device" if self.style == "drive" else "node_name": self.name}
+        return {"device" if self._is_drive else "node_name": self.name}
 
     def arguments(self):
         """QEMU command line options that attach the disk."""
         if self._attaches_itself():
             return self._drive(self.interface)
-        backend = self._drive("none") if self.style == "drive" else self._blockdev()
+        backend = self._drive("none") if self._is_drive else self._blockdev()
         return [*backend, "-device", self._device()]
 
     def _attaches_itself(self):
         """Whether -drive if=... brings the guest's device as well."""
-        return self.style == "drive" and self.interface != "scsi"
+        return self._is_drive and self.interface in ("ide", "virtio")
 
     def _drive(self, bus):
         options = {
@@ -98,6 +125,7 @@ class Disk:
             "media": "cdrom" if self.cdrom else "disk",
             "readonly": "on" if self.readonly else "off",
             "discard": "unmap",
+            "copy-on-read": "on" if self._filter else "off",
         }
         return ["-drive", ",".join(f"{name}={value}" for name, value in options.items())]
 
@@ -124,8 +152,10 @@ class Disk:
             "file": storage,
             **common,
         }
-        if self.style == "blockdev+throttle":
+        if self._filter == "throttle":
             image = self._throttle(self.name, image, common)
+        elif self._filter:
+            image = {"driver": self._filter, "node-name": self.name, "file": image, **common}
         limits = ["-object", f"throttle-group,id={self.throttle_group}"]
         throttled = self.style in ("blockdev+throttle", "slow")
         return [*(limits if throttled else []), "-blockdev", json.dumps(image)]
@@ -140,7 +170,12 @@ class Disk:
         }
 
     def _device(self):
-        drivers = {"ide": "ide-hd", "virtio": "virtio-blk-pci", "scsi": "scsi-hd"}
+        drivers = {
+            "ide": "ide-hd",
+            "virtio": "virtio-blk-pci",
+            "scsi": "scsi-hd",
+            "usb": "usb-storage,removable=on",
+        }
         driver = f"{self.interface}-cd" if self.cdrom else drivers[self.interface]
         return f"{driver},drive={self.name},id={self.device_id}"
 

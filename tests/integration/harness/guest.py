@@ -147,6 +147,10 @@ class Guest:
         """Write length bytes of one value."""
         self._apply(disk, [(pattern, offset, length)])
 
+    def read(self, disk, pattern, offset, length):
+        """Read through QEMU; a Failure unless every byte is the pattern."""
+        self._qemu_io(disk, [f"read -q -P {pattern} {offset} {length}"])
+
     def write_zeroes(self, disk, offset, length, unmap=False):
         """Zero a range the way a guest's WRITE ZEROES command does."""
         self._qemu_io(disk, [f"write -q -z {'-u ' if unmap else ''}{offset} {length}"])
@@ -281,8 +285,9 @@ class Guest:
         for socket in ("qmp", "test"):
             argv += ["-qmp", f"unix:{self._sockets / socket},server=on,wait=off"]
         disks = self.disks.values()
-        if any(disk.interface == "scsi" for disk in disks):
-            argv += ["-device", "virtio-scsi-pci"]
+        for interface, controller in (("scsi", "virtio-scsi-pci"), ("usb", "qemu-xhci")):
+            if any(disk.interface == interface for disk in disks):
+                argv += ["-device", controller]
         for disk in disks:
             argv += disk.arguments()
         return argv + self._extra
