@@ -5,6 +5,7 @@ import re
 from .disk import assert_same
 from .process import wait_until
 
+_RESTORES_AT_ONCE = 3
 
 class History:
     """Runs one Job resource on one guest and knows what each job must restore."""
@@ -14,8 +15,9 @@ class History:
         self.guest = guest
         self.folder = folder
         self.job = job
-        self.chain = []  # (letter of the level, JobResult) that a restore takes
+        self.chain = []  # the JobResults that a restore takes now
         self.contents = {}  # disk -> copy of what it held at the newest job
+        self._restores = []  # (job id, directory, contents) of those that run
 
     def backup(self, level="Incremental", status="T"):
         """Run a job on a guest that nobody writes to meanwhile; check what it leaves."""
@@ -26,8 +28,6 @@ class History:
 
     def note_contents(self):
         """Remember what the disks hold now."""
-        for old in self.contents.values():
-            old.unlink()
         self.contents = {
             name: self.guest.snapshot(name)
             for name, disk in self.guest.disks.items()
@@ -37,34 +37,52 @@ class History:
     def take(self, result):
         """Let a good job be part of the chain; fail if it left something."""
         kept = {"F": "", "D": "F", "I": "FDI"}[result.level]
-        self.chain = [(letter, job) for letter, job in self.chain if letter in kept]
-        self.chain.append((result.level, result))
-        self.assert_nothing_left()
+        self.chain = [job for job in self.chain if job.level in kept] + [result]
+        self.assert_nothing_left(result.jobid)
         return result
 
-    def assert_nothing_left(self):
-        """Neither in QEMU nor in the working directory."""
+    def assert_nothing_left(self, jobid=""):
+        """Neither in QEMU nor (by any job, or by this one) in the working directory."""
         self.guest.assert_clean()
-        assert self.bacula.fd_leftovers() == []
+        left = [path for path in self.bacula.fd_leftovers() if f"qemu-fd-{jobid}" in str(path)]
+        assert left == []
 
     @property
     def jobids(self):
         """What a restore of the newest state takes."""
-        return [result.jobid for _, result in self.chain]
+        return [job.jobid for job in self.chain]
+
+    def start_restore(self):
+        """Restore the newest state to a directory while the test goes on; see finish."""
+        where = self.folder / f"restored-{self.job}-{self.jobids[-1]}"
+        jobid = self.bacula.restore(self.jobids, where, wait=False)
+        self._restores.append((jobid, where, self.contents))
+        if len(self._restores) > _RESTORES_AT_ONCE:
+            self._finish_oldest()
+        return where
+
+    def finish(self):
+        """Wait for all restores, compare every disk, find nothing left behind."""
+        while self._restores:
+            self._finish_oldest()
+        self.assert_nothing_left()
 
     def assert_restores(self):
-        """Restore the newest state to a directory and compare every disk."""
-        where = self.folder / f"restored-{self.job}-{self.jobids[-1]}"
-        restored = self.bacula.restore(self.jobids, where)
-        assert restored.ok, restored.log
-        for name, content in self.contents.items():
-            assert_same(content, self.image(where, name))
-        assert self.bacula.fd_leftovers() == []
+        """Restore the newest state and compare it now; return the directory."""
+        where = self.start_restore()
+        self.finish()
         return where
 
     def image(self, where, disk):
         """Where a restore to a directory puts a disk."""
         return where / "@qemu" / self.guest.name / "0" / f"{disk}.qcow2"
+
+    def _finish_oldest(self):
+        jobid, where, contents = self._restores.pop(0)
+        restored = self.bacula.wait(jobid)
+        assert restored.ok, restored.log
+        for name, content in contents.items():
+            assert_same(content, self.image(where, name))
 
 
 def sequences(bacula, result):
@@ -86,7 +104,7 @@ def sizes(bacula, result):
 
 
 def dumped(result):
-    """Disk -> (level used, why it is full or None, bytes) from the job's log."""
+    """Disk -> (level used, why it is full instead or "", bytes) from the job's log."""
     line = r"qemu: Dumped [^/]*/(\S+): (\w+)(?: instead of \w+ \((.*)\))?, (\d+) bytes in \d+ seconds"
     return {
         disk: (level, why, int(count))
