@@ -157,7 +157,7 @@ static void cuts_long_names_between_characters(void **state)
         "x", "\xc3\xbc", "\xe2\x82\xac",  "\xf0\x9f\x90\xa7", "/",
         "%", "\n",       "\xe2\x82\xac/", "a\xcc\x88%",
     };
-    static const size_t lengths[] = {241, 255, 256, 4096, 60000};
+    static const size_t lengths[] = {241, 255, 256, 5000};
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(patterns); i++)
