@@ -8,7 +8,7 @@ import random
 
 import pytest
 from harness.disk import MIB, SECTOR, Disk, make_image
-from harness.history import History, dumped, sequences, sizes
+from harness.history import History, await_next_second, dumped, sequences, sizes
 
 CLUSTER = 64 * 1024
 _ODD = 12 * MIB + 5 * SECTOR  # no multiple of a cluster
@@ -88,3 +88,117 @@ def test_full_incrementals_differential_incrementals(make_history):
     result = history.backup()
     assert all(size < _EMPTY_DUMP for size in sizes(history.bacula, result).values())
     history.assert_restores()
+
+
+def _order_of_dumps(guest):
+    """"created" and "concluded" of QEMU's jobs in the order in which they came."""
+    states = [event["status"] for event in guest.events("JOB_STATUS_CHANGE")]
+    return [state for state in states if state in ("created", "concluded")]
+
+
+@pytest.mark.parametrize(
+    "parameters, accurate",
+    [("transaction=guest", True), ("transaction=disk", False)],
+    ids=["accurate", "disk-by-disk"],
+)
+def test_full_in_the_middle(make_history, parameters, accurate):
+    """A second Full starts a new chain; Accurate mode and transaction=disk change nothing."""
+    history = make_history(parameters, accurate=accurate)
+    guest = history.guest
+    steps = [("Full", 0), ("Incremental", 1), ("Full", 0), ("Incremental", 1)]
+    for seed, (level, sequence) in enumerate(steps):
+        _change(guest, seed)
+        _assert_dumps(history, history.backup(level), level, sequence)
+        if level == "Incremental":
+            history.start_restore()
+    history.finish()
+    jobs = len(guest.disks)
+    if "disk" in parameters:
+        assert _order_of_dumps(guest) == ["created", "concluded"] * jobs * len(steps)
+    else:
+        assert _order_of_dumps(guest)[:jobs] == ["created"] * jobs
+
+
+def _fallbacks(result):
+    """Disk -> why its dump was a full one."""
+    return {disk: why for disk, (_, why, _) in dumped(result).items() if why}
+
+
+def _scsi_disk(workdir, name, size, fmt="qcow2"):
+    image = make_image(workdir / f"{name}.{fmt}", size, fmt, seed=len(name) + size)
+    return Disk(name, image, fmt, "scsi", "blockdev")
+
+
+def test_disks_that_come_grow_shrink_and_go(make_bacula, make_guest, workdir):
+    """Each disk decides for itself (asks 7, 13, 56); what grew stays incremental.
+
+    A disk that shrank and grew again has a bitmap that knows nothing of what was cut off.
+    """
+    disks = [_scsi_disk(workdir, "a", 8 * MIB), _scsi_disk(workdir, "b", 6 * MIB, "raw")]
+    guest = make_guest(disks=disks)
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}"]}, accurate=True)
+    history = History(bacula, guest, workdir)
+    full = history.backup("Full")
+
+    guest.plug(_scsi_disk(workdir, "new", 4 * MIB))
+    guest.resize("a", 10 * MIB + SECTOR)
+    guest.write("a", 7, 9 * MIB, MIB)
+    grown = history.backup()
+    assert sequences(bacula, grown) == {"a": 1, "b": 1, "new": 0}
+    assert _fallbacks(grown) == {
+        "new": f"no bitmap of job {full.name}: the guest was restarted since and the bitmap "
+        "was not persistent, or the disk is new"
+    }
+    history.start_restore()
+
+    guest.unplug("new")
+    guest.write("a", 8, 8 * MIB, MIB)
+    for name, size in (("a", 10 * MIB + SECTOR), ("b", 6 * MIB)):
+        guest.resize(name, 4 * MIB)
+        guest.resize(name, size)
+    shrunk = history.backup()
+    assert sequences(bacula, shrunk) == {"a": 0, "b": 0}
+    assert _fallbacks(shrunk) == dict.fromkeys(
+        "ab", f"the disk was made smaller since job {grown.name}"
+    )
+    deleted = [file.path for file in bacula.list_files(shrunk.jobid) if file.file_index <= 0]
+    assert deleted == ["/@qemu/vm/0/new.qcow2"]
+    where = history.start_restore()
+
+    guest.random_writes("a", 3, seed=1)
+    last = history.backup()
+    assert sequences(bacula, last) == {"a": 1, "b": 1} and not _fallbacks(last)
+    history.assert_restores()
+    assert not history.image(where, "new").exists()
+
+
+def test_guest_that_does_not_run_keeps_its_files(make_bacula, make_guest, workdir):
+    """Accurate mode does not take a guest that is off for one that is gone (asks 17, 59)."""
+    guests = [
+        make_guest(name=name, disks=[_scsi_disk(workdir, f"{name}-a", 4 * MIB)])
+        for name in ("ON", "OFF")
+    ]
+    lines = [f"qemu: qmpcontrol={guest.qmp_socket}" for guest in guests]
+    bacula = make_bacula(filesets={"VM": lines}, accurate=True)
+    histories = [History(bacula, guest, workdir) for guest in guests]
+    running, stopped = histories
+
+    def backup(level):
+        for history in histories:
+            history.note_contents()
+        await_next_second()
+        return bacula.run("VM", level)
+
+    full = backup("Full")
+    assert full.ok, full.log
+    guests[1].quit()
+    guests[0].random_writes("ON-a", 3, seed=1)
+    second = backup("Incremental")
+    assert 'Error: qemu: guest "' in second.log and "Non-fatal FD errors:    1" in second.log
+    assert all(file.file_index > 0 for file in bacula.list_files(second.jobid))
+    assert sequences(bacula, second) == {"ON-a": 1}
+
+    where = workdir / "restored"
+    assert bacula.restore([full.jobid, second.jobid], where).ok
+    for history in histories:
+        history.assert_same(where)

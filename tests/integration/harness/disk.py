@@ -110,7 +110,7 @@ class Disk:
         if self._attaches_itself():
             return self._drive(self.interface)
         backend = self._drive("none") if self._is_drive else self._blockdev()
-        return [*backend, "-device", self._device()]
+        return [*backend, "-device", json.dumps(self.device())]
 
     def _attaches_itself(self):
         """Whether -drive if=... brings the guest's device as well."""
@@ -134,7 +134,8 @@ class Disk:
         """Id of the object that holds the limits of a throttle filter."""
         return f"throttle-{self.name}"
 
-    def _blockdev(self):
+    def block_node(self):
+        """What blockdev-add takes to attach the disk (no style of -drive's)."""
         common = {"read-only": self.readonly, "discard": "unmap"}
         storage = {
             "driver": "host_device" if self.path.is_block_device() else "file",
@@ -156,9 +157,12 @@ class Disk:
             image = self._throttle(self.name, image, common)
         elif self._filter:
             image = {"driver": self._filter, "node-name": self.name, "file": image, **common}
+        return image
+
+    def _blockdev(self):
         limits = ["-object", f"throttle-group,id={self.throttle_group}"]
         throttled = self.style in ("blockdev+throttle", "slow")
-        return [*(limits if throttled else []), "-blockdev", json.dumps(image)]
+        return [*(limits if throttled else []), "-blockdev", json.dumps(self.block_node())]
 
     def _throttle(self, name, below, common):
         return {
@@ -169,15 +173,17 @@ class Disk:
             **common,
         }
 
-    def _device(self):
+    def device(self):
+        """What device_add takes to show the disk to the guest."""
         drivers = {
             "ide": "ide-hd",
             "virtio": "virtio-blk-pci",
             "scsi": "scsi-hd",
-            "usb": "usb-storage,removable=on",
+            "usb": "usb-storage",
         }
         driver = f"{self.interface}-cd" if self.cdrom else drivers[self.interface]
-        return f"{driver},drive={self.name},id={self.device_id}"
+        device = {"driver": driver, "drive": self.name, "id": self.device_id}
+        return {**device, "removable": True} if self.interface == "usb" else device
 
 
 def _blkdebug(below, common):

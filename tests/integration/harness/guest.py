@@ -189,6 +189,19 @@ class Guest:
         self.qmp("block_resize", size=size, **self._disk(disk).resize_target())
         os.truncate(self.shadow(disk), size)
 
+    def plug(self, disk):
+        """Attach one more disk (of style blockdev, on a SCSI guest) while the guest runs."""
+        self.disks[disk.name] = disk
+        self._make_shadow(disk)
+        self.qmp("blockdev-add", **disk.block_node())
+        self.qmp("device_add", **disk.device())
+
+    def unplug(self, name):
+        """Detach a SCSI disk while the guest runs."""
+        disk = self.disks.pop(name)
+        self.qmp("device_del", id=disk.device_id)
+        wait_until(lambda: self._removed(disk), 30, f"disk {name} to be unplugged")
+
     def slow_down(self, disk, rate=0):
         """Let a disk of style slow give rate bytes a second; 0 is as fast as it can.
 
@@ -210,6 +223,11 @@ class Guest:
     def qmp(self, command, **arguments):
         """Run a QMP command on the test's socket; - is written _."""
         return self._monitor.execute(command, **arguments)
+
+    def events(self, name):
+        """The data of all events of that name that QEMU has sent so far."""
+        self.qmp("query-status")  # brings those that wait
+        return [event["data"] for event in self._monitor.events if event["event"] == name]
 
     def nodes(self):
         """All block nodes by name."""
@@ -261,6 +279,13 @@ class Guest:
     @property
     def _log(self):
         return self.folder / f"{self.name}.log"
+
+    def _removed(self, disk):
+        try:
+            self.qmp("blockdev-del", node_name=disk.name)
+        except Failure:
+            return False
+        return True
 
     def _disk(self, disk):
         return self.disks[getattr(disk, "name", disk)]
