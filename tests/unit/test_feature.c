@@ -1,0 +1,110 @@
+/* qemu-fd: tests of qemu/feature.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "support.h"
+
+#include "qemu/feature.h"
+
+/* Parts of the answers to query-qmp-schema, cut down to what is looked at.
+ * The numbers that stand for types differ from build to build. */
+#define BACKUP_OLD                                                                                 \
+    "{\"name\": \"blockdev-backup\", \"meta-type\": \"command\", \"arg-type\": \"31\"},"           \
+    "{\"name\": \"31\", \"meta-type\": \"object\", \"members\": [{\"name\": \"device\","           \
+    " \"type\": \"str\"}, {\"name\": \"bitmap\", \"default\": null, \"type\": \"str\"}]},"
+#define BACKUP_42                                                                                  \
+    "{\"name\": \"blockdev-backup\", \"meta-type\": \"command\", \"arg-type\": \"31\"},"           \
+    "{\"name\": \"31\", \"meta-type\": \"object\", \"members\": [{\"name\": \"device\","           \
+    " \"type\": \"str\"}, {\"name\": \"bitmap-mode\", \"default\": null, \"type\": \"281\"}]},"
+#define MERGE_40                                                                                   \
+    "{\"name\": \"block-dirty-bitmap-merge\", \"meta-type\": \"command\", \"arg-type\": \"38\"},"  \
+    "{\"name\": \"38\", \"meta-type\": \"object\", \"members\": [{\"name\": \"bitmaps\","          \
+    " \"type\": \"[str]\"}]},"                                                                     \
+    "{\"name\": \"[str]\", \"meta-type\": \"array\", \"element-type\": \"str\"},"
+#define MERGE_41                                                                                   \
+    "{\"name\": \"block-dirty-bitmap-merge\", \"meta-type\": \"command\", \"arg-type\": \"38\"},"  \
+    "{\"name\": \"38\", \"meta-type\": \"object\", \"members\": [{\"name\": \"node\", \"type\":"   \
+    " \"str\"}, {\"name\": \"bitmaps\", \"type\": \"[290]\"}]},"                                   \
+    "{\"name\": \"[290]\", \"meta-type\": \"array\", \"element-type\": \"290\"},"                  \
+    "{\"name\": \"290\", \"meta-type\": \"alternate\", \"members\": [{\"type\": \"str\"}]},"
+#define GRAPH                                                                                      \
+    "{\"name\": \"x-debug-query-block-graph\", \"meta-type\": \"command\", \"arg-type\": \"0\"},"
+#define NODES_OLD                                                                                  \
+    "{\"name\": \"query-named-block-nodes\", \"meta-type\": \"command\", \"arg-type\": \"0\"},"
+#define NODES_50                                                                                   \
+    "{\"name\": \"query-named-block-nodes\", \"meta-type\": \"command\", \"arg-type\": \"32\"},"   \
+    "{\"name\": \"32\", \"meta-type\": \"object\", \"members\": [{\"name\": \"flat\","             \
+    " \"default\": null, \"type\": \"bool\"}]},"
+#define REST                                                                                       \
+    "{\"name\": \"0\", \"meta-type\": \"object\", \"members\": []},"                               \
+    "{\"name\": \"str\", \"meta-type\": \"builtin\", \"json-type\": \"string\"}"
+
+/* A letter a feature: bitmap-Mode, Merge, Witness, Flat, Graph. */
+static const struct {
+    const char *label, *schema, *features;
+} rows[] = {
+    {"3.1", "[" BACKUP_OLD NODES_OLD REST "]", "-----"},
+    {"4.0", "[" BACKUP_OLD MERGE_40 GRAPH NODES_OLD REST "]", "-m--g"},
+    {"4.1", "[" BACKUP_OLD MERGE_41 GRAPH NODES_OLD REST "]", "-m--g"},
+    {"4.2", "[" BACKUP_42 MERGE_41 GRAPH NODES_OLD REST "]", "bmw-g"},
+    {"5.0 and later", "[" BACKUP_42 MERGE_41 GRAPH NODES_50 REST "]", "bmwfg"},
+    {"no debug commands", "[" BACKUP_42 MERGE_41 NODES_50 REST "]", "bmwf-"},
+    {"a distribution that carried bitmap-mode back", "[" BACKUP_42 MERGE_40 NODES_OLD REST "]",
+     "bm---"},
+    /* Hostile ones. */
+    {"empty", "[]", "-----"},
+    {"an object", "{\"name\": \"x-debug-query-block-graph\"}", "-----"},
+    {"other types", "[null, 1, \"x-debug-query-block-graph\", [], {}, {\"name\": 5}]", "-----"},
+    {"no argument type", "[{\"name\": \"blockdev-backup\"}]", "-----"},
+    {"an argument type that is not there",
+     "[{\"name\": \"blockdev-backup\", \"arg-type\": \"31\"}]", "-----"},
+    {"an argument type of another type", "[{\"name\": \"blockdev-backup\", \"arg-type\": 31}]",
+     "-----"},
+    {"a type that is itself",
+     "[{\"name\": \"blockdev-backup\", \"arg-type\": \"blockdev-backup\"}]", "-----"},
+    {"members of other types",
+     "[{\"name\": \"blockdev-backup\", \"arg-type\": \"1\"}, {\"name\": \"1\", \"members\":"
+     " [null, 5, \"bitmap-mode\", {\"name\": 7}]}]",
+     "-----"},
+    {"an array of itself",
+     "[{\"name\": \"block-dirty-bitmap-merge\", \"arg-type\": \"1\"}, {\"name\": \"1\","
+     " \"members\": [{\"name\": \"bitmaps\", \"type\": \"1\"}], \"element-type\": \"1\"}]",
+     "-m---"},
+};
+
+static void reads_the_schema_of_every_version(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_json_ json_t *schema = json_loads(rows[i].schema, 0, NULL);
+        struct features features;
+        char seen[6];
+
+        check(rows[i].label, schema != NULL);
+        memset(&features, 0xff, sizeof(features));
+        features_from_schema(schema, &features);
+        (void)snprintf(seen, sizeof(seen), "%c%c%c%c%c", features.bitmap_mode ? 'b' : '-',
+                       features.merge ? 'm' : '-', features.witness ? 'w' : '-',
+                       features.flat_nodes ? 'f' : '-', features.block_graph ? 'g' : '-');
+        check_string(rows[i].label, seen, rows[i].features);
+    }
+}
+
+static void no_schema_is_no_feature(void **state)
+{
+    struct features features = {.merge = true, .witness = true};
+
+    (void)state;
+    features_from_schema(NULL, &features);
+    assert_false(features.merge || features.witness || features.bitmap_mode ||
+                 features.flat_nodes || features.block_graph);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_the_schema_of_every_version),
+        cmocka_unit_test(no_schema_is_no_feature),
+    };
+
+    return cmocka_run_group_tests_name("feature", tests, NULL, NULL);
+}
