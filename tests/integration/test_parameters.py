@@ -10,11 +10,11 @@ import os
 import re
 import socket
 import tempfile
-import threading
 from pathlib import Path
 
 import pytest
 from harness.disk import MIB, Disk, make_image
+from harness.peer import Peer
 
 # For what no Bacula has a part in.
 _one_version = pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
@@ -98,8 +98,7 @@ def test_bad_lines_fail_their_job(make_bacula, make_guest, workdir):
     filesets = {job: [f"qemu: {line.format(**known)}"] for job, line in lines.items()}
     bacula = make_bacula(filesets={**filesets, "good": [f"qemu: qmpcontrol={guest.qmp_socket}"]})
     # All at once: none of them touches the guest, so none is in another's way.
-    jobs = {line: bacula.run(job, wait=False) for job, line in lines.items()}
-    for line, jobid in jobs.items():
+    for line, jobid in zip(lines.values(), bacula.run_all(lines)):
         _assert_refused(bacula.wait(jobid), _BAD[line].format(**known), line)
         assert bacula.list_files(jobid) == []
     assert guest.bitmaps("vda") == {} and bacula.fd_leftovers() == []
@@ -222,37 +221,6 @@ def test_timeout_ends_a_dump_that_takes_longer(make_bacula, make_guest, workdir)
     assert bacula.run("long").ok
 
 
-class _Peer:
-    """Somebody who listens on a UNIX socket and is no QEMU."""
-
-    def __init__(self, path, says, hangs_up=False):
-        self.path = str(path)
-        self._says = says
-        self._hangs_up = hangs_up
-        self._socket = socket.socket(socket.AF_UNIX)
-
-    def __enter__(self):
-        self._socket.bind(self.path)
-        self._socket.listen(8)
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
-
-    def _serve(self):
-        while True:
-            try:
-                client, _ = self._socket.accept()
-            except OSError:
-                return
-            with client, contextlib.suppress(OSError):
-                client.sendall(self._says)
-                while not self._hangs_up and client.recv(4096):
-                    pass
-
-
 # Job -> what is wrong with its socket, as the job log says it.
 _UNREACHABLE = {
     "missing": "cannot connect: No such file or directory; check that the guest runs",
@@ -272,10 +240,10 @@ def sockets():
         deaf = stack.enter_context(socket.socket(socket.AF_UNIX))
         deaf.bind(str(folder / "deaf"))
         for peer in (
-            _Peer(folder / "ssh", b"SSH-2.0-OpenSSH_9.2\r\n"),
-            _Peer(folder / "json", b'{"return": {}}\r\n'),
-            _Peer(folder / "brief", b"", hangs_up=True),
-            _Peer(folder / "flood", b"x" * (72 * MIB)),
+            Peer(folder / "ssh", b"SSH-2.0-OpenSSH_9.2\r\n"),
+            Peer(folder / "json", b'{"return": {}}\r\n'),
+            Peer(folder / "brief", b"", hangs_up=True),
+            Peer(folder / "flood", b"x" * (72 * MIB)),
         ):
             stack.enter_context(peer)
         yield folder

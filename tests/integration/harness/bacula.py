@@ -185,6 +185,14 @@ class Bacula:
         jobid = int(match.group(1))
         return self.wait(jobid, timeout) if wait else jobid
 
+    def run_all(self, jobs, level="Full"):
+        """Start a backup of each job at once; their job ids in the same order."""
+        output = self.console("\n".join(f"run job={job} level={level} yes" for job in jobs))
+        jobids = [int(jobid) for jobid in re.findall(_JOB_STARTED, output)]
+        if len(jobids) != len(jobs):
+            raise Failure(f"the Director did not start every job:\n{output}")
+        return jobids
+
     def wait(self, jobid, timeout=120):
         """Wait until a job has ended and its log is complete."""
         try:
