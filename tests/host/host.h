@@ -69,10 +69,11 @@ struct request {
     const char *previous;
     const char *working;
     const char *where;
-    const char *parameter; /* of a query */
-    const char *when;      /* a text in a message upon which … */
-    const char *execute;   /* … this shell command is run, … */
-    bool cancel;           /* … or the job is cancelled */
+    const char *parameter;  /* of a query */
+    const char *when[MOST]; /* texts in messages, one after another, upon which … */
+    size_t when_count;
+    const char *execute; /* … this shell command is run, … */
+    bool cancel;         /* … or the job is cancelled */
     int debug;
     const char *archives[MOST];
     size_t archive_count;
@@ -94,8 +95,8 @@ struct job {
     atomic_int status; /* Bacula's letter */
     atomic_uint errors;
     atomic_uint violations; /* of the daemon's rules, by the plugin */
-    atomic_bool triggered;
-    bool quiet; /* the Director would take a message for a reply */
+    atomic_size_t met;      /* of request.when */
+    bool quiet;             /* the Director would take a message for a reply */
     bool cancelling;
     pthread_t canceller;
     json_t *files;                                       /* saved so far, or to be restored */

@@ -82,12 +82,16 @@ static void *cancel_on_its_own_thread(void *context)
     return NULL;
 }
 
-/* Does what was asked for when a text comes by for the first time. */
+/* Does what was asked for when the last of the texts comes by. */
 static void trigger(struct job *job, const char *text)
 {
     const struct request *request = &job->request;
+    size_t met = atomic_load(&job->met);
 
-    if (!request->when || !strstr(text, request->when) || atomic_exchange(&job->triggered, true))
+    if (met == request->when_count || !strstr(text, request->when[met]))
+        return;
+    atomic_store(&job->met, met + 1);
+    if (met + 1 < request->when_count)
         return;
     /* NOLINTNEXTLINE(cert-env33-c): the test's own command */
     if (request->execute && system(request->execute) != 0)

@@ -1,12 +1,15 @@
 /* fd-host: the command line.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
+#include <dirent.h>
 #include <dlfcn.h>
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 #include "host.h"
 
@@ -36,7 +39,7 @@ static const char help[] =
     "  --check=NAME                   Accurate mode: ask whether NAME is seen\n"
     "  --parameter=NAME               what to query\n"
     "  --when=TEXT                    as soon as a message or a debug message has\n"
-    "                                 TEXT in it: ...\n"
+    "                                 TEXT in it (of several, one after another): ...\n"
     "  --cancel                       ... cancel the job from another thread\n"
     "  --execute=COMMAND              ... run a shell command\n"
     "  --debug=LEVEL                  debug messages to standard error\n"
@@ -174,7 +177,7 @@ static void take_option(struct daemon *daemon, struct request *request, int lett
         request->parameter = optarg;
         break;
     case WHEN:
-        request->when = optarg;
+        add(request->when, &request->when_count, optarg);
         break;
     case CANCEL:
         request->cancel = true;
@@ -201,7 +204,8 @@ static struct request inherit(const struct request *request)
     next.id++;
     next.archive_count = next.form_count = next.selected_count = next.checked_count =
         next.line_count = 0;
-    next.when = next.execute = NULL;
+    next.when_count = 0;
+    next.execute = NULL;
     next.cancel = false;
     return next;
 }
@@ -348,15 +352,33 @@ static void run_all(struct daemon *daemon)
     free(threads);
 }
 
+static size_t open_descriptors(void)
+{
+    DIR *folder = opendir("/proc/self/fd");
+    size_t count = 0;
+
+    while (folder && readdir(folder))
+        count++;
+    if (folder)
+        (void)closedir(folder);
+    return count;
+}
+
 int main(int count, char **arguments)
 {
     struct daemon daemon = {0};
     int code = 0;
+    size_t before;
 
     read_command_line(&daemon, count, arguments);
     if (!load(&daemon))
         return NOT_LOADED;
+    before = open_descriptors();
     run_all(&daemon);
+    if (open_descriptors() != before)
+        job_violation(daemon.jobs, "descriptors are left open");
+    if (waitpid(-1, NULL, WNOHANG) != -1 || errno != ECHILD)
+        job_violation(daemon.jobs, "children are left");
     for (size_t i = 0; i < daemon.count; i++) {
         const struct job *job = &daemon.jobs[i];
 
