@@ -3,7 +3,7 @@
 import json
 import socket
 
-from .process import Failure
+from .process import Failure, wait_until
 
 
 class Monitor:
@@ -17,10 +17,18 @@ class Monitor:
         self.events = []
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout)
-        self._socket.connect(str(path))
+        wait_until(lambda: self._connect(path), timeout, "room in QEMU's queue", interval=0.01)
         self._stream = self._socket.makefile("rw", encoding="utf-8")
         self._receive()
         self.execute("qmp_capabilities")
+
+    def _connect(self, path):
+        """Try to connect; False while too many clients wait already."""
+        try:
+            self._socket.connect(str(path))
+        except BlockingIOError:
+            return False
+        return True
 
     def close(self):
         """Hang up."""
