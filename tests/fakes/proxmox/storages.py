@@ -1,0 +1,387 @@
+"""Storages and their volumes: folders, and volume groups played by files."""
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+
+from answers import Failed, bad_parameters
+
+_EXTENT = 4 * 1024 * 1024
+_GARBAGE = bytes(range(1, 256)) + b"\xa5"  # what the last owner left behind
+_SIZE = re.compile(r"(\d+)([MG])?")
+CONTENTS = {
+    "6.4": "backup,images,iso,rootdir,snippets,vztmpl",
+    "7.2": "backup,images,iso,rootdir,snippets,vztmpl",
+    "9.1": "backup,images,import,iso,rootdir,snippets,vztmpl",
+}
+
+
+def kib(size):
+    """The size of an alloc request: KiB, or with M or G."""
+    number, unit = _SIZE.fullmatch(size).groups()
+    return int(number) * {None: 1, "M": 1024, "G": 1024 * 1024}[unit]
+
+
+class Storage:
+    """What all kinds have in common."""
+
+    extensions = ()
+    default_format = "raw"
+
+    def __init__(self, name, kind, folder, content, available=None, default_format=None):
+        self.name = name
+        self.kind = kind
+        self.folder = Path(folder)
+        self.content = content
+        self.available = available
+        self.enabled = True
+        self.active = True
+        self.default_format = default_format or self.default_format
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def takes_images(self):
+        """Whether guests' disks may be there."""
+        return "images" in self.content.split(",")
+
+    def volid(self, volume):
+        """The name that the whole cluster knows a volume by."""
+        return f"{self.name}:{volume}"
+
+    def usage(self):
+        """(total, used, available) in bytes."""
+        about = os.statvfs(self.folder)
+        total = about.f_blocks * about.f_frsize
+        used = total - about.f_bfree * about.f_frsize
+        available = about.f_bavail * about.f_frsize
+        return total, used, available if self.available is None else self.available
+
+    def describe(self):
+        """As GET .../status shows it."""
+        total, used, available = self.usage()
+        return {
+            "type": self.kind,
+            "content": self.content,
+            "enabled": int(self.enabled),
+            "active": int(self.active),
+            "shared": 0,
+            "total": total,
+            "used": used,
+            "avail": available,
+        }
+
+    def info(self, volume):
+        """(size, format, used, path) of a volume, None when it is missing."""
+        path = self.path(volume)
+        if not path.exists():
+            return None
+        with path.open("rb") as file:
+            header = file.read(32)
+            size = file.seek(0, os.SEEK_END)
+        if header.startswith(b"QFI\xfb"):
+            return int.from_bytes(header[24:32], "big"), "qcow2", path.stat().st_blocks * 512, path
+        return size, "raw", path.stat().st_blocks * 512, path
+
+    def rows(self):
+        """All images, as GET .../content lists them."""
+        for volume in self.volumes():
+            size, fmt, used, path = self.info(volume)
+            yield {
+                "volid": self.volid(volume),
+                "content": "images",
+                "vmid": self.owner(volume),
+                "format": fmt,
+                "size": size,
+                "used": used,
+                "ctime": int(path.stat().st_ctime),
+                "parent": None,
+            }
+
+    def free(self, volume):
+        """Remove a volume."""
+        if not self.info(volume):
+            raise Failed(f"disk image '{self.path(volume)}' does not exist")
+        self.path(volume).unlink()
+
+    def next_name(self, vmid, ending):
+        """The first vm-ID-disk-N that is not taken."""
+        taken = " ".join(self.volumes())
+        number = 0
+        while re.search(rf"(vm|base)-{vmid}-disk-{number}\b", taken):
+            number += 1
+        return f"vm-{vmid}-disk-{number}{ending}"
+
+
+class Folder(Storage):
+    """Images are files in images/VMID/ with an extension."""
+
+    extensions = ("raw", "qcow2", "vmdk")
+
+    def volumes(self):
+        """Names of all volumes, in order."""
+        found = self.folder.glob("images/*/*")
+        return sorted(f"{p.parent.name}/{p.name}" for p in found if p.parent.name.isdigit())
+
+    def owner(self, volume):
+        """Whose folder a volume is in; None when that is no volume's name."""
+        match = re.fullmatch(r"(\d+)/[^/\s]+\.(raw|qcow2|vmdk)", volume)
+        return match and int(match.group(1))
+
+    def path(self, volume):
+        """Where the file is."""
+        return self.folder / "images" / volume
+
+    def alloc(self, vmid, name, size, fmt, say=lambda line: None):
+        """Make an image of so many KiB; its name."""
+        fmt = fmt or self.default_format
+        name = name or self.next_name(vmid, f".{fmt}")
+        if not re.search(r"\.(raw|qcow2|vmdk)$", name):
+            raise Failed(f"unable to parse volume filename '{name}'")
+        path = self.path(f"{vmid}/{name}")
+        if path.exists():
+            raise Failed(f"disk image '{path}' already exists")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        create_image(path, size * 1024, fmt)
+        path.chmod(0o640)
+        say(_formatting(path, size * 1024, fmt))
+        return f"{vmid}/{name}"
+
+    def free(self, volume):
+        super().free(volume)
+        if not any(self.path(volume).parent.iterdir()):
+            self.path(volume).parent.rmdir()
+
+
+class VolumeGroup(Storage):
+    """Logical volumes: raw, whole extents, no extension in the name.
+
+    A thick one shows what was there before; a thin one reads as zeroes.  They
+    are files, or loop devices over files where `loop` says so.
+    """
+
+    loop = False
+
+    @property
+    def _group(self):
+        return "pve" if self.kind == "lvmthin" else self.name
+
+    @property
+    def _devices(self):
+        return self.folder / "dev"
+
+    def volumes(self):
+        """Names of all volumes, in order."""
+        self._devices.mkdir(exist_ok=True)
+        return sorted(path.name for path in self._devices.iterdir())
+
+    def owner(self, volume):
+        """Whose volume it is by its name."""
+        match = re.fullmatch(r"(?:vm|base)-(\d+)-\S+", volume)
+        return match and int(match.group(1))
+
+    def path(self, volume):
+        """Where the device is."""
+        return self._devices / volume
+
+    def info(self, volume):
+        about = super().info(volume)
+        # Whatever is inside: to Proxmox a logical volume is raw.
+        if about and about[1] != "raw":
+            with self.path(volume).open("rb") as file:
+                return file.seek(0, os.SEEK_END), "raw", about[2], about[3]
+        return about
+
+    def alloc(self, vmid, name, size, fmt, say=lambda line: None):
+        """Make a volume of so many KiB, rounded up; its name."""
+        if fmt not in (None, "raw"):
+            raise Failed(f"unsupported format '{fmt}'")
+        name = name or self.next_name(vmid, "")
+        if not name.startswith(f"vm-{vmid}-"):
+            raise Failed(f"illegal name '{name}' - should be 'vm-{vmid}-*'")
+        if name in self.volumes():
+            raise Failed(
+                f"lvcreate '{self._group}/{name}' error:   Logical Volume \"{name}\" "
+                f'already exists in volume group "{self._group}"'
+            )
+        size = -(-size * 1024 // _EXTENT) * _EXTENT
+        backing = self.folder / "extents" / name
+        backing.parent.mkdir(exist_ok=True)
+        with backing.open("wb") as file:
+            if self.kind == "lvm":
+                file.write(_GARBAGE * (size // len(_GARBAGE)))
+            file.truncate(size)
+        target = self._attach(backing) if self.loop else backing
+        self.path(name).symlink_to(target)
+        say(f'  Logical volume "{name}" created.')
+        return name
+
+    @staticmethod
+    def _attach(backing):
+        done = subprocess.run(
+            ["losetup", "--find", "--show", backing], capture_output=True, text=True, check=True
+        )
+        return done.stdout.strip()
+
+    def free(self, volume):
+        super().free(volume)
+        backing = self.folder / "extents" / volume
+        if self.loop:
+            detach(backing)
+        backing.unlink()
+
+    def close(self):
+        """Give loop devices back."""
+        if self.loop:
+            for volume in self.volumes():
+                detach(self.folder / "extents" / volume)
+
+
+def detach(backing):
+    """End the loop devices over a file."""
+    listing = subprocess.run(
+        ["losetup", "--json", "--associated", backing], capture_output=True, text=True, check=False
+    )
+    for device in json.loads(listing.stdout or "{}").get("loopdevices", []):
+        subprocess.run(["losetup", "--detach", device["name"]], check=False)
+
+
+def create_image(path, size, fmt):
+    """An empty image, as Proxmox makes it."""
+    options = {"qcow2": ["-o", "preallocation=metadata"], "raw": ["-o", "preallocation=off"]}
+    command = ["qemu-img", "create", "-q", "-f", fmt, *options.get(fmt, []), path, str(size)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Failed(f"unable to create image: {done.stderr.strip()}")
+
+
+def _formatting(path, size, fmt):
+    """The line that qemu-img prints."""
+    more = "preallocation=off"
+    if fmt == "qcow2":
+        more = "cluster_size=65536 extended_l2=off preallocation=metadata compression_type=zlib"
+        return (
+            f"Formatting '{path}', fmt={fmt} {more} size={size}"
+            " lazy_refcounts=off refcount_bits=16"
+        )
+    return f"Formatting '{path}', fmt={fmt} size={size} {more}"
+
+
+def make_storage(version, about):
+    """A storage from its description in the settings."""
+    kind = about.get("type", "dir")
+    storage = {"dir": Folder, "lvm": VolumeGroup, "lvmthin": VolumeGroup}[kind](
+        about["name"],
+        kind,
+        about["folder"],
+        about.get("content") or (CONTENTS[version] if kind == "dir" else "images,rootdir"),
+        about.get("available"),
+        about.get("default_format"),
+    )
+    if about.get("loop"):
+        storage.loop = True
+    storage.enabled = about.get("enabled", True)
+    storage.active = about.get("active", True)
+    return storage
+
+
+class Storages:
+    """All storages of the node, and their endpoints."""
+
+    def __init__(self, host, descriptions):
+        self.host = host
+        self.all = {}
+        for about in descriptions:
+            self.add(about)
+
+    def add(self, about):
+        """Configure one more."""
+        self.all[about["name"]] = make_storage(self.host.version, about)
+
+    def find(self, name):
+        """A storage by its name."""
+        if name not in self.all:
+            raise Failed(f"storage '{name}' does not exist")
+        return self.all[name]
+
+    def split(self, volid):
+        """(storage, volume) of a volume id."""
+        name, _, volume = volid.partition(":")
+        return self.find(name), volume
+
+    def demand_audit(self, caller, name):
+        """What reading a storage takes."""
+        self.host.access.demand(
+            caller, f"/storage/{name}", "Datastore.Audit", "Datastore.AllocateSpace"
+        )
+
+    def _visible(self, caller):
+        for name, storage in self.all.items():
+            if self.host.access.may(
+                caller, f"/storage/{name}", "Datastore.Audit", "Datastore.AllocateSpace"
+            ):
+                yield storage
+
+    def listing(self, caller, p):
+        """GET /nodes/{node}/storage."""
+        rows = []
+        for storage in self._visible(caller):
+            if p.get("storage", storage.name) != storage.name:
+                continue
+            if p.get("enabled") and not storage.enabled:
+                continue
+            wanted = p.get("content", "").split(",") if p.get("content") else []
+            if wanted and not set(wanted) & set(storage.content.split(",")):
+                continue
+            row = {"storage": storage.name, **storage.describe()}
+            rows.append({**row, "used_fraction": row["used"] / (row["total"] or 1)})
+        return rows
+
+    def status(self, caller, p):
+        """GET .../storage/{storage}/status."""
+        self.demand_audit(caller, p["storage"])
+        if p["storage"] not in self.all:
+            raise bad_parameters({"storage": "No such storage."})
+        return self.all[p["storage"]].describe()
+
+    def configuration(self, caller, _):
+        """GET /storage."""
+        return [self._configured(storage) for storage in self._visible(caller)]
+
+    def configured(self, caller, p):
+        """GET /storage/{storage}."""
+        self.host.access.demand(caller, f"/storage/{p['storage']}", "Datastore.Allocate")
+        return self._configured(self.find(p["storage"]))
+
+    @staticmethod
+    def _configured(storage):
+        where = {"path": str(storage.folder)}
+        if storage.kind != "dir":
+            where = {"vgname": "pve"} | ({"thinpool": "data"} if storage.kind == "lvmthin" else {})
+        return {
+            "storage": storage.name,
+            "type": storage.kind,
+            "content": storage.content,
+            "digest": "1bb9770644070e53d871560bab4e9bdeaa440bcd",
+            **where,
+        }
+
+    def resources(self, caller):
+        """Those of GET /cluster/resources."""
+        for storage in self._visible(caller):
+            total, used, _ = storage.usage()
+            yield {
+                "id": f"storage/{self.host.node}/{storage.name}",
+                "type": "storage",
+                "node": self.host.node,
+                "storage": storage.name,
+                "plugintype": storage.kind,
+                "content": storage.content,
+                "status": "available" if storage.active else "unknown",
+                "shared": 0,
+                "disk": used,
+                "maxdisk": total,
+            }
+
+
