@@ -11,6 +11,7 @@ import pytest
 from harness.bacula import Bacula
 from harness.disk import loop_device, loop_devices_work
 from harness.guest import Guest
+from harness.proxmox import FakeProxmox
 
 _TOP = Path(__file__).resolve().parents[2]
 _BACULA_DIR = Path(os.environ.get("BACULA_DIR", _TOP / "build" / "bacula")).resolve()
@@ -90,6 +91,20 @@ def make_guest(workdir):
             stack.callback(guest.close)
             guest.start()
             return guest
+
+        yield make
+
+
+@pytest.fixture
+def make_proxmox(workdir):
+    """Start a Proxmox host: make_proxmox("7.2", ...) as for class FakeProxmox."""
+    with contextlib.ExitStack() as stack:
+
+        def make(version, name="pve", **options):
+            host = FakeProxmox(version, workdir / name, **options)
+            stack.callback(host.close)
+            host.start()
+            return host
 
         yield make
 

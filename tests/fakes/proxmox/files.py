@@ -34,7 +34,7 @@ def lay_out(folder, node, certificate="good"):
         (folder / "local").symlink_to(f"nodes/{node}")
         make_key_pair(folder)
         _make_authority(folder / "pve-root-ca.pem", folder / "priv/pve-root-ca.key")
-        openssl("genrsa", "-out", folder / "pve-www.key", 2048)
+        _key(folder / "pve-www.key")
         os.chmod(folder / "pve-www.key", 0o640)
         _sign(folder, own / "pve-ssl", _NAMES.format(node=node))
     if certificate == "good":
