@@ -72,7 +72,8 @@ class Bacula:
         self.jobs = jobs or {name: name for name in self.filesets}
         self.accurate = accurate
         self.max_concurrent = max_concurrent
-        self.extra_job_lines = extra_job_lines
+        self._extra_job_lines = list(extra_job_lines)
+        self._bandwidth_lines = []
         self.extra_device_lines = extra_device_lines
         self.fd_messages = fd_messages
         self.ports = {}
@@ -93,6 +94,11 @@ class Bacula:
     def version(self):
         """Such as "9.6.7": the name of the folder the packages are in."""
         return self.root.name
+
+    @property
+    def extra_job_lines(self):
+        """Lines for every backup job's resource."""
+        return self._extra_job_lines + self._bandwidth_lines
 
     # Daemons
 
@@ -209,9 +215,10 @@ class Bacula:
         """Ask the Director to cancel a job."""
         return self.console(f"cancel jobid={jobid} yes")
 
-    def limit_bandwidth(self, limit):
-        """Let the File Daemon send so many bytes a second, such as "1mb/s"; "0" is no limit."""
-        return self.console(f"setbandwidth limit={limit} client=fd")
+    def limit_bandwidth(self, limit=None):
+        """Let backups that start from now on send so much, such as "1 mb/s"; None is no limit."""
+        self._bandwidth_lines = [f"Maximum Bandwidth = {limit}"] if limit else []
+        self.reload()
 
     def delete_job(self, jobid):
         """Remove a job from the catalog."""

@@ -125,14 +125,14 @@ def dumped(result):
 
 
 def wait_for_dump(guest, jobid, share=0.1, timeout=60):
-    """Wait until QEMU has dumped a share of a slow disk; most of it must be left."""
+    """Wait until QEMU has dumped all but a slow disk, and a share of that; most must be left."""
 
     def progress():
-        for job in guest.qmp("query-jobs"):
-            done, total = job.get("current-progress", 0), job.get("total-progress", 0)
-            slow = job["id"].startswith(f"bacula-{jobid}-") and job["status"] == "running"
-            if slow and done and done >= share * total:
-                return done / total
-        return None
+        jobs = [job for job in guest.qmp("query-jobs") if job["id"].startswith(f"bacula-{jobid}-")]
+        running = [job for job in jobs if job["status"] != "concluded"]
+        if len(running) != 1 or running[0]["status"] != "running":
+            return None
+        done, total = running[0]["current-progress"], running[0]["total-progress"]
+        return done and done >= share * total and done / total
 
     assert wait_until(progress, timeout, "a dump to be half-way") < 0.8
