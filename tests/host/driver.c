@@ -124,7 +124,7 @@ static void fill_restore(struct restore_pkt *packet, const struct job *job, cons
     packet->olname = "";
     packet->where = job->request.where;
     packet->RegexWhere = NULL;
-    packet->replace = job->request.replace;
+    packet->replace = (unsigned char)job->request.replace;
     packet->create_status = CF_ERROR;
     packet->delta_seq = (uint32_t)member_number(file, "delta_seq");
 }

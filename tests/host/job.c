@@ -174,11 +174,11 @@ static bRC get_value(bpContext *context, int variable, void *value)
     if (variable == bVarJobId)
         *(int *)value = (int)request->id;
     else if (variable == bVarLevel)
-        *(int *)value = request->level;
+        *(int *)value = (unsigned char)request->level;
     else if (variable == bVarJobStatus)
         *(int *)value = atomic_load(&job->status);
     else if (variable == numbers->replace)
-        *(int *)value = request->replace;
+        *(int *)value = (unsigned char)request->replace;
     else if (variable == bVarJobName)
         *(const char **)value = request->name;
     else if (variable == bVarWorkingDir)

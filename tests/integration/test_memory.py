@@ -14,27 +14,29 @@ import threading
 
 import pytest
 
-from harness.disk import MIB, Disk, make_image
+from harness.disk import MIB, Disk, assert_same, make_image
 from harness.fd_host import FdHost
 from harness.process import run
 
 _GIB = 1024 * MIB
 _GROWTH_LIMIT = 32 * MIB
-_LEAK_FOUND = 9
+_FINDING = 9
 _VALGRIND = [
     "valgrind", "--quiet", "--leak-check=full", "--errors-for-leak-kinds=definite,possible",
-    f"--error-exitcode={_LEAK_FOUND}",
+    f"--error-exitcode={_FINDING}",
 ]  # fmt: skip
 _ASAN = {
-    "ASAN_OPTIONS": f"detect_leaks=1:exitcode={_LEAK_FOUND}",
+    "ASAN_OPTIONS": f"detect_leaks=1:exitcode={_FINDING}",
     "UBSAN_OPTIONS": "print_stacktrace=1",
 }
 # QEMU is asked how far the dump is, hence it runs.
 _DUMPING = ['--when="execute":"transaction"', '--when="execute":"query-jobs"']
-_TSAN = {"TSAN_OPTIONS": f"exitcode={_LEAK_FOUND}"}
+_TSAN = {"TSAN_OPTIONS": f"exitcode={_FINDING}"}
 _EVENT_FREED_TWICE = pytest.mark.xfail(
     strict=True, reason="qmp.c, receive(): a freed event stays in *message"
 )
+# The same, where an event comes just then only now and then.
+_EVENT_FREED_AT_TIMES = pytest.mark.xfail(strict=False, reason="as _EVENT_FREED_TWICE")
 
 
 @pytest.fixture(params=["asan", "valgrind"])
@@ -49,7 +51,7 @@ def host(request, workdir):
 @pytest.fixture
 def guest(make_guest, workdir):
     disks = [
-        Disk("vda", make_image(workdir / "a.qcow2", 16 * MIB, seed=1, density=1), style="slow"),
+        Disk("vda", make_image(workdir / "a.qcow2", 8 * MIB, seed=1, density=1), style="slow"),
         Disk("vdb", make_image(workdir / "b.raw", 8 * MIB, "raw", seed=2), fmt="raw"),
     ]
     return make_guest(name="VM1", disks=disks)
@@ -59,26 +61,32 @@ def _line(guest, extra=""):
     return f"qemu: qmpcontrol={guest.qmp_socket}{extra}"
 
 
-def _assert_no_leak(result, code=0):
+def _assert_no_finding(result, code=0):
     """The run ended as it should, which a finding would have prevented."""
     assert result.code == code, result.log
 
 
 def test_good_jobs_lose_nothing(guest, host, workdir):
-    """A backup of every level, both kinds of restore, estimate, listing, query."""
+    """A backup of every level, every kind of restore, estimate, listing, query."""
     line = _line(guest)
     result = host.run(
         host.backup("full", line),
         host.backup("increment", line, "I", "full"),
         host.backup("differential", line, "D", "full"),
+        host.backup("by-disk", f"{line} transaction=disk"),
         host.restore(["full", "increment"], workdir / "restored"),
         host.restore(["full", "differential"], options=["--form=convdestination=no"]),
         host.estimate(line, "I", "increment"),
         host.estimate(f"{line} listing=/vmid"),
         host.query(line, "vm"),
     )
-    _assert_no_leak(result)
+    _assert_no_finding(result)
     guest.assert_clean()
+    guest.quit()
+    original = ["--form=convdestination=yes"]
+    _assert_no_finding(host.run(host.restore(["full", "differential"], options=original)))
+    for disk in guest.disks.values():
+        assert_same(guest.shadow(disk), disk.path, disk.fmt)
 
 
 def test_failed_jobs_lose_nothing(guest, host, workdir):
@@ -95,7 +103,7 @@ def test_failed_jobs_lose_nothing(guest, host, workdir):
         host.estimate(f"{line} listing=/moon"),
         host.query("qemu: qmpcontrol=/nowhere/qmp", "vm"),
     )
-    _assert_no_leak(result, code=1)
+    _assert_no_finding(result, code=1)
     assert result.log.count("ended: f, ") == 4, result.log
     guest.assert_clean()
 
@@ -103,7 +111,7 @@ def test_failed_jobs_lose_nothing(guest, host, workdir):
 def test_failed_restores_lose_nothing(guest, host, workdir):
     """A part that is too short, one without its base, a disk in use, a bad form, a cancel."""
     line = _line(guest)
-    _assert_no_leak(host.run(host.backup("full", line), host.backup("next", line, "I", "full")))
+    _assert_no_finding(host.run(host.backup("full", line), host.backup("next", line, "I", "full")))
     short = host.archive("short")
     shutil.copytree(host.archive("full"), short)
     image = next(f for f in sorted(short.glob("*.data")) if f.stat().st_size > MIB)
@@ -115,7 +123,7 @@ def test_failed_restores_lose_nothing(guest, host, workdir):
         host.restore(["full"], options=["--form=colour=blue"]),
         host.restore(["full", "next"], workdir / "cancelled", options=cancel),
     )
-    _assert_no_leak(result, code=1)
+    _assert_no_finding(result, code=1)
     assert result.log.count("ended: ") == 4 and "ended: A" in result.log, result.log
     assert host.leftovers() == []
 
@@ -153,37 +161,38 @@ def test_a_monitor_that_hangs_up_after_an_event_loses_nothing(host, tmp_path):
     """What was an event is not freed a second time with the answer that never came."""
     monitor = _Quitter(tmp_path / "qmp")
     result = host.run(host.backup("quit", f"qemu: qmpcontrol={tmp_path}/qmp"))
-    _assert_no_leak(result, code=1)
+    _assert_no_finding(result, code=1)
     assert "QEMU closed the connection" in result.log
     monitor.join(5)
 
 
+@_EVENT_FREED_AT_TIMES
 def test_cancel_during_a_dump_loses_nothing(guest, host):
     """The cancel comes on another thread while QEMU dumps."""
-    guest.slow_down("vda", 8 * MIB)
+    guest.slow_down("vda", 4 * MIB)
     result = host.run(host.backup("cancelled", _line(guest), options=[*_DUMPING, "--cancel"]))
-    _assert_no_leak(result, code=1)
+    _assert_no_finding(result, code=1)
     assert "ended: A, 0 errors" in result.log
     guest.slow_down("vda")
     guest.assert_clean(patience=30)
     assert guest.bitmaps("vda") == {} and host.leftovers() == []
 
 
-# Only now and then an event comes before the end.
-@pytest.mark.xfail(strict=False, reason="as _EVENT_FREED_TWICE")
+@_EVENT_FREED_AT_TIMES
 def test_a_guest_that_dies_during_a_dump_loses_nothing(guest, host):
     """QEMU is killed while it dumps (complaints 27 and 28)."""
-    guest.slow_down("vda", 8 * MIB)
+    guest.slow_down("vda", 4 * MIB)
     kill = [*_DUMPING, f"--execute=kill -9 {guest.pid}"]
     result = host.run(host.backup("dead", _line(guest), options=kill))
-    _assert_no_leak(result, code=1)
+    _assert_no_finding(result, code=1)
     assert 'Error: qemu: guest "VM1"' in result.log and "ended: T" in result.log, result.log
     assert host.leftovers() == []
     guest.kill()
 
 
+@_EVENT_FREED_AT_TIMES
 def test_ten_jobs_at_once_share_nothing(make_guest, workdir):
-    """Ten guests in ten threads of one daemon, under ThreadSanitizer."""
+    """Ten threads of one daemon, and a cancel from an eleventh, under ThreadSanitizer."""
     host = FdHost(workdir / "host", 23, flavour="tsan", env=_TSAN)
     names = [f"VM{number}" for number in range(10)]
     guests = {}
@@ -191,9 +200,14 @@ def test_ten_jobs_at_once_share_nothing(make_guest, workdir):
         image = make_image(workdir / f"{name}.qcow2", 2 * MIB, seed=seed)
         guests[name] = make_guest(name=name, disks=[Disk("vda", image)])
     backups = [host.backup(name, _line(guest)) for name, guest in guests.items()]
-    _assert_no_leak(host.run(*backups, options=["--parallel"]))
+    _assert_no_finding(host.run(*backups, options=["--parallel"]))
     restores = [host.restore([name], workdir / "restored") for name in names]
-    _assert_no_leak(host.run(*restores, options=["--parallel"]))
+    cancel = [_DUMPING[0], "--cancel"]
+    cancelled = host.backup("cancelled", _line(guests["VM0"]), options=cancel)
+    result = host.run(*restores, cancelled, options=["--parallel"])
+    _assert_no_finding(result, code=1)
+    assert result.log.count("restore ended: T, 0 errors") == 10, result.log
+    assert result.log.count("backup ended: A, 0 errors") == 1, result.log
     for guest in guests.values():
         guest.assert_clean()
 
