@@ -13,6 +13,9 @@ FINAL_STATUS = frozenset("TWEefAD")
 _BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _SIZE_FIELD = 7
 
+# Seconds that a Director with many jobs on a busy machine may keep us waiting.
+_PATIENCE = 60
+
 
 def _decode_number(text):
     """A number as Bacula's catalog writes it: base 64, highest digit first."""
@@ -37,7 +40,8 @@ class Catalog:
     def _query(self, statement, *parameters):
         # A fresh connection each time: none may hold a lock that delays the
         # Director.
-        with closing(sqlite3.connect(f"file:{self._path}?mode=ro", uri=True)) as database:
+        name = f"file:{self._path}?mode=ro"
+        with closing(sqlite3.connect(name, timeout=_PATIENCE, uri=True)) as database:
             return database.execute(statement, parameters).fetchall()
 
     def job(self, jobid):
