@@ -17,7 +17,7 @@ BUILD     ?= build
 # make V=1 shows the whole commands.
 Q         := $(if $(V),,@)
 
-PACKAGES  := jansson
+PACKAGES  := jansson libcurl libpcre2-8 libssl libcrypto
 PYTHON    ?= /usr/bin/python3
 
 WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \

@@ -9,6 +9,7 @@
 
 #include "bacula/adapter.h"
 #include "base/cleanup.h"
+#include "hypervisor/hypervisor.h"
 
 /* The first members of the daemon's bInfo in every version. */
 struct daemon_info {
@@ -47,6 +48,7 @@ int loadPlugin(const struct daemon_info *daemon, const void *daemon_functions, v
     for (size_t i = 0; i < ARRAY_SIZE(adapters); i++)
         if (adapters[i]->version == daemon->version) {
             adapters[i]->load(daemon_functions);
+            hypervisor_load();
             *info = adapters[i]->info;
             *functions = adapters[i]->functions;
             return LOADED;

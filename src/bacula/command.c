@@ -117,37 +117,107 @@ static bool read_listing(struct reading *reading, const char *key, const char *v
     return keep(reading, value, &reading->options.listing);
 }
 
+static bool add(struct reading *reading, const char *value, struct string_list *list)
+{
+    return string_list_add(list, value) || error_memory(reading->error);
+}
+
+static bool read_vm(struct reading *reading, const char *key, const char *value)
+{
+    (void)key;
+    return add(reading, value, &reading->options.selection.names);
+}
+
+static bool read_vmid(struct reading *reading, const char *key, const char *value)
+{
+    unsigned long long vmid;
+
+    if (!text_to_number(value, UINT32_MAX, &vmid) || vmid == 0)
+        return bad_value(reading, key, value, "the number of a guest");
+    return add(reading, value, &reading->options.selection.ids);
+}
+
+static bool read_pattern(struct reading *reading, const char *key, const char *value)
+{
+    struct selection *selection = &reading->options.selection;
+
+    if (!selection_check_pattern(value, reading->error))
+        return error_context(reading->error, "parameter \"%s\"", key);
+    return add(reading, value,
+               strcmp(key, "include") == 0 ? &selection->includes : &selection->excludes);
+}
+
+static bool read_storage(struct reading *reading, const char *key, const char *value)
+{
+    (void)key;
+    return keep(reading, value, &reading->options.storage);
+}
+
+static bool read_url(struct reading *reading, const char *key, const char *value)
+{
+    if (!text_starts_with(value, "https://") || strchr(value, '@'))
+        return bad_value(reading, key, value, "https://HOST:PORT");
+    return keep(reading, value, &reading->options.url);
+}
+
+static bool read_tokenfile(struct reading *reading, const char *key, const char *value)
+{
+    return read_path(reading, key, value, &reading->options.tokenfile);
+}
+
+static bool read_cafile(struct reading *reading, const char *key, const char *value)
+{
+    return read_path(reading, key, value, &reading->options.cafile);
+}
+
+static bool read_fingerprint(struct reading *reading, const char *key, const char *value)
+{
+    unsigned char digest[FINGERPRINT_SIZE];
+
+    if (!fingerprint_read(value, digest))
+        return bad_value(reading, key, value,
+                         "the SHA-256 of the certificate: 32 pairs of hexadecimal digits");
+    return keep(reading, value, &reading->options.fingerprint);
+}
+
+enum {
+    OPTIONAL_VALUE = 1, /* the word alone will do */
+    REPEATED = 2,       /* may be given several times */
+    PROXMOX = 4,        /* only with mode=PVE */
+};
+
 static const struct {
     const char *key;
     bool (*read)(struct reading *reading, const char *key, const char *value);
-    bool value_may_be_missing;
+    unsigned flags;
 } parameters[] = {
-    {"abort_on_error", read_abort, true},
-    {"working", read_working, false},
-    {"qmpcontrol", read_qmpcontrol, false},
-    {"mode", read_mode, false},
-    {"timeout", read_timeout, false},
-    {"bitmap-persistence", read_persistence, false},
-    {"bitmap_persistence", read_persistence, false},
-    {"transaction", read_transaction, false},
-    {"listing", read_listing, false},
+    {"abort_on_error", read_abort, OPTIONAL_VALUE},
+    {"working", read_working, 0},
+    {"qmpcontrol", read_qmpcontrol, 0},
+    {"mode", read_mode, 0},
+    {"timeout", read_timeout, 0},
+    {"bitmap-persistence", read_persistence, 0},
+    {"bitmap_persistence", read_persistence, 0},
+    {"transaction", read_transaction, 0},
+    {"listing", read_listing, 0},
+    {"vm", read_vm, REPEATED | PROXMOX},
+    {"vmid", read_vmid, REPEATED | PROXMOX},
+    {"include", read_pattern, REPEATED | PROXMOX},
+    {"exclude", read_pattern, REPEATED | PROXMOX},
+    {"storage", read_storage, PROXMOX},
+    {"url", read_url, PROXMOX},
+    {"tokenfile", read_tokenfile, PROXMOX},
+    {"cafile", read_cafile, PROXMOX},
+    {"fingerprint", read_fingerprint, PROXMOX},
 };
-
-/* Known, but only where Proxmox is. */
-static const char *const proxmox_only[] = {"vm",  "vmid",        "include",   "exclude", "storage",
-                                           "url", "fingerprint", "tokenfile", "cafile"};
 
 static bool unknown(struct reading *reading, const char *key)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(proxmox_only); i++)
-        if (strcmp(key, proxmox_only[i]) == 0) {
-            error_set(reading->error, ERROR_CONFIG, "parameter \"%s\" is for mode=PVE only", key);
-            return error_hint(reading->error, "take it out of the Plugin line");
-        }
     error_set(reading->error, ERROR_CONFIG, "unknown parameter \"%.100s\"", key);
     return error_hint(reading->error,
                       "the parameters are: abort_on_error, working, qmpcontrol, mode, timeout, "
-                      "bitmap-persistence, transaction");
+                      "bitmap-persistence, transaction, and with mode=PVE vm, vmid, include, "
+                      "exclude, storage, url, tokenfile, cafile, fingerprint");
 }
 
 /* `value` is NULL for a bare word. */
@@ -156,10 +226,10 @@ static bool apply(struct reading *reading, const char *key, const char *value)
     for (size_t i = 0; i < ARRAY_SIZE(parameters); i++) {
         if (strcmp(key, parameters[i].key) != 0)
             continue;
-        if (reading->seen & 1UL << i)
+        if (reading->seen & 1UL << i && !(parameters[i].flags & REPEATED))
             return error_set(reading->error, ERROR_CONFIG, "parameter \"%s\" is given twice", key);
         reading->seen |= 1UL << i;
-        if ((!value || !*value) && !(parameters[i].value_may_be_missing && !value))
+        if ((!value || !*value) && !(parameters[i].flags & OPTIONAL_VALUE && !value))
             return error_set(reading->error, ERROR_CONFIG, "parameter \"%s\" has no value", key);
         return parameters[i].read(reading, key, value ? value : "");
     }
@@ -214,7 +284,17 @@ static bool take_parameter(struct reading *reading, const char **at)
 
 static bool check_mode(struct reading *reading)
 {
-    if (reading->options.mode != MODE_PVE || !reading->options.qmpcontrol)
+    if (reading->options.mode != MODE_PVE) {
+        for (size_t i = 0; i < ARRAY_SIZE(parameters); i++)
+            if (reading->seen & 1UL << i && parameters[i].flags & PROXMOX) {
+                error_set(reading->error, ERROR_CONFIG, "parameter \"%s\" is for mode=PVE only",
+                          parameters[i].key);
+                return error_hint(reading->error, "take it out of the Plugin line");
+            }
+        return true;
+    }
+    reading->options.bitmap_persistence = false; /* the manual's word for Proxmox */
+    if (!reading->options.qmpcontrol)
         return true;
     error_set(reading->error, ERROR_CONFIG, "parameter \"qmpcontrol\" does not go with mode=PVE");
     return error_hint(reading->error, "take one of the two out of the Plugin line");

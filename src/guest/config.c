@@ -41,6 +41,13 @@ static json_t *disk_to_json(const struct disk *disk, const struct config_disk_no
                                       (json_int_t)disk->group, "mode", (json_int_t)disk->mode));
     if (disk->on_block_device)
         json_object_set_new(object, "block_device", json_true());
+    if (disk->volume) {
+        size_t storage = strcspn(disk->volume, ":");
+
+        json_object_set_new(object, "volume", string_or_null(disk->volume));
+        if (disk->volume[storage])
+            json_object_set_new(object, "storage", json_stringn(disk->volume, storage));
+    }
     if (note && note->level)
         json_object_set_new(object, "dump",
                             json_pack("{s:s, s:I, s:o}", "level", note->level, "sequence",
@@ -85,6 +92,8 @@ char *config_write(const struct guest *guest, const struct config_job *job, bool
 
     if (!root)
         return NULL;
+    if (guest->proxmox)
+        json_object_set(root, "proxmox", guest->proxmox);
     if (command_line) /* the file is for people, too */
         json_object_set_new(json_object_get(root, "guest"), "command_line",
                             guest->command_line ? json_incref(guest->command_line) : json_null());
@@ -111,6 +120,7 @@ static bool disk_from_json(const json_t *object, struct disk *disk, struct error
         !take_string(object, "qdev", &disk->qdev) || !take_string(object, "node", &disk->node) ||
         !take_string(object, "file", &disk->file) ||
         !take_string(object, "format", &disk->driver) ||
+        !take_string(object, "volume", &disk->volume) ||
         !take_string(object, "skipped_because", &disk->skipped))
         return error_memory(error);
     if (!disk->drive)
@@ -148,6 +158,7 @@ static bool guest_from_json(const json_t *root, struct guest *guest, struct erro
     if (!guest->name || !json_member_size(head, "vmid", &vmid) || vmid > UINT32_MAX)
         return error_set(error, ERROR_GENERAL, "the guest has no name or no vmid");
     guest->vmid = (uint32_t)vmid;
+    guest->proxmox = json_incref(json_member_object(root, "proxmox"));
     json_array_foreach (disks, index, entry) {
         struct disk *disk = guest_add_disk(guest);
 

@@ -18,6 +18,7 @@ void disk_free(struct disk *disk)
     free(disk->node);
     free(disk->driver);
     free(disk->file);
+    free(disk->volume);
     free(disk->skipped);
     for (size_t i = 0; i < disk->bitmap_count; i++)
         bitmap_free(&disk->bitmaps[i]);
@@ -32,6 +33,7 @@ void guest_free(struct guest *guest)
     free(guest->qemu_version);
     free(guest->machine);
     json_decref(guest->command_line);
+    json_decref(guest->proxmox);
     for (size_t i = 0; i < guest->disk_count; i++)
         disk_free(&guest->disks[i]);
     free(guest->disks);
@@ -44,6 +46,16 @@ struct disk *guest_disk(const struct guest *guest, const char *drive)
         if (strcmp(guest->disks[i].drive, drive) == 0)
             return &guest->disks[i];
     return NULL;
+}
+
+uint64_t guest_size(const struct guest *guest)
+{
+    uint64_t sum = 0;
+
+    for (size_t i = 0; i < guest->disk_count; i++)
+        if (!guest->disks[i].skipped && __builtin_add_overflow(sum, guest->disks[i].size, &sum))
+            return UINT64_MAX;
+    return sum;
 }
 
 struct disk *guest_add_disk(struct guest *guest)

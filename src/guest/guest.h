@@ -36,6 +36,7 @@ struct disk {
     uint64_t allocated; /* bytes that hold data, over the backing chain */
     bool on_block_device;
     bool encrypted;
+    char *volume;   /* Proxmox': "local-lvm:vm-100-disk-0"; else NULL */
     uint32_t owner; /* of `file`, to be given to a restored one */
     uint32_t group;
     uint32_t mode; /* permission bits; 0 when unknown */
@@ -48,10 +49,11 @@ struct guest {
     char *name;
     uint32_t vmid;
     char *uuid;           /* NULL when it has none */
-    char *hypervisor;     /* "QEMU" */
+    char *hypervisor;     /* "QEMU" or "Proxmox VE" */
     char *qemu_version;   /* "7.2.22" */
     char *machine;        /* "pc-i440fx-7.2" */
     json_t *command_line; /* array of the process' arguments, or NULL */
+    json_t *proxmox;      /* {"node", "version", "config"}; else NULL */
     struct disk *disks;
     size_t disk_count;
 };
@@ -66,6 +68,9 @@ void guest_free(struct guest *guest);
 
 /* The disk with this drive name, or NULL. */
 struct disk *guest_disk(const struct guest *guest, const char *drive);
+
+/* The virtual size of the disks that are backed up, in bytes. */
+uint64_t guest_size(const struct guest *guest);
 
 /* Adds an empty disk and returns it; NULL without memory. */
 struct disk *guest_add_disk(struct guest *guest);

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "guest/selection.h"
+
 enum mode { MODE_QEMU, MODE_PVE };
 
 enum { TIMEOUT_DEFAULT = 3600 };
@@ -20,10 +22,22 @@ struct options {
     bool transaction_per_disk; /* transaction=disk */
     uint32_t timeout;          /* seconds that a dump may take */
     char *listing;             /* the path of a `.ls`; NULL for a job */
+    /* Only with mode=PVE: */
+    struct selection selection;
+    char *url;         /* NULL: the API on this host */
+    char *tokenfile;   /* NULL: tickets are signed with the host's key */
+    char *cafile;      /* NULL: the host's own CA */
+    char *fingerprint; /* NULL: the certificate is verified by its CA */
+    char *storage;     /* of restored disks; NULL: each its own */
     /* Only from the restore form: */
     bool convdestination;
-    char *storage;
 };
+
+enum { FINGERPRINT_SIZE = 32 };
+
+/* Reads a SHA-256 written as 64 hexadecimal digits, with or without a colon
+ * between pairs. */
+bool fingerprint_read(const char *text, unsigned char digest[FINGERPRINT_SIZE]);
 
 /* Frees what is in it, not the struct itself. */
 void options_free(struct options *options);

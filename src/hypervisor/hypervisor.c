@@ -3,25 +3,75 @@
  */
 #include "hypervisor/hypervisor.h"
 
+#include "base/text.h"
+#include "hypervisor/pve.h"
 #include "hypervisor/qemu.h"
+#include "pve/client.h"
+
+void target_free(struct target *target)
+{
+    free(target->name);
+    free(target->monitor);
+    free(target->refusal);
+}
 
 void target_list_free(struct target_list *list)
 {
-    for (size_t i = 0; i < list->count; i++) {
-        free(list->targets[i].name);
-        free(list->targets[i].monitor);
-    }
+    for (size_t i = 0; i < list->count; i++)
+        target_free(&list->targets[i]);
     free(list->targets);
     *list = (struct target_list){0};
 }
 
+bool listed_add(struct listed_list *list, const char *name, uint32_t vmid, uint64_t size)
+{
+    struct listed *entries = reallocarray(list->entries, list->count + 1, sizeof(*entries));
+
+    if (!entries)
+        return false;
+    list->entries = entries;
+    entries[list->count] = (struct listed){.name = text_copy(name), .vmid = vmid, .size = size};
+    if (!entries[list->count].name)
+        return false;
+    list->count++;
+    return true;
+}
+
+void listed_list_free(struct listed_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->entries[i].name);
+    free(list->entries);
+    *list = (struct listed_list){0};
+}
+
 const struct hypervisor *hypervisor_for(enum mode mode)
 {
-    switch (mode) {
-    case MODE_QEMU:
-        return &hypervisor_qemu;
-    case MODE_PVE:
-        break;
+    return mode == MODE_PVE ? &hypervisor_pve : &hypervisor_qemu;
+}
+
+void hypervisor_load(void)
+{
+    pve_load();
+}
+
+bool hypervisor_ask(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
+                    const struct target *target, struct features *features, struct guest *guest,
+                    struct qmp **connection, struct error *error)
+{
+    const struct monitor monitor = {
+        .path = target->monitor, .cancel = call->cancel, .log = call->log};
+    _cleanup_qmp_ struct qmp *qmp = NULL;
+
+    if (target->refusal) {
+        *error = *target->refusal;
+        return false;
     }
-    return NULL;
+    if (!qmp_connect(&monitor, QMP_GREETING_LIMIT, &qmp, error) ||
+        !features_read(qmp, features, error) ||
+        !hypervisor->describe(call, target, qmp, features, guest, error))
+        return false;
+    if (connection)
+        *connection = TAKE_PTR(qmp);
+    return true;
 }

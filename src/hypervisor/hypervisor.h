@@ -19,6 +19,9 @@ struct hypervisor_call {
     const struct options *options;
     const struct cancel *cancel;
     const struct log *log;
+    /* A line for the job log; NULL where there is none. */
+    void (*report)(void *context, const char *line);
+    void *context;
 };
 
 /* A guest that was found, before anything is known of it but how to reach
@@ -26,7 +29,8 @@ struct hypervisor_call {
 struct target {
     char *name; /* NULL until it is described */
     uint32_t vmid;
-    char *monitor; /* path of its QMP socket */
+    char *monitor;         /* path of its QMP socket */
+    struct error *refusal; /* why it cannot be backed up; NULL when it can */
 };
 
 struct target_list {
@@ -34,7 +38,27 @@ struct target_list {
     size_t count;
 };
 
+/* Frees what is in it, not the struct itself. */
+void target_free(struct target *target);
 void target_list_free(struct target_list *list);
+
+/* What a console's `.ls` and `.query` show. */
+enum list_kind { LIST_GUESTS, LIST_STORAGES };
+
+struct listed {
+    char *name;
+    uint32_t vmid; /* of a guest */
+    uint64_t size; /* bytes; of a guest */
+};
+
+struct listed_list {
+    struct listed *entries;
+    size_t count;
+};
+
+/* False without memory; `name` is copied. */
+bool listed_add(struct listed_list *list, const char *name, uint32_t vmid, uint64_t size);
+void listed_list_free(struct listed_list *list);
 
 /* One restored disk, whole and checked. */
 struct restored_image {
@@ -46,13 +70,13 @@ struct restored_image {
 
 /* Where images go when a restore says where=/. */
 struct delivery {
-    struct hypervisor_call call;
+    struct hypervisor_call call; /* its report and context are set */
     enum replace replace;
-    /* Lines for the job log. */
-    void (*report)(void *context, const char *line);
     void (*skipped)(void *context, const char *path, const char *why);
-    void *context;
     const struct child_watch *watch; /* keeps the Director informed */
+    const struct guest *guest;       /* as in config.json; NULL without */
+    uint32_t vmid;                   /* that the restored guest is to have */
+    void *state;                     /* the hypervisor's own, from begin_delivery on */
 };
 
 /* One field of the restore-options form. */
@@ -72,26 +96,61 @@ struct hypervisor {
                  struct error *error);
 
     /* All that is known of one, over an open connection to its monitor. */
-    bool (*describe)(const struct target *target, struct qmp *qmp, const struct features *features,
-                     struct guest *guest, struct error *error);
+    bool (*describe)(const struct hypervisor_call *call, const struct target *target,
+                     struct qmp *qmp, const struct features *features, struct guest *guest,
+                     struct error *error);
+
+    /* Asks the host to let a guest's QEMU live while it is dumped, even when
+     * the guest powers itself off.  *hold is a descriptor to be closed when
+     * the dump is over, -1 where there is nothing to ask. */
+    bool (*hold)(const struct target *target, int *hold, struct error *error);
+
+    /* For `.ls` and `.query`. */
+    bool (*list)(const struct hypervisor_call *call, enum list_kind kind, struct listed_list *list,
+                 struct error *error);
 
     /* Whether a restore to where=/ ends with the ready images in the working
      * directory; otherwise they are delivered: */
     bool (*leaves_images)(const struct options *options);
 
+    /* The VMID that the restored guest will have, as far as one can know
+     * before: delivery->vmid is set. */
+    bool (*choose_vmid)(struct delivery *delivery, struct error *error);
+
     /* Whether a disk could be delivered, asked before its data arrives. */
     bool (*may_deliver)(const struct delivery *delivery, const struct restored_image *image,
                         struct error *error);
 
+    /* A guest is only delivered with all the disks that were to be restored. */
+    bool whole_guests_only;
+
+    /* The images in `images` are about to be delivered, one after another. */
+    bool (*begin_delivery)(struct delivery *delivery, const struct restored_image *images,
+                           size_t count, struct error *error);
+
     /* Brings one image to its place. */
-    bool (*deliver)(const struct delivery *delivery, const struct restored_image *image,
+    bool (*deliver)(struct delivery *delivery, const struct restored_image *image,
                     struct error *error);
+
+    /* After the last one.  When all went well (`good`) makes the guest
+     * whole; else, and when that fails, takes back what this delivery made.
+     * Not hindered by a cancel. */
+    bool (*end_delivery)(struct delivery *delivery, bool good, struct error *error);
 
     const struct form_field *form; /* ends with a NULL name */
     const char *const *listings;   /* what `.ls path=/` shows; NULL-terminated */
 };
 
-/* The table's entry for a mode; NULL for one that this build does not have. */
+/* The table's entry for a mode. */
 const struct hypervisor *hypervisor_for(enum mode mode);
+
+/* Once, when the plugin is loaded and before any job. */
+void hypervisor_load(void);
+
+/* Connects to a guest's monitor and describes it; features are QEMU's.  The
+ * connection is the caller's when `connection` is given. */
+bool hypervisor_ask(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
+                    const struct target *target, struct features *features, struct guest *guest,
+                    struct qmp **connection, struct error *error);
 
 #endif

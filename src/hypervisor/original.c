@@ -195,7 +195,7 @@ static bool write_file(const struct delivery *delivery, const struct restored_im
     return good;
 }
 
-bool original_write(const struct delivery *delivery, const struct restored_image *image,
+bool original_write(struct delivery *delivery, const struct restored_image *image,
                     struct error *error)
 {
     _cleanup_place_ struct place place = {0};
@@ -206,7 +206,7 @@ bool original_write(const struct delivery *delivery, const struct restored_image
     if (!find_place(image, &place, error))
         return false;
     if (!replace_allows(delivery->replace, place.path, image->modified, &why)) {
-        delivery->skipped(delivery->context, place.path, why);
+        delivery->skipped(delivery->call.context, place.path, why);
         return true;
     }
     good = place.exists && S_ISBLK(place.status.st_mode)
@@ -217,6 +217,6 @@ bool original_write(const struct delivery *delivery, const struct restored_image
     line =
         text_format("Converted device %s to %s: %s", image->drive, image->disk->driver, place.path);
     if (line)
-        delivery->report(delivery->context, line);
+        delivery->call.report(delivery->call.context, line);
     return true;
 }

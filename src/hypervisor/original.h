@@ -19,7 +19,7 @@ bool original_check(const struct delivery *delivery, const struct restored_image
  * the one it replaces (or had, when it is gone) and moved over it when it is
  * whole; a block device is written in place, held against being mounted
  * meanwhile. */
-bool original_write(const struct delivery *delivery, const struct restored_image *image,
+bool original_write(struct delivery *delivery, const struct restored_image *image,
                     struct error *error);
 
 #endif

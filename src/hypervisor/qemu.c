@@ -143,16 +143,17 @@ static bool check_run_state(struct qmp *qmp, struct error *error)
     return true;
 }
 
-static bool describe(const struct target *target, struct qmp *qmp, const struct features *features,
-                     struct guest *guest, struct error *error)
+bool qemu_describe(const struct hypervisor_call *call, const struct target *target, struct qmp *qmp,
+                   const struct features *features, struct guest *guest, struct error *error)
 {
     pid_t pid = qmp_peer(qmp);
 
+    (void)call;
     if (!check_run_state(qmp, error))
         return false;
-    guest->vmid = 0;
+    guest->vmid = target->vmid;
     guest->uuid = ask_uuid(qmp);
-    guest->name = name_of(qmp, target, guest->uuid);
+    guest->name = target->name ? text_copy(target->name) : name_of(qmp, target, guest->uuid);
     guest->hypervisor = text_copy("QEMU");
     guest->qemu_version = ask_version(qmp);
     guest->machine = ask_machine(qmp);
@@ -160,6 +161,61 @@ static bool describe(const struct target *target, struct qmp *qmp, const struct 
     if (!guest->name || !guest->hypervisor)
         return error_memory(error);
     return block_read_disks(qmp, features, pid, guest, error);
+}
+
+/* Nobody ends a genuine QEMU behind our back but the guest's owner. */
+static bool hold(const struct target *target, int *hold, struct error *error)
+{
+    (void)target;
+    (void)error;
+    *hold = -1;
+    return true;
+}
+
+static bool list(const struct hypervisor_call *call, enum list_kind kind, struct listed_list *list,
+                 struct error *error)
+{
+    _cleanup_guest_ struct guest guest = {0};
+    struct target_list found = {0};
+    struct features features;
+    bool good;
+
+    *list = (struct listed_list){0};
+    if (kind != LIST_GUESTS)
+        return error_set(error, ERROR_CONFIG, "there are no storages with mode=QEMU");
+    if (!find(call, &found, error))
+        return false;
+    good =
+        hypervisor_ask(&hypervisor_qemu, call, &found.targets[0], &features, &guest, NULL, error) &&
+        (listed_add(list, guest.name, guest.vmid, guest_size(&guest)) || error_memory(error));
+    target_list_free(&found);
+    return good;
+}
+
+/* The guest stays what it was; only its files come back. */
+static bool choose_vmid(struct delivery *delivery, struct error *error)
+{
+    (void)delivery;
+    (void)error;
+    return true;
+}
+
+static bool begin_delivery(struct delivery *delivery, const struct restored_image *images,
+                           size_t count, struct error *error)
+{
+    (void)delivery;
+    (void)images;
+    (void)count;
+    (void)error;
+    return true;
+}
+
+static bool end_delivery(struct delivery *delivery, bool good, struct error *error)
+{
+    (void)delivery;
+    (void)good;
+    (void)error;
+    return true;
 }
 
 /* Without convdestination=yes the ready images stay in the working directory,
@@ -181,10 +237,15 @@ const struct hypervisor hypervisor_qemu = {
     .name = "QEMU",
     .check = check,
     .find = find,
-    .describe = describe,
+    .describe = qemu_describe,
+    .hold = hold,
+    .list = list,
     .leaves_images = leaves_images,
+    .choose_vmid = choose_vmid,
     .may_deliver = original_check,
+    .begin_delivery = begin_delivery,
     .deliver = original_write,
+    .end_delivery = end_delivery,
     .form = form,
     .listings = listings,
 };

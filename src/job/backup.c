@@ -98,10 +98,18 @@ static bool take_targets(struct backup *backup, struct line *line, struct target
                                                             .hypervisor = line->hypervisor,
                                                             .options = &line->options,
                                                             .workplace = &line->workplace,
-                                                            .target = found->targets[i]};
+                                                            .target = found->targets[i],
+                                                            .hold = -1};
         found->targets[i] = (struct target){0};
     }
     return true;
+}
+
+static void report(void *context, const char *line)
+{
+    const struct job *job = context;
+
+    job_message(job, MESSAGE_INFO, "%s", line);
 }
 
 static bool begin_line(struct backup *backup, struct line *line, struct error *error)
@@ -109,6 +117,9 @@ static bool begin_line(struct backup *backup, struct line *line, struct error *e
     struct hypervisor_call call = job_call(backup->job, &line->options);
     struct target_list found = {0};
     bool good;
+
+    call.report = report;
+    call.context = backup->job;
 
     line->hypervisor = job_hypervisor(&line->options, error);
     if (!line->hypervisor)

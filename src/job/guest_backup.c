@@ -4,6 +4,7 @@
 #include "job/guest_backup.h"
 
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "guest/config.h"
@@ -16,17 +17,18 @@ enum {
 
 static const char *name_or_path(const struct guest_backup *backup)
 {
-    return backup->guest.name ? backup->guest.name : backup->target.monitor;
+    if (backup->guest.name)
+        return backup->guest.name;
+    return backup->target.name ? backup->target.name : backup->target.monitor;
 }
 
 static bool describe(struct guest_backup *backup, struct error *error)
 {
-    struct dump *dump = &backup->dump;
+    struct hypervisor_call call = job_call(backup->job, backup->options);
     _cleanup_qmp_ struct qmp *qmp = NULL;
 
-    if (!qmp_connect(&dump->monitor, QMP_GREETING_LIMIT, &qmp, error) ||
-        !features_read(qmp, &dump->features, error) ||
-        !backup->hypervisor->describe(&backup->target, qmp, &dump->features, &backup->guest, error))
+    if (!hypervisor_ask(backup->hypervisor, &call, &backup->target, &backup->dump.features,
+                        &backup->guest, &qmp, error))
         return false;
     backup->described = true;
     return leftover_clear(qmp, error);
@@ -139,11 +141,19 @@ static void prepare_dump(struct guest_backup *backup)
     };
 }
 
+static void let_go(struct guest_backup *backup)
+{
+    if (backup->hold >= 0)
+        close(backup->hold);
+    backup->hold = -1;
+}
+
 bool guest_backup_start(struct guest_backup *backup, struct error *error)
 {
     struct dump *dump = &backup->dump;
 
     prepare_dump(backup);
+    backup->hold = -1;
     if (!describe(backup, error))
         return error_context(error, "guest \"%s\"", name_or_path(backup));
     job_message(backup->job, MESSAGE_INFO, "Start Backup vm: %s (%u)", backup->guest.name,
@@ -154,6 +164,8 @@ bool guest_backup_start(struct guest_backup *backup, struct error *error)
     if (!backup->states || !write_config(backup, error))
         return error_memory(error);
     say_what_is_special(backup);
+    if (dump->count && !backup->hypervisor->hold(&backup->target, &backup->hold, error))
+        return error_context(error, "guest \"%s\"", backup->guest.name);
     if (backup->options->transaction_per_disk || dump->count == 0)
         return true;
     return start_disks(backup, 0, dump->count, error) ||
@@ -232,6 +244,8 @@ bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *
                              disk->disk->drive);
     }
     backup->states[index] = DISK_READY;
+    if (index + 1 == backup->dump.count)
+        let_go(backup); /* the last dump is out of QEMU */
     say_how_it_went(backup, disk);
     return true;
 }
@@ -265,6 +279,7 @@ void guest_backup_end(struct guest_backup *backup, bool good)
              * bitmaps harm nobody; the next good job removes them. */
             log_debug(&backup->job->log, LOG_STEP, "bitmaps of the failed job stay: %s", error.why);
     }
+    let_go(backup);
     if (any && !dump_prune(&backup->dump, &error))
         log_debug(&backup->job->log, LOG_STEP, "bitmaps that are of no use any more stay: %s",
                   error.why);
@@ -277,6 +292,5 @@ void guest_backup_free(struct guest_backup *backup)
     free(backup->states);
     free(backup->config);
     free(backup->object);
-    free(backup->target.name);
-    free(backup->target.monitor);
+    target_free(&backup->target);
 }

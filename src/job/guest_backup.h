@@ -28,6 +28,7 @@ struct guest_backup {
     enum disk_state *states; /* one a disk of the dump */
     char *config;            /* config.json */
     char *object;            /* the same for the catalog */
+    int hold;                /* keeps its QEMU alive (hypervisor.h); -1 for none */
     bool described;          /* `guest` is known */
     bool finished;           /* all its disks were handed out */
 };

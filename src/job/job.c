@@ -57,11 +57,6 @@ const struct hypervisor *job_hypervisor(const struct options *options, struct er
 {
     const struct hypervisor *hypervisor = hypervisor_for(options->mode);
 
-    if (!hypervisor) {
-        error_set(error, ERROR_CONFIG, "mode=PVE is not supported by this version of qemu-fd");
-        error_hint(error, "use mode=QEMU with qmpcontrol=/var/run/qemu-server/VMID.qmp");
-        return NULL;
-    }
     return hypervisor->check(options, error) ? hypervisor : NULL;
 }
 

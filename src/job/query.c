@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "job/survey.h"
 
 char *query_error(const struct error *error)
 {
@@ -18,39 +17,49 @@ char *query_error(const struct error *error)
     return object ? json_dumps(object, JSON_COMPACT) : NULL;
 }
 
-static bool give_up(void *context, const struct error *error)
-{
-    (void)context;
-    (void)error;
-    return false;
-}
-
-static json_t *guests_to_json(const struct survey *survey)
+/* {"name", "vmid"} of a guest, {"name"} of a storage. */
+static json_t *to_json(const struct listed_list *list, enum list_kind kind)
 {
     json_t *array = json_array();
 
-    for (size_t i = 0; array && i < survey->count; i++)
-        json_array_append_new(array, json_pack("{s:s, s:I}", "name", survey->guests[i].name, "vmid",
-                                               (json_int_t)survey->guests[i].vmid));
+    for (size_t i = 0; array && i < list->count; i++) {
+        const struct listed *listed = &list->entries[i];
+        json_t *entry = kind == LIST_STORAGES ? json_pack("{s:s}", "name", listed->name)
+                                              : json_pack("{s:s, s:I}", "name", listed->name,
+                                                          "vmid", (json_int_t)listed->vmid);
+
+        json_array_append_new(array, entry);
+    }
     return array;
+}
+
+static bool read_parameter(const struct hypervisor *hypervisor, const char *parameter,
+                           enum list_kind *kind, struct error *error)
+{
+    for (size_t i = 0; hypervisor->listings[i]; i++)
+        if (strcmp(hypervisor->listings[i], parameter) == 0) {
+            *kind = strcmp(parameter, "storage") == 0 ? LIST_STORAGES : LIST_GUESTS;
+            return true;
+        }
+    error_set(error, ERROR_CONFIG, "there is nothing to query as \"%.100s\"", parameter);
+    return error_hint(error, "query vm or vmid, or with mode=PVE storage");
 }
 
 char *query_answer(const struct job *job, const struct options *options, const char *parameter)
 {
-    _cleanup_json_ json_t *array = NULL;
-    struct survey survey;
+    const struct hypervisor_call call = job_call(job, options);
     struct error error;
+    const struct hypervisor *hypervisor = job_hypervisor(options, &error);
+    _cleanup_json_ json_t *array = NULL;
+    struct listed_list list = {0};
+    enum list_kind kind = LIST_GUESTS;
 
-    if (strcmp(parameter, "vm") != 0 && strcmp(parameter, "vmid") != 0) {
-        error_set(&error, ERROR_CONFIG, "there is nothing to query as \"%.100s\"", parameter);
-        error_hint(&error, "query vm or vmid");
+    if (!hypervisor || !read_parameter(hypervisor, parameter, &kind, &error) ||
+        !hypervisor->list(&call, kind, &list, &error)) {
+        listed_list_free(&list);
         return query_error(&error);
     }
-    if (!survey_take(job, options, &survey, give_up, NULL, &error)) {
-        survey_free(&survey);
-        return query_error(&error);
-    }
-    array = guests_to_json(&survey);
-    survey_free(&survey);
+    array = to_json(&list, kind);
+    listed_list_free(&list);
     return array ? json_dumps(array, JSON_COMPACT) : NULL;
 }

@@ -6,7 +6,7 @@
 
 #include "job/job.h"
 
-/* The answer to parameter=vm or vmid: an array of {"name", "vmid"} objects,
+/* The answer to parameter=vm, vmid or storage: an array of objects,
  * or {"error": …}.  The caller's; NULL without memory. */
 char *query_answer(const struct job *job, const struct options *options, const char *parameter);
 

@@ -46,13 +46,55 @@ static size_t device_count(const struct restored_guest *guest)
     return count;
 }
 
+static void report(void *context, const char *line)
+{
+    const struct restored_guest *guest = context;
+
+    job_message(guest->job, MESSAGE_INFO, "%s", line);
+}
+
+/* The words are the File Daemon's own, for files that it restores itself. */
+static void skipped(void *context, const char *path, const char *why)
+{
+    const struct restored_guest *guest = context;
+
+    job_message(guest->job, MESSAGE_SKIPPED, "File skipped. %s: %s", why, path);
+}
+
+static struct delivery delivery_for(struct restored_guest *guest, const struct child_watch *watch)
+{
+    struct delivery delivery = {.call = job_call(guest->job, &guest->options),
+                                .replace = (enum replace)guest->job->facts.replace,
+                                .skipped = skipped,
+                                .watch = watch,
+                                .guest = guest->has_config ? &guest->config : NULL,
+                                .vmid = guest->new_vmid};
+
+    delivery.call.report = report;
+    delivery.call.context = guest;
+    return delivery;
+}
+
+/* Only for the line in the job log: when the guest is made it is asked for
+ * again, so nobody minds an API that does not answer just now. */
+static void choose_vmid(struct restored_guest *guest)
+{
+    struct delivery delivery = delivery_for(guest, NULL);
+    struct error error;
+
+    if (!guest->hypervisor->choose_vmid(&delivery, &error))
+        log_debug(&guest->job->log, LOG_STEP, "which VMID is free is not known: %s", error.why);
+    guest->new_vmid = delivery.vmid;
+}
+
 static void announce_start(struct restored_guest *guest)
 {
     if (guest->local || guest->announced)
         return;
     guest->announced = true;
+    choose_vmid(guest);
     job_message(guest->job, MESSAGE_INFO, "Start Restore vm: %s (rid:%u) devices: %zu",
-                shown_name(guest), guest->vmid, device_count(guest));
+                shown_name(guest), guest->new_vmid, device_count(guest));
 }
 
 static bool choose_directories(struct restored_guest *guest, struct error *error)
@@ -81,6 +123,7 @@ bool restored_guest_init(struct restored_guest *guest, struct job *job,
 {
     *guest = (struct restored_guest){.job = job,
                                      .vmid = name->vmid,
+                                     .new_vmid = name->vmid,
                                      .component = text_copy(name->guest),
                                      .options = *options,
                                      .workplace = WORKPLACE_NONE,
@@ -96,12 +139,6 @@ bool restored_guest_init(struct restored_guest *guest, struct job *job,
     guest->hypervisor = hypervisor_for(guest->options.mode);
     if (!choose_directories(guest, error))
         return false;
-    if (!guest->local && !guest->hypervisor) {
-        error_set(error, ERROR_CONFIG,
-                  "it was backed up with mode=PVE, which this version of "
-                  "qemu-fd does not have");
-        return error_hint(error, "restore it to a directory (where=/some/path)");
-    }
     job_message(job, MESSAGE_INFO,
                 guest->local ? "VM local restore: %s (oid:%u)" : "VM to restore: %s (oid:%u)",
                 shown_name(guest), guest->vmid);
@@ -147,31 +184,6 @@ static const struct disk *disk_of(const struct restored_guest *guest, const char
 static bool stays_below_root(const struct restored_guest *guest)
 {
     return guest->local || guest->hypervisor->leaves_images(&guest->options);
-}
-
-static void report(void *context, const char *line)
-{
-    const struct restored_guest *guest = context;
-
-    job_message(guest->job, MESSAGE_INFO, "%s", line);
-}
-
-/* The words are the File Daemon's own, for files that it restores itself. */
-static void skipped(void *context, const char *path, const char *why)
-{
-    const struct restored_guest *guest = context;
-
-    job_message(guest->job, MESSAGE_SKIPPED, "File skipped. %s: %s", why, path);
-}
-
-static struct delivery delivery_for(struct restored_guest *guest, const struct child_watch *watch)
-{
-    return (struct delivery){.call = job_call(guest->job, &guest->options),
-                             .replace = (enum replace)guest->job->facts.replace,
-                             .report = report,
-                             .skipped = skipped,
-                             .context = guest,
-                             .watch = watch};
 }
 
 static char *place_of(const struct restored_guest *guest, const char *drive)
@@ -257,37 +269,128 @@ static bool put_below_root(struct restored_guest *guest, struct assembly *image,
     return true;
 }
 
-static bool finish_image(struct restored_guest *guest, struct assembly *image, struct error *error)
+static void fail(const struct restored_guest *guest, struct error *error)
+{
+    job_report(guest->job, guest->options.abort_on_error ? MESSAGE_FATAL : MESSAGE_ERROR, error);
+}
+
+static void fail_disk(const struct restored_guest *guest, const struct assembly *image,
+                      struct error *error)
+{
+    error_context(error, "guest \"%s\", disk \"%s\"", shown_name(guest), image->drive);
+    fail(guest, error);
+}
+
+static void fail_guest(const struct restored_guest *guest, struct error *error)
+{
+    error_context(error, "guest \"%s\"", shown_name(guest));
+    fail(guest, error);
+}
+
+static void finish_below_root(struct restored_guest *guest)
+{
+    for (size_t i = 0; i < guest->image_count; i++) {
+        struct assembly *image = &guest->images[i];
+        struct child_watch watch;
+        struct image_tool tool = restored_guest_tool(guest, &watch);
+        struct error error;
+
+        if (image->state == ASSEMBLY_GOOD &&
+            (!assembly_finish(image, &tool, &error) || !put_below_root(guest, image, &error)))
+            fail_disk(guest, image, &error);
+    }
+}
+
+/* Every image that is whole, checked; how many there are.  *all is false when
+ * one that was to be restored is not among them. */
+static size_t collect_images(struct restored_guest *guest, struct restored_image *images, bool *all)
 {
     struct child_watch watch;
     struct image_tool tool = restored_guest_tool(guest, &watch);
-    struct delivery delivery = delivery_for(guest, tool.watch);
-    struct restored_image restored = {.drive = image->drive,
-                                      .disk = disk_of(guest, image->drive),
-                                      .path = image->path,
-                                      .modified = image->modified};
+    size_t count = 0;
 
-    if (!assembly_finish(image, &tool, error))
-        return false;
-    return stays_below_root(guest) ? put_below_root(guest, image, error)
-                                   : guest->hypervisor->deliver(&delivery, &restored, error);
+    *all = true;
+    for (size_t i = 0; i < guest->image_count; i++) {
+        struct assembly *image = &guest->images[i];
+        struct error error;
+
+        if (image->state == ASSEMBLY_GOOD && !assembly_finish(image, &tool, &error)) {
+            fail_disk(guest, image, &error);
+            image->state = ASSEMBLY_FAILED;
+        }
+        if (image->state == ASSEMBLY_GOOD)
+            images[count++] = (struct restored_image){.drive = image->drive,
+                                                      .disk = disk_of(guest, image->drive),
+                                                      .path = image->path,
+                                                      .modified = image->modified};
+        else if (image->state != ASSEMBLY_SKIPPED)
+            *all = false;
+    }
+    return count;
+}
+
+static bool deliver_images(struct restored_guest *guest, struct delivery *delivery,
+                           const struct restored_image *images, size_t count)
+{
+    bool all = true;
+
+    for (size_t i = 0; i < count && (all || !guest->hypervisor->whole_guests_only); i++) {
+        struct error error;
+
+        if (guest->hypervisor->deliver(delivery, &images[i], &error))
+            continue;
+        error_context(&error, "guest \"%s\", disk \"%s\"", shown_name(guest), images[i].drive);
+        fail(guest, &error);
+        all = false;
+    }
+    return all;
+}
+
+static void finish_at_hypervisor(struct restored_guest *guest)
+{
+    _cleanup_free_ struct restored_image *images = calloc(guest->image_count + 1, sizeof(*images));
+    struct child_watch watch;
+    struct image_tool tool = restored_guest_tool(guest, &watch);
+    struct delivery delivery = delivery_for(guest, tool.watch);
+    struct error error;
+    size_t count;
+    bool all;
+
+    if (!images) {
+        error_memory(&error);
+        fail_guest(guest, &error);
+        return;
+    }
+    if (guest->image_count == 0 && device_count(guest) && guest->hypervisor->whole_guests_only) {
+        job_message(guest->job, MESSAGE_WARNING, "No guest is made of %s: none of its disks came",
+                    shown_name(guest));
+        return;
+    }
+    count = collect_images(guest, images, &all);
+    if (!all && guest->hypervisor->whole_guests_only) {
+        error_set(&error, ERROR_GENERAL,
+                  "it is not made, since not all its disks could be "
+                  "restored");
+        error_hint(&error, "see the lines above, or restore to a directory (where=/some/path)");
+        fail_guest(guest, &error);
+        return;
+    }
+    if (!guest->hypervisor->begin_delivery(&delivery, images, count, &error)) {
+        fail_guest(guest, &error);
+        return;
+    }
+    all = deliver_images(guest, &delivery, images, count);
+    if (!guest->hypervisor->end_delivery(&delivery, all, &error))
+        fail_guest(guest, &error);
 }
 
 void restored_guest_finish(struct restored_guest *guest)
 {
     announce_start(guest);
-    for (size_t i = 0; i < guest->image_count; i++) {
-        struct assembly *image = &guest->images[i];
-        struct error error;
-
-        if (image->state != ASSEMBLY_GOOD)
-            continue;
-        if (finish_image(guest, image, &error))
-            continue;
-        error_context(&error, "guest \"%s\", disk \"%s\"", shown_name(guest), image->drive);
-        job_report(guest->job, guest->options.abort_on_error ? MESSAGE_FATAL : MESSAGE_ERROR,
-                   &error);
-    }
+    if (stays_below_root(guest))
+        finish_below_root(guest);
+    else
+        finish_at_hypervisor(guest);
 }
 
 void restored_guest_free(struct restored_guest *guest)

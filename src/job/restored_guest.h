@@ -10,9 +10,10 @@
 #include "job/job.h"
 
 struct restored_guest {
-    struct job *job; /* borrowed */
-    char *component; /* its name as in the files' names */
-    uint32_t vmid;
+    struct job *job;   /* borrowed */
+    char *component;   /* its name as in the files' names */
+    uint32_t vmid;     /* as in its files' names */
+    uint32_t new_vmid; /* that the restored guest is to have */
     struct options options;
     const struct hypervisor *hypervisor;
     bool local;      /* where= is a directory, not "/" */

@@ -3,18 +3,13 @@
  */
 #include "job/survey.h"
 
-static bool describe(const struct job *job, const struct hypervisor *hypervisor,
+static bool describe(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
                      const struct target *target, struct survey *survey, struct error *error)
 {
-    const struct monitor monitor = {
-        .path = target->monitor, .cancel = &job->cancel, .log = &job->log};
     struct guest *guest = &survey->guests[survey->count];
-    _cleanup_qmp_ struct qmp *qmp = NULL;
     struct features features;
 
-    if (qmp_connect(&monitor, QMP_GREETING_LIMIT, &qmp, error) &&
-        features_read(qmp, &features, error) &&
-        hypervisor->describe(target, qmp, &features, guest, error)) {
+    if (hypervisor_ask(hypervisor, call, target, &features, guest, NULL, error)) {
         survey->witness = features.witness;
         survey->count++;
         return true;
@@ -39,7 +34,7 @@ bool survey_take(const struct job *job, const struct options *options, struct su
     if (!survey->guests)
         good = error_memory(error);
     for (size_t i = 0; good && i < found.count; i++)
-        if (!describe(job, hypervisor, &found.targets[i], survey, error))
+        if (!describe(hypervisor, &call, &found.targets[i], survey, error))
             good = failed(context, error);
     target_list_free(&found);
     return good;
@@ -51,14 +46,4 @@ void survey_free(struct survey *survey)
         guest_free(&survey->guests[i]);
     free(survey->guests);
     *survey = (struct survey){0};
-}
-
-uint64_t survey_size(const struct guest *guest)
-{
-    uint64_t sum = 0;
-
-    for (size_t i = 0; i < guest->disk_count; i++)
-        if (!guest->disks[i].skipped && __builtin_add_overflow(sum, guest->disks[i].size, &sum))
-            return UINT64_MAX;
-    return sum;
 }

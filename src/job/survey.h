@@ -1,4 +1,4 @@
-/* qemu-fd: guests as they are now, for estimates, listings and queries.
+/* qemu-fd: guests as they are now, for estimates.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  *
  * Nothing here changes a guest.
@@ -23,8 +23,5 @@ bool survey_take(const struct job *job, const struct options *options, struct su
                  struct error *error);
 
 void survey_free(struct survey *survey);
-
-/* The virtual size of a guest's disks that are backed up, in bytes. */
-uint64_t survey_size(const struct guest *guest);
 
 #endif

@@ -1,0 +1,430 @@
+/* qemu-fd: a restored guest as a new one on a Proxmox VE host.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "hypervisor/new_guest.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "pve/api.h"
+#include "pve/settings.h"
+#include "qemu/image.h"
+
+enum {
+    MAKE_ATTEMPTS = 64,       /* VMIDs that others take, settings that are refused */
+    DEVICE_LIMIT = 15 * 1000, /* ms until a new volume's device shows up */
+    LEFT_OUT_LIMIT = 1500,    /* bytes of one line in the job log */
+};
+
+/* One volume that was made. */
+struct volume {
+    char *key;  /* "scsi0" */
+    char *name; /* "local-lvm:vm-104-disk-0" */
+    char *rest; /* ",discard=on" */
+};
+
+struct making {
+    struct pve_host host;
+    struct pve_storage *storages;
+    size_t storage_count;
+    bool made; /* the guest exists, by us */
+    struct volume *volumes;
+    size_t volume_count;
+    bool attached;
+    bool protected; /* set at the very end: a protected guest cannot be removed */
+    struct text left_out;
+};
+
+static void report(const struct delivery *delivery, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void report(const struct delivery *delivery, const char *format, ...)
+{
+    char line[LEFT_OUT_LIMIT + 300];
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(line, sizeof(line), format, arguments);
+    va_end(arguments);
+    delivery->call.report(delivery->call.context, line);
+}
+
+static void making_free(struct making *making)
+{
+    for (size_t i = 0; i < making->volume_count; i++) {
+        free(making->volumes[i].key);
+        free(making->volumes[i].name);
+        free(making->volumes[i].rest);
+    }
+    free(making->volumes);
+    pve_storages_free(making->storages, making->storage_count);
+    text_free(&making->left_out);
+    pve_host_close(&making->host);
+    free(making);
+}
+
+static bool open_host(const struct delivery *delivery, struct pve_host *host, struct error *error)
+{
+    return pve_host_open(delivery->call.options, delivery->call.cancel, delivery->call.log, host,
+                         error);
+}
+
+bool new_guest_choose_vmid(struct delivery *delivery, struct error *error)
+{
+    _cleanup_pve_host_ struct pve_host host = {0};
+
+    return open_host(delivery, &host, error) &&
+           pve_free_vmid(&host, delivery->vmid, &delivery->vmid, error);
+}
+
+static const struct pve_storage *find_storage(const struct pve_storage *storages, size_t count,
+                                              const char *name)
+{
+    for (size_t i = 0; name && i < count; i++)
+        if (strcmp(storages[i].name, name) == 0)
+            return &storages[i];
+    return NULL;
+}
+
+/* Of all storages that take images, the one for a disk: storage= when there
+ * is one of that name, else the one that the disk came from. */
+static const struct pve_storage *storage_for(const struct delivery *delivery,
+                                             const struct pve_storage *storages, size_t count,
+                                             const struct disk *disk, struct error *error)
+{
+    const char *wanted = delivery->call.options->storage;
+    _cleanup_free_ char *original = disk && disk->volume ? pve_volume_storage(disk->volume) : NULL;
+    const struct pve_storage *storage = find_storage(storages, count, wanted);
+    _cleanup_text_ struct text names = TEXT_WITH_LIMIT(300);
+
+    if (!storage)
+        storage = find_storage(storages, count, original);
+    if (storage)
+        return storage;
+    for (size_t i = 0; i < count; i++)
+        (void)text_printf(&names, "%s%s", names.length ? ", " : "", storages[i].name);
+    error_set(error, ERROR_GENERAL, "this host has no storage \"%s\" that takes disk images",
+              wanted     ? wanted
+              : original ? original
+                         : "(unknown)");
+    error_hint(error, "choose one of these as restore option storage: %s",
+               names.data ? names.data : "(there is none)");
+    return NULL;
+}
+
+bool new_guest_may_deliver(const struct delivery *delivery, const struct restored_image *image,
+                           struct error *error)
+{
+    _cleanup_pve_host_ struct pve_host host = {0};
+    struct pve_storage *storages;
+    size_t count;
+    bool good;
+
+    if (!open_host(delivery, &host, error) || !pve_storages(&host, &storages, &count, error))
+        return false;
+    good = storage_for(delivery, storages, count, image->disk, error) != NULL;
+    pve_storages_free(storages, count);
+    return good;
+}
+
+/* "drive-scsi0" -> "scsi0". */
+static const char *key_of(const struct restored_image *image)
+{
+    static const char prefix[] = "drive-";
+
+    return text_starts_with(image->drive, prefix) ? image->drive + strlen(prefix) : image->drive;
+}
+
+static const json_t *config_of(const struct delivery *delivery)
+{
+    return delivery->guest ? json_member_object(delivery->guest->proxmox, "config") : NULL;
+}
+
+static bool check_images(const struct delivery *delivery, const struct making *making,
+                         const struct restored_image *images, size_t count, json_t *restored,
+                         struct error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        const char *key = key_of(&images[i]);
+
+        if (!json_member_string(config_of(delivery), key))
+            return error_set(error, ERROR_GENERAL,
+                             "disk \"%s\" is not in the configuration that was backed up",
+                             images[i].drive);
+        if (!storage_for(delivery, making->storages, making->storage_count, images[i].disk, error))
+            return error_context(error, "disk \"%s\"", images[i].drive);
+        if (json_object_set_new(restored, key, json_true()) != 0)
+            return error_memory(error);
+    }
+    return true;
+}
+
+/* One request to make the guest, with what the settings are now. */
+static bool make_once(struct delivery *delivery, struct making *making, const json_t *settings,
+                      struct pve_answer *answer, struct error *error)
+{
+    _cleanup_text_ struct text form = PVE_FORM_EMPTY;
+
+    if (!pve_form_add_number(&form, "vmid", delivery->vmid) ||
+        !pve_settings_to_form(settings, &form))
+        return error_set(error, ERROR_GENERAL, "its configuration has more than %d bytes",
+                         PVE_FORM_LIMIT);
+    making->made = pve_guest_make(&making->host, &form, answer, error);
+    if (!making->made && (error->kind == ERROR_GONE || error->kind == ERROR_TIMEOUT))
+        error_hint(error,
+                   "whether guest %u was made is not known: look at it, and remove it when "
+                   "it has no disks",
+                   delivery->vmid);
+    return making->made;
+}
+
+/* Somebody may take the VMID between the question and the making, and
+ * Proxmox may refuse a setting that it once gave out. */
+static bool make_guest(struct delivery *delivery, struct making *making, json_t *settings,
+                       struct error *error)
+{
+    uint32_t wanted = delivery->vmid;
+
+    for (int i = 0; i < MAKE_ATTEMPTS; i++) {
+        _cleanup_pve_answer_ struct pve_answer answer = {0};
+
+        if (!pve_free_vmid(&making->host, delivery->vmid, &delivery->vmid, error))
+            return false;
+        if (make_once(delivery, making, settings, &answer, error)) {
+            if (delivery->vmid != wanted)
+                report(delivery, "VMID %u was taken meanwhile: the guest gets %u", wanted,
+                       delivery->vmid);
+            return true;
+        }
+        if (error->kind != ERROR_REFUSED)
+            return false;
+        if (!strstr(error->why, "already exists") &&
+            !pve_settings_drop_refused(settings, answer.errors, error->why, &making->left_out))
+            return false;
+    }
+    return false;
+}
+
+/* The storage that a new cloud-init drive is made on. */
+static const char *cloudinit_storage(const struct delivery *delivery, const struct making *making,
+                                     const struct restored_image *images, size_t count)
+{
+    struct error ignored;
+    const struct pve_storage *storage =
+        count ? storage_for(delivery, making->storages, making->storage_count, images[0].disk,
+                            &ignored)
+              : NULL;
+
+    return storage ? storage->name : NULL;
+}
+
+static bool prepare_settings(const struct delivery *delivery, struct making *making,
+                             const struct restored_image *images, size_t count, json_t **settings,
+                             struct error *error)
+{
+    _cleanup_json_ json_t *restored = json_object();
+
+    if (!restored)
+        return error_memory(error);
+    if (!check_images(delivery, making, images, count, restored, error))
+        return false;
+    if (!pve_settings_for_new(
+            config_of(delivery), restored, pve_client_has_token(making->host.client),
+            cloudinit_storage(delivery, making, images, count), settings, &making->left_out))
+        return error_memory(error);
+    making->protected = json_object_del(*settings, "protection") == 0;
+    return true;
+}
+
+static bool begin(struct delivery *delivery, struct making *making,
+                  const struct restored_image *images, size_t count, struct error *error)
+{
+    _cleanup_json_ json_t *settings = NULL;
+
+    if (!config_of(delivery)) {
+        error_set(error, ERROR_GENERAL, "the backup does not hold its Proxmox configuration");
+        return error_hint(error, "restore its config.json as well, or restore to a directory "
+                                 "(where=/some/path)");
+    }
+    return open_host(delivery, &making->host, error) &&
+           pve_storages(&making->host, &making->storages, &making->storage_count, error) &&
+           prepare_settings(delivery, making, images, count, &settings, error) &&
+           make_guest(delivery, making, settings, error);
+}
+
+bool new_guest_begin(struct delivery *delivery, const struct restored_image *images, size_t count,
+                     struct error *error)
+{
+    struct making *making = calloc(1, sizeof(*making));
+
+    if (!making)
+        return error_memory(error);
+    making->left_out = TEXT_WITH_LIMIT(LEFT_OUT_LIMIT);
+    if (begin(delivery, making, images, count, error)) {
+        delivery->state = making;
+        return true;
+    }
+    making_free(making);
+    return false;
+}
+
+/* A file's ending, where the storage holds files: as it was, or qcow2 for
+ * what came from a volume, which can have snapshots as that could. */
+static const char *format_for(const struct pve_storage *storage, const struct disk *disk)
+{
+    static const char *const with_files[] = {"dir", "nfs", "cifs", "glusterfs", "btrfs"};
+    const char *format = disk->volume ? pve_volume_format(disk->volume) : NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(with_files); i++)
+        if (strcmp(storage->type, with_files[i]) == 0)
+            return format ? format : strcmp(storage->type, "btrfs") == 0 ? "raw" : "qcow2";
+    return NULL;
+}
+
+/* udev makes the device of a new volume a moment later. */
+static bool wait_for_device(const struct delivery *delivery, const char *path, struct error *error)
+{
+    int64_t deadline = clock_deadline(DEVICE_LIMIT);
+
+    while (*path == '/' && access(path, F_OK) != 0) {
+        if (clock_slice(deadline) == 0)
+            return error_errno(error, errno, "Proxmox says that it lies at \"%s\"", path);
+        if (!clock_sleep(100, delivery->call.cancel, error))
+            return false;
+    }
+    return true;
+}
+
+/* Into a volume that exists already: what was zero is written as zeroes,
+ * which thin storages keep thin and thick ones need. */
+static bool fill(const struct delivery *delivery, const struct making *making, const char *volume,
+                 const struct restored_image *image, struct error *error)
+{
+    const struct image_tool tool = {.cancel = delivery->call.cancel, .watch = delivery->watch};
+    _cleanup_free_ char *path = NULL;
+    _cleanup_free_ char *format = NULL;
+
+    return pve_volume_find(&making->host, volume, &path, &format, error) &&
+           wait_for_device(delivery, path, error) &&
+           image_convert(&tool, image->path, path, format, true, error);
+}
+
+static struct volume *add_volume(struct making *making)
+{
+    struct volume *volumes =
+        reallocarray(making->volumes, making->volume_count + 1, sizeof(*volumes));
+
+    if (!volumes)
+        return NULL;
+    making->volumes = volumes;
+    volumes[making->volume_count] = (struct volume){0};
+    return &volumes[making->volume_count++];
+}
+
+bool new_guest_import(struct delivery *delivery, const struct restored_image *image,
+                      struct error *error)
+{
+    const struct image_tool tool = {.cancel = delivery->call.cancel, .watch = delivery->watch};
+    struct making *making = delivery->state;
+    const struct pve_storage *storage =
+        storage_for(delivery, making->storages, making->storage_count, image->disk, error);
+    _cleanup_pve_drive_ struct pve_drive drive = {0};
+    const char *value = json_member_string(config_of(delivery), key_of(image));
+    struct volume *volume;
+    uint64_t size;
+
+    if (!storage || !image_size(&tool, image->path, "qcow2", &size, error))
+        return false;
+    volume = add_volume(making);
+    if (!volume || !value || !pve_drive_read(value, &drive))
+        return error_memory(error);
+    volume->key = text_copy(key_of(image));
+    volume->rest = TAKE_PTR(drive.rest);
+    if (!volume->key || !volume->rest)
+        return error_memory(error);
+    if (!pve_volume_make(&making->host, storage->name, delivery->vmid,
+                         format_for(storage, image->disk), size, &volume->name, error))
+        return error_context(error, "storage \"%s\"", storage->name);
+    if (!fill(delivery, making, volume->name, image, error))
+        return error_context(error, "volume \"%s\"", volume->name);
+    report(delivery, "Successfully imported device %s as %s", image->drive, volume->name);
+    return true;
+}
+
+static bool attach(struct delivery *delivery, struct making *making, struct error *error)
+{
+    _cleanup_text_ struct text form = PVE_FORM_EMPTY;
+
+    for (size_t i = 0; i < making->volume_count; i++) {
+        _cleanup_free_ char *value =
+            text_format("%s%s", making->volumes[i].name, making->volumes[i].rest);
+
+        if (!value || !pve_form_add(&form, making->volumes[i].key, value))
+            return error_memory(error);
+    }
+    if (making->protected && !pve_form_add(&form, "protection", "1"))
+        return error_memory(error);
+    if (!form.length)
+        return true;
+    making->attached = pve_guest_set(&making->host, delivery->vmid, &form, error);
+    return making->attached;
+}
+
+/* Takes back all that was made; says what it could not. */
+static bool take_back(struct delivery *delivery, struct making *making, struct error *error)
+{
+    bool good = true;
+
+    pve_client_ignore_cancel(making->host.client);
+    for (size_t i = 0; i < making->volume_count && !making->attached; i++) {
+        const char *name = making->volumes[i].name;
+
+        if (name && !pve_volume_remove(&making->host, name, error)) {
+            good = error_context(error, "volume \"%s\" could not be removed", name);
+            (void)error_hint(error, "remove it: pvesm free %s", name);
+        }
+    }
+    if (!pve_guest_remove(&making->host, delivery->vmid, error)) {
+        good = error_context(error, "the unfinished guest %u could not be removed", delivery->vmid);
+        (void)error_hint(error, "remove it: qm destroy %u", delivery->vmid);
+    }
+    if (good)
+        report(delivery, "Removed the unfinished guest %u again", delivery->vmid);
+    return good;
+}
+
+static void say_left_out(const struct delivery *delivery, const struct making *making)
+{
+    if (making->left_out.length)
+        report(delivery, "Not given to guest %u: %s", delivery->vmid, making->left_out.data);
+}
+
+bool new_guest_end(struct delivery *delivery, bool good, struct error *error)
+{
+    struct making *making = delivery->state;
+    struct error cleaning;
+    bool fine;
+
+    delivery->state = NULL;
+    if (good && attach(delivery, making, error)) {
+        say_left_out(delivery, making);
+        fine = true;
+    } else if (take_back(delivery, making, &cleaning)) {
+        fine = !good; /* what went wrong before is said already */
+    } else {
+        size_t used = good ? strlen(error->why) : 0;
+
+        if (good)
+            (void)snprintf(error->why + used, sizeof(error->why) - used, "; and %.200s: %.200s",
+                           cleaning.context, cleaning.why);
+        else
+            *error = cleaning;
+        fine = false;
+    }
+    making_free(making);
+    return fine;
+}

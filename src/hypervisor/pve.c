@@ -1,0 +1,361 @@
+/* qemu-fd: the guests of a Proxmox VE host.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "hypervisor/pve.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/utsname.h>
+
+#include "base/text.h"
+#include "hypervisor/new_guest.h"
+#include "hypervisor/qemu.h"
+#include "pve/api.h"
+#include "pve/settings.h"
+
+#define MONITOR_FOLDER "/var/run/qemu-server"
+#define EVENT_SOCKET   "/var/run/qmeventd.sock"
+
+static bool check(const struct options *options, struct error *error)
+{
+    (void)options;
+    (void)error;
+    return true;
+}
+
+static bool open_host(const struct hypervisor_call *call, struct pve_host *host,
+                      struct error *error)
+{
+    return pve_host_open(call->options, call->cancel, call->log, host, error);
+}
+
+/* The File Daemon runs on the host, so the kernel is our own. */
+static void say_connected(const struct hypervisor_call *call, const char *version)
+{
+    struct utsname names;
+    _cleanup_free_ char *line = NULL;
+
+    if (!call->report || uname(&names) != 0)
+        return;
+    line = text_format("Connected to Proxmox %s (running kernel: %s)", version, names.release);
+    if (line)
+        call->report(call->context, line);
+}
+
+/* The guests of the host and what the Plugin line says of them. */
+struct choice {
+    struct pve_guest *guests;
+    struct candidate *candidates; /* one a guest */
+    size_t count;
+    struct selected *selected;
+    size_t selected_count;
+};
+
+static void choice_free(struct choice *choice)
+{
+    pve_guests_free(choice->guests, choice->count);
+    free(choice->candidates);
+    free(choice->selected);
+}
+
+#define _cleanup_choice_ CLEANUP(choice_free)
+
+static bool choose(const struct pve_host *host, const struct options *options,
+                   struct choice *choice, struct error *error)
+{
+    *choice = (struct choice){0};
+    if (!pve_guests(host, &choice->guests, &choice->count, error))
+        return false;
+    choice->candidates = calloc(choice->count + 1, sizeof(*choice->candidates));
+    if (!choice->candidates)
+        return error_memory(error);
+    for (size_t i = 0; i < choice->count; i++)
+        choice->candidates[i] = (struct candidate){.name = choice->guests[i].name,
+                                                   .vmid = choice->guests[i].vmid,
+                                                   .running = choice->guests[i].running,
+                                                   .is_template = choice->guests[i].is_template};
+    return selection_choose(&options->selection, choice->candidates, choice->count,
+                            &choice->selected, &choice->selected_count, error);
+}
+
+/* Why a guest that was asked for cannot be backed up; false when it can. */
+static bool refuse(const struct selected *selected, const char *node, struct error *error)
+{
+    const struct candidate *candidate = selected->candidate;
+
+    if (!candidate) {
+        error_set(error, ERROR_GENERAL, "there is no guest with that %s on node %s",
+                  selected->asked_by_id ? "VMID" : "name", node);
+        error_hint(error,
+                   "check %s= on the Plugin line; a guest of another node is backed up by "
+                   "the File Daemon there",
+                   selected->asked_by_id ? "vmid" : "vm");
+        return true;
+    }
+    if (candidate->is_template)
+        error_set(error, ERROR_GENERAL, "it is a template");
+    else if (!candidate->running)
+        error_set(error, ERROR_GENERAL, "it is stopped");
+    else
+        return false;
+    error_hint(error, "only running guests can be backed up");
+    return true;
+}
+
+static bool make_target(const struct selected *selected, const char *node, struct target *target,
+                        struct error *error)
+{
+    const struct candidate *candidate = selected->candidate;
+    struct error refusal;
+
+    target->name = text_copy(candidate ? candidate->name : selected->asked);
+    target->vmid = candidate ? candidate->vmid : 0;
+    target->monitor = text_format(MONITOR_FOLDER "/%u.qmp", target->vmid);
+    if (refuse(selected, node, &refusal)) {
+        target->refusal = malloc(sizeof(refusal));
+        if (!target->refusal)
+            return error_memory(error);
+        *target->refusal = refusal;
+    }
+    return (target->name && target->monitor) || error_memory(error);
+}
+
+static bool find(const struct hypervisor_call *call, struct target_list *found, struct error *error)
+{
+    _cleanup_pve_host_ struct pve_host host = {0};
+    _cleanup_choice_ struct choice choice = {0};
+    _cleanup_free_ char *version = NULL;
+
+    *found = (struct target_list){0};
+    if (!open_host(call, &host, error) || !pve_host_version(&host, &version, error))
+        return false;
+    say_connected(call, version);
+    if (!choose(&host, call->options, &choice, error))
+        return false;
+    found->targets = calloc(choice.selected_count + 1, sizeof(*found->targets));
+    if (!found->targets)
+        return error_memory(error);
+    for (size_t i = 0; i < choice.selected_count; i++)
+        if (!make_target(&choice.selected[i], host.node, &found->targets[found->count++], error)) {
+            target_list_free(found);
+            return false;
+        }
+    return true;
+}
+
+static bool list_guests(const struct pve_host *host, const struct options *options,
+                        struct listed_list *list, struct error *error)
+{
+    _cleanup_choice_ struct choice choice = {0};
+
+    if (!choose(host, options, &choice, error))
+        return false;
+    for (size_t i = 0; i < choice.selected_count; i++) {
+        const struct candidate *candidate = choice.selected[i].candidate;
+        size_t index = candidate ? (size_t)(candidate - choice.candidates) : 0;
+
+        if (candidate && candidate->running && !candidate->is_template &&
+            !listed_add(list, candidate->name, candidate->vmid, choice.guests[index].size))
+            return error_memory(error);
+    }
+    return true;
+}
+
+static bool list_storages(const struct pve_host *host, struct listed_list *list,
+                          struct error *error)
+{
+    struct pve_storage *storages;
+    size_t count;
+    bool good = true;
+
+    if (!pve_storages(host, &storages, &count, error))
+        return false;
+    for (size_t i = 0; i < count && good; i++)
+        good = listed_add(list, storages[i].name, 0, 0) || error_memory(error);
+    pve_storages_free(storages, count);
+    return good;
+}
+
+/* Asks the API alone, so that a hundred guests are listed at once. */
+static bool list(const struct hypervisor_call *call, enum list_kind kind, struct listed_list *list,
+                 struct error *error)
+{
+    _cleanup_pve_host_ struct pve_host host = {0};
+
+    *list = (struct listed_list){0};
+    if (!open_host(call, &host, error))
+        return false;
+    return kind == LIST_STORAGES ? list_storages(&host, list, error)
+                                 : list_guests(&host, call->options, list, error);
+}
+
+/* "drive-scsi0" (Proxmox 6.4 to 8: the device), "scsi0" (9: the qdev id) and
+ * "pflash1" (the EFI disk where it has no name of its own). */
+static const char *key_of_disk(const struct disk *disk)
+{
+    static const char prefix[] = "drive-";
+
+    if (strcmp(disk->drive, "pflash1") == 0)
+        return "efidisk0";
+    return text_starts_with(disk->drive, prefix) ? disk->drive + strlen(prefix) : disk->drive;
+}
+
+static bool skip(struct disk *disk, const char *reason)
+{
+    free(disk->skipped);
+    disk->skipped = text_copy(reason);
+    return disk->skipped != NULL;
+}
+
+/* Gives a disk that QEMU shows its name and volume from the configuration. */
+static bool match_disk(struct disk *disk, const json_t *config)
+{
+    _cleanup_pve_drive_ struct pve_drive drive = {0};
+    _cleanup_free_ char *key = text_copy(key_of_disk(disk));
+    const char *value = key && pve_is_drive(key) ? json_member_string(config, key) : NULL;
+    char *name;
+
+    if (!value || !pve_drive_read(value, &drive))
+        return key && (disk->skipped || skip(disk, "it is not in the guest's configuration"));
+    name = text_format("drive-%s", key);
+    if (!name)
+        return false;
+    free(disk->drive);
+    disk->drive = name;
+    disk->volume = TAKE_PTR(drive.volume);
+    return !drive.no_backup || skip(disk, "it is marked backup=0");
+}
+
+/* A disk of the configuration that QEMU does not show, such as a TPM's state:
+ * said, since it will be missing. */
+static bool add_unseen(struct guest *guest, const char *key, const char *value)
+{
+    _cleanup_pve_drive_ struct pve_drive drive = {0};
+    _cleanup_free_ char *name = text_format("drive-%s", key);
+    struct disk *disk;
+
+    if (!name)
+        return false;
+    if (guest_disk(guest, name) || !pve_drive_read(value, &drive) || drive.cdrom || drive.cloudinit)
+        return true;
+    disk = guest_add_disk(guest);
+    if (!disk)
+        return false;
+    disk->drive = TAKE_PTR(name);
+    disk->volume = TAKE_PTR(drive.volume);
+    return skip(disk, drive.no_backup ? "it is marked backup=0"
+                                      : "QEMU does not show it, so it cannot be backed up");
+}
+
+static bool match_disks(struct guest *guest, const json_t *config)
+{
+    const char *key;
+    json_t *value;
+
+    for (size_t i = 0; i < guest->disk_count; i++)
+        if (!match_disk(&guest->disks[i], config))
+            return false;
+    json_object_foreach ((json_t *)(uintptr_t)config, key, value)
+        if (pve_is_drive(key) && json_is_string(value) &&
+            !add_unseen(guest, key, json_string_value(value)))
+            return false;
+    return true;
+}
+
+static bool check_lock(const json_t *config, struct error *error)
+{
+    const char *lock = json_member_string(config, "lock");
+
+    if (!lock)
+        return true;
+    error_set(error, ERROR_GENERAL, "it is locked (%s)", lock);
+    return error_hint(error, "let what locks it end; a lock that was left behind is removed by "
+                             "\"qm unlock VMID\"");
+}
+
+static bool ask_config(const struct hypervisor_call *call, const struct target *target,
+                       struct guest *guest, json_t **config, struct error *error)
+{
+    _cleanup_pve_host_ struct pve_host host = {0};
+    _cleanup_free_ char *version = NULL;
+
+    if (!open_host(call, &host, error) || !pve_guest_config(&host, target->vmid, config, error) ||
+        !check_lock(*config, error) || !pve_host_version(&host, &version, error))
+        return false;
+    guest->proxmox =
+        json_pack("{s:s, s:s, s:O}", "node", host.node, "version", version, "config", *config);
+    return guest->proxmox || error_memory(error);
+}
+
+static bool describe(const struct hypervisor_call *call, const struct target *target,
+                     struct qmp *qmp, const struct features *features, struct guest *guest,
+                     struct error *error)
+{
+    _cleanup_json_ json_t *config = NULL;
+
+    if (!ask_config(call, target, guest, &config, error) ||
+        !qemu_describe(call, target, qmp, features, guest, error))
+        return false;
+    free(guest->hypervisor);
+    guest->hypervisor = text_copy("Proxmox VE");
+    return (guest->hypervisor && match_disks(guest, config)) || error_memory(error);
+}
+
+/* qmeventd ends a QEMU whose guest has powered itself off, unless somebody
+ * who makes a backup keeps this connection.  Proxmox' own vzdump does the
+ * same, and refuses to work without it. */
+static bool hold(const struct target *target, int *hold, struct error *error)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = EVENT_SOCKET};
+    _cleanup_close_ int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    _cleanup_free_ char *handshake = text_format("{\"vzdump\":{\"vmid\":\"%u\"}}", target->vmid);
+
+    *hold = -1;
+    if (!handshake)
+        return error_memory(error);
+    if (connection < 0 || connect(connection, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+        send(connection, handshake, strlen(handshake), MSG_NOSIGNAL) !=
+            (ssize_t)strlen(handshake)) {
+        error_errno(error, errno,
+                    "qmeventd cannot be told to keep its QEMU should the guest power itself off "
+                    "(" EVENT_SOCKET ")");
+        return error_hint(error, "start it: systemctl start qmeventd");
+    }
+    *hold = TAKE_FD(connection);
+    return true;
+}
+
+/* Restored to where=/, it becomes a new guest. */
+static bool leaves_images(const struct options *options)
+{
+    (void)options;
+    return false;
+}
+
+static const struct form_field form[] = {
+    {"working", "Plugin working directory"},
+    {"storage", "Proxmox storage for restored disks"},
+    {NULL, NULL},
+};
+
+static const char *const listings[] = {"vm", "vmid", "storage", NULL};
+
+const struct hypervisor hypervisor_pve = {
+    .name = "PVE",
+    .check = check,
+    .find = find,
+    .describe = describe,
+    .hold = hold,
+    .list = list,
+    .leaves_images = leaves_images,
+    .choose_vmid = new_guest_choose_vmid,
+    .may_deliver = new_guest_may_deliver,
+    .whole_guests_only = true,
+    .begin_delivery = new_guest_begin,
+    .deliver = new_guest_import,
+    .end_delivery = new_guest_end,
+    .form = form,
+    .listings = listings,
+};

@@ -1,0 +1,417 @@
+/* qemu-fd: what is asked of a Proxmox VE host, one function a question.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "pve/api.h"
+
+#include <curl/curl.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+enum {
+    TASK_LIMIT = 600 * 1000, /* ms; of what we ask for, only metadata is written */
+    TASK_PAUSE = 100,        /* ms, growing to … */
+    TASK_LONGEST = 1000,
+    GUESTS_LIMIT = 100000,
+    DISKS_LIMIT = 1000, /* tries to find a free volume name */
+};
+
+bool pve_host_open(const struct options *options, const struct cancel *cancel,
+                   const struct log *log, struct pve_host *host, struct error *error)
+{
+    struct utsname names;
+
+    *host = (struct pve_host){0};
+    if (uname(&names) != 0)
+        return error_set(error, ERROR_GENERAL, "this host has no name");
+    host->node = strndup(names.nodename, strcspn(names.nodename, "."));
+    if (!host->node)
+        return error_memory(error);
+    if (pve_client_new(options, cancel, log, &host->client, error))
+        return true;
+    pve_host_close(host);
+    return error_context(error, "Proxmox API");
+}
+
+void pve_host_close(struct pve_host *host)
+{
+    pve_client_free(host->client);
+    free(host->node);
+    *host = (struct pve_host){0};
+}
+
+bool pve_member_number(const json_t *object, const char *key, uint64_t *number)
+{
+    const char *text = json_member_string(object, key);
+    unsigned long long value;
+
+    if (!text)
+        return json_member_size(object, key, number);
+    if (!text_to_number(text, UINT64_MAX, &value))
+        return false;
+    *number = value;
+    return true;
+}
+
+/* A GET whose answer is an object or an array; the caller's. */
+static bool get(const struct pve_host *host, const char *path, const struct text *form,
+                json_type type, json_t **data, struct error *error)
+{
+    _cleanup_pve_answer_ struct pve_answer answer = {0};
+
+    if (!path)
+        return error_memory(error);
+    if (!pve_request(host->client, PVE_GET, path, form, &answer, error))
+        return false;
+    if (!answer.data || json_typeof(answer.data) != type)
+        return error_set(error, ERROR_GENERAL, "Proxmox API: GET %s: an unexpected answer", path);
+    *data = TAKE_PTR(answer.data);
+    return true;
+}
+
+bool pve_host_version(const struct pve_host *host, char **version, struct error *error)
+{
+    _cleanup_json_ json_t *data = NULL;
+    const char *number, *build;
+
+    if (!get(host, "/version", NULL, JSON_OBJECT, &data, error))
+        return false;
+    number = json_member_string(data, "version");
+    build = json_member_string(data, "repoid");
+    *version = text_format("pve-manager/%s/%s", number ? number : "?", build ? build : "?");
+    return *version || error_memory(error);
+}
+
+void pve_guests_free(struct pve_guest *guests, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(guests[i].name);
+    free(guests);
+}
+
+static int compare_guests(const void *one, const void *other)
+{
+    const struct pve_guest *left = one, *right = other;
+
+    return left->vmid < right->vmid ? -1 : left->vmid > right->vmid;
+}
+
+static bool read_guest(const json_t *entry, struct pve_guest *guest)
+{
+    const char *name = json_member_string(entry, "name");
+    const char *status = json_member_string(entry, "status");
+    uint64_t vmid, is_template = 0;
+
+    *guest = (struct pve_guest){0};
+    if (!pve_member_number(entry, "vmid", &vmid) || vmid > UINT32_MAX)
+        return false;
+    (void)pve_member_number(entry, "template", &is_template);
+    (void)pve_member_number(entry, "maxdisk", &guest->size);
+    guest->vmid = (uint32_t)vmid;
+    guest->running = status && strcmp(status, "running") == 0;
+    guest->is_template = is_template != 0;
+    guest->name = name ? text_copy(name) : text_format("VM %u", guest->vmid);
+    return guest->name != NULL;
+}
+
+bool pve_guests(const struct pve_host *host, struct pve_guest **guests, size_t *count,
+                struct error *error)
+{
+    _cleanup_free_ char *path = text_format("/nodes/%s/qemu", host->node);
+    _cleanup_json_ json_t *data = NULL;
+    struct pve_guest *list;
+    size_t listed = 0;
+    size_t index;
+    json_t *entry;
+
+    if (!get(host, path, NULL, JSON_ARRAY, &data, error))
+        return error_hint(error, "see that this host's name is its name in the Proxmox cluster");
+    if (json_array_size(data) > GUESTS_LIMIT)
+        return error_set(error, ERROR_GENERAL, "Proxmox lists more than %d guests", GUESTS_LIMIT);
+    list = calloc(json_array_size(data) + 1, sizeof(*list));
+    if (!list)
+        return error_memory(error);
+    json_array_foreach (data, index, entry)
+        if (read_guest(entry, &list[listed]))
+            listed++;
+    qsort(list, listed, sizeof(*list), compare_guests);
+    *guests = list;
+    *count = listed;
+    return true;
+}
+
+bool pve_guest_config(const struct pve_host *host, uint32_t vmid, json_t **config,
+                      struct error *error)
+{
+    _cleanup_free_ char *path = text_format("/nodes/%s/qemu/%u/config", host->node, vmid);
+    _cleanup_text_ struct text form = PVE_FORM_EMPTY;
+
+    /* Without it come changes that wait for the guest's next start. */
+    if (!pve_form_add(&form, "current", "1"))
+        return error_memory(error);
+    return get(host, path, &form, JSON_OBJECT, config, error);
+}
+
+void pve_storages_free(struct pve_storage *storages, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(storages[i].name);
+        free(storages[i].type);
+    }
+    free(storages);
+}
+
+static int compare_storages(const void *one, const void *other)
+{
+    const struct pve_storage *left = one, *right = other;
+
+    return strcmp(left->name, right->name);
+}
+
+static bool read_storage(const json_t *entry, struct pve_storage *storage)
+{
+    const char *name = json_member_string(entry, "storage");
+    const char *type = json_member_string(entry, "type");
+    uint64_t enabled = 1, active = 1;
+
+    *storage = (struct pve_storage){0};
+    (void)pve_member_number(entry, "enabled", &enabled);
+    (void)pve_member_number(entry, "active", &active);
+    (void)pve_member_number(entry, "avail", &storage->available);
+    if (!name || !type || !enabled || !active)
+        return false;
+    storage->name = text_copy(name);
+    storage->type = text_copy(type);
+    if (storage->name && storage->type)
+        return true;
+    free(storage->name);
+    free(storage->type);
+    return false;
+}
+
+bool pve_storages(const struct pve_host *host, struct pve_storage **storages, size_t *count,
+                  struct error *error)
+{
+    _cleanup_free_ char *path = text_format("/nodes/%s/storage", host->node);
+    _cleanup_text_ struct text form = PVE_FORM_EMPTY;
+    _cleanup_json_ json_t *data = NULL;
+    struct pve_storage *list;
+    size_t listed = 0;
+    size_t index;
+    json_t *entry;
+
+    if (!pve_form_add(&form, "content", "images"))
+        return error_memory(error);
+    if (!get(host, path, &form, JSON_ARRAY, &data, error))
+        return false;
+    list = calloc(json_array_size(data) + 1, sizeof(*list));
+    if (!list)
+        return error_memory(error);
+    json_array_foreach (data, index, entry)
+        if (read_storage(entry, &list[listed]))
+            listed++;
+    qsort(list, listed, sizeof(*list), compare_storages);
+    *storages = list;
+    *count = listed;
+    return true;
+}
+
+/* The answer is a number in a string. */
+static bool ask_vmid(const struct pve_host *host, uint32_t wanted, uint32_t *vmid,
+                     struct pve_answer *answer, struct error *error)
+{
+    _cleanup_text_ struct text form = PVE_FORM_EMPTY;
+    unsigned long long number = 0;
+
+    if (wanted && !pve_form_add_number(&form, "vmid", wanted))
+        return error_memory(error);
+    if (!pve_request(host->client, PVE_GET, "/cluster/nextid", &form, answer, error))
+        return false;
+    if (json_is_string(answer->data))
+        (void)text_to_number(json_string_value(answer->data), UINT32_MAX, &number);
+    else if (json_is_integer(answer->data) && json_integer_value(answer->data) <= UINT32_MAX)
+        number = (unsigned long long)json_integer_value(answer->data);
+    *vmid = (uint32_t)number;
+    return number || error_set(error, ERROR_GENERAL, "Proxmox names no free VMID");
+}
+
+bool pve_free_vmid(const struct pve_host *host, uint32_t wanted, uint32_t *vmid,
+                   struct error *error)
+{
+    _cleanup_pve_answer_ struct pve_answer taken = {0};
+    _cleanup_pve_answer_ struct pve_answer next = {0};
+
+    if (wanted && ask_vmid(host, wanted, vmid, &taken, error))
+        return true;
+    /* 400 is the answer for one that is taken, and for one that is none. */
+    if (wanted && taken.status != 400)
+        return false;
+    return ask_vmid(host, 0, vmid, &next, error);
+}
+
+bool pve_task_is_good(const char *exit_status)
+{
+    return strcmp(exit_status, "OK") == 0 || text_starts_with(exit_status, "WARNINGS");
+}
+
+/* "UPID:<node>:…": a task lives on the node that runs it. */
+static char *task_path(const char *task)
+{
+    size_t length = text_starts_with(task, "UPID:") ? strcspn(task + 5, ":") : 0;
+    char *escaped = curl_easy_escape(NULL, task, 0);
+    char *path = length && escaped
+                     ? text_format("/nodes/%.*s/tasks/%s/status", (int)length, task + 5, escaped)
+                     : NULL;
+
+    curl_free(escaped);
+    return path;
+}
+
+static bool wait_for_task(const struct pve_host *host, const char *task, struct error *error)
+{
+    _cleanup_free_ char *path = task_path(task);
+    int64_t deadline = clock_deadline(TASK_LIMIT);
+    int64_t pause = TASK_PAUSE;
+
+    for (;;) {
+        _cleanup_json_ json_t *data = NULL;
+        const char *status, *result;
+
+        if (!get(host, path, NULL, JSON_OBJECT, &data, error))
+            return false;
+        status = json_member_string(data, "status");
+        result = json_member_string(data, "exitstatus");
+        if (status && strcmp(status, "stopped") == 0) {
+            if (result && pve_task_is_good(result))
+                return true;
+            error_set(error, ERROR_REFUSED, "Proxmox says: %s", result ? result : "it was stopped");
+            return error_context(error, "Proxmox task %s", task);
+        }
+        if (clock_slice(deadline) == 0) {
+            error_set(error, ERROR_TIMEOUT, "it did not end within %d seconds", TASK_LIMIT / 1000);
+            error_hint(error, "see the task in Proxmox' task list");
+            return error_context(error, "Proxmox task %s", task);
+        }
+        if (!clock_sleep(pause, pve_client_cancel(host->client), error))
+            return false;
+        pause = pause * 2 < TASK_LONGEST ? pause * 2 : TASK_LONGEST;
+    }
+}
+
+/* A request that changes something.  Some answer with a task to wait for,
+ * others (depending on the version) are done when they answer. */
+static bool change(const struct pve_host *host, enum pve_method method, const char *path,
+                   const struct text *form, struct pve_answer *answer, struct error *error)
+{
+    if (!path)
+        return error_memory(error);
+    if (!pve_request(host->client, method, path, form, answer, error))
+        return false;
+    return !json_is_string(answer->data) ||
+           !text_starts_with(json_string_value(answer->data), "UPID:") ||
+           wait_for_task(host, json_string_value(answer->data), error);
+}
+
+/* One try to make a volume of a certain name. */
+static bool make_volume_named(const struct pve_host *host, const char *storage, uint32_t vmid,
+                              unsigned number, const char *format, uint64_t size, char **volume,
+                              struct error *error)
+{
+    _cleanup_free_ char *path = text_format("/nodes/%s/storage/%s/content", host->node, storage);
+    _cleanup_free_ char *name =
+        text_format("vm-%u-disk-%u%s%s", vmid, number, format ? "." : "", format ? format : "");
+    _cleanup_text_ struct text form = PVE_FORM_EMPTY;
+    _cleanup_pve_answer_ struct pve_answer answer = {0};
+    const uint64_t unit = 1024;
+
+    if (!name || !pve_form_add_number(&form, "vmid", vmid) ||
+        !pve_form_add(&form, "filename", name) ||
+        !pve_form_add_number(&form, "size", size / unit + (size % unit != 0)) ||
+        !pve_form_add(&form, "format", format ? format : "raw"))
+        return error_memory(error);
+    if (!change(host, PVE_POST, path, &form, &answer, error))
+        return false;
+    *volume = text_copy(json_string_value(answer.data));
+    return *volume || error_set(error, ERROR_GENERAL, "Proxmox did not say which volume it made");
+}
+
+bool pve_volume_make(const struct pve_host *host, const char *storage, uint32_t vmid,
+                     const char *format, uint64_t size, char **volume, struct error *error)
+{
+    for (unsigned number = 0; number < DISKS_LIMIT; number++) {
+        if (make_volume_named(host, storage, vmid, number, format, size, volume, error))
+            return true;
+        /* A volume that an earlier guest of this number left. */
+        if (error->kind != ERROR_REFUSED || !strstr(error->why, "already exists"))
+            return false;
+    }
+    return error_set(error, ERROR_GENERAL, "storage \"%s\" has no free volume name", storage);
+}
+
+static char *volume_path(const struct pve_host *host, const char *volume)
+{
+    char *escaped = curl_easy_escape(NULL, volume, 0);
+    char *path = escaped ? text_format("/nodes/%s/storage/%.*s/content/%s", host->node,
+                                       (int)strcspn(volume, ":"), volume, escaped)
+                         : NULL;
+
+    curl_free(escaped);
+    return path;
+}
+
+bool pve_volume_find(const struct pve_host *host, const char *volume, char **path, char **format,
+                     struct error *error)
+{
+    _cleanup_free_ char *address = volume_path(host, volume);
+    _cleanup_json_ json_t *data = NULL;
+    _cleanup_free_ char *its_path = NULL;
+    _cleanup_free_ char *its_format = NULL;
+
+    if (!get(host, address, NULL, JSON_OBJECT, &data, error))
+        return false;
+    its_path = text_copy(json_member_string(data, "path"));
+    its_format = text_copy(json_member_string(data, "format"));
+    if (!its_path || !its_format)
+        return error_set(error, ERROR_GENERAL, "Proxmox does not say where volume \"%s\" lies",
+                         volume);
+    *path = TAKE_PTR(its_path);
+    *format = TAKE_PTR(its_format);
+    return true;
+}
+
+bool pve_volume_remove(const struct pve_host *host, const char *volume, struct error *error)
+{
+    _cleanup_free_ char *path = volume_path(host, volume);
+    _cleanup_pve_answer_ struct pve_answer answer = {0};
+
+    return change(host, PVE_DELETE, path, NULL, &answer, error);
+}
+
+bool pve_guest_make(const struct pve_host *host, const struct text *settings,
+                    struct pve_answer *answer, struct error *error)
+{
+    _cleanup_free_ char *path = text_format("/nodes/%s/qemu", host->node);
+
+    return change(host, PVE_POST, path, settings, answer, error);
+}
+
+bool pve_guest_set(const struct pve_host *host, uint32_t vmid, const struct text *settings,
+                   struct error *error)
+{
+    _cleanup_free_ char *path = text_format("/nodes/%s/qemu/%u/config", host->node, vmid);
+    _cleanup_pve_answer_ struct pve_answer answer = {0};
+
+    return change(host, PVE_PUT, path, settings, &answer, error);
+}
+
+bool pve_guest_remove(const struct pve_host *host, uint32_t vmid, struct error *error)
+{
+    _cleanup_free_ char *path = text_format("/nodes/%s/qemu/%u", host->node, vmid);
+    _cleanup_text_ struct text form = PVE_FORM_EMPTY;
+    _cleanup_pve_answer_ struct pve_answer answer = {0};
+
+    /* 6.4 removes every volume that bears the number unless told not to. */
+    if (!pve_form_add(&form, "purge", "1") ||
+        !pve_form_add(&form, "destroy-unreferenced-disks", "0"))
+        return error_memory(error);
+    return change(host, PVE_DELETE, path, &form, &answer, error);
+}

@@ -1,0 +1,90 @@
+/* qemu-fd: what is asked of a Proxmox VE host, one function a question.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * docs/proxmox.md lists every endpoint with the rights that it needs.
+ */
+#ifndef QEMU_FD_PVE_API_H
+#define QEMU_FD_PVE_API_H
+
+#include "pve/client.h"
+
+/* This host, as its API knows it. */
+struct pve_host {
+    struct pve_client *client;
+    char *node; /* the host's name up to its first dot */
+};
+
+bool pve_host_open(const struct options *options, const struct cancel *cancel,
+                   const struct log *log, struct pve_host *host, struct error *error);
+void pve_host_close(struct pve_host *host);
+
+#define _cleanup_pve_host_ CLEANUP(pve_host_close)
+
+/* A number that 6.4 gives as a string and later ones as a number. */
+bool pve_member_number(const json_t *object, const char *key, uint64_t *number);
+
+/* "pve-manager/7.2-4/ba705571"; the caller's. */
+bool pve_host_version(const struct pve_host *host, char **version, struct error *error);
+
+/* The guests of this node that we may see (VM.Audit), by rising VMID. */
+struct pve_guest {
+    char *name;
+    uint32_t vmid;
+    bool running;
+    bool is_template;
+    uint64_t size; /* bytes; of its first disk, as Proxmox gives it */
+};
+
+bool pve_guests(const struct pve_host *host, struct pve_guest **guests, size_t *count,
+                struct error *error);
+void pve_guests_free(struct pve_guest *guests, size_t count);
+
+/* The configuration that a guest runs with, an object; the caller's. */
+bool pve_guest_config(const struct pve_host *host, uint32_t vmid, json_t **config,
+                      struct error *error);
+
+/* The storages of this node that take disk images and are in use, by name. */
+struct pve_storage {
+    char *name;
+    char *type;
+    uint64_t available; /* bytes */
+};
+
+bool pve_storages(const struct pve_host *host, struct pve_storage **storages, size_t *count,
+                  struct error *error);
+void pve_storages_free(struct pve_storage *storages, size_t count);
+
+/* `wanted` when it is free in the cluster, else the next one that is. */
+bool pve_free_vmid(const struct pve_host *host, uint32_t wanted, uint32_t *vmid,
+                   struct error *error);
+
+/* A volume of at least `size` bytes for a guest.  `format` is "raw", "qcow2", …;
+ * NULL on a storage that holds no files, whose volume names have no ending.
+ * *volume ("local-lvm:vm-104-disk-0") is the caller's. */
+bool pve_volume_make(const struct pve_host *host, const char *storage, uint32_t vmid,
+                     const char *format, uint64_t size, char **volume, struct error *error);
+
+/* Where its bytes lie, for qemu-img, and their format; the caller's. */
+bool pve_volume_find(const struct pve_host *host, const char *volume, char **path, char **format,
+                     struct error *error);
+
+/* Removes it and waits until it is gone. */
+bool pve_volume_remove(const struct pve_host *host, const char *volume, struct error *error);
+
+/* Makes a guest; *answer says what was wrong when it was refused.  The guest
+ * exists when it returns true. */
+bool pve_guest_make(const struct pve_host *host, const struct text *settings,
+                    struct pve_answer *answer, struct error *error);
+
+/* Gives it further settings (its disks). */
+bool pve_guest_set(const struct pve_host *host, uint32_t vmid, const struct text *settings,
+                   struct error *error);
+
+/* Removes a guest with the volumes in its configuration, not those that only
+ * bear its number. */
+bool pve_guest_remove(const struct pve_host *host, uint32_t vmid, struct error *error);
+
+/* How a task ended: "OK" and "WARNINGS: n" are good.  A pure function. */
+bool pve_task_is_good(const char *exit_status);
+
+#endif

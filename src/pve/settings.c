@@ -1,0 +1,253 @@
+/* qemu-fd: a Proxmox guest's configuration: which of it are disks, and what a
+ * new guest is given back.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "pve/settings.h"
+
+#include <string.h>
+
+#include "pve/client.h"
+
+/* Proxmox' own bookkeeping: in a GET, refused in a POST (6.4 to 9.1, tried).
+ * A lock would make the new guest one that nobody can start. */
+static const char *const never[] = {
+    "digest",    "meta",           "parent",     "snaptime",
+    "vmstate",   "runningmachine", "runningcpu", "running-nets-host-mtu",
+    "snapstate", "pending",        "lock",       "template",
+};
+
+/* "only root can set 'X' config" for a token, even root's own. */
+static const char *const not_with_token[] = {"vmgenid",   "args",     "hookscript", "arch",
+                                             "hugepages", "affinity", "startdate"};
+
+static bool is_one_of(const char *key, const char *const *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(key, list[i]) == 0)
+            return true;
+    return false;
+}
+
+/* "scsi12" for "scsi". */
+static bool is_numbered(const char *key, const char *prefix)
+{
+    unsigned long long number;
+
+    return text_starts_with(key, prefix) && text_to_number(key + strlen(prefix), 999, &number);
+}
+
+bool pve_is_drive(const char *key)
+{
+    return is_numbered(key, "ide") || is_numbered(key, "sata") || is_numbered(key, "scsi") ||
+           is_numbered(key, "virtio") || is_numbered(key, "efidisk") ||
+           is_numbered(key, "tpmstate");
+}
+
+/* Options that belong to the old volume and not to the drive. */
+static bool belongs_to_volume(const char *option)
+{
+    static const char *const list[] = {"size=", "format=", "volume=", "file=", "import-from="};
+
+    for (size_t i = 0; i < ARRAY_SIZE(list); i++)
+        if (text_starts_with(option, list[i]))
+            return true;
+    return false;
+}
+
+static bool take_option(struct pve_drive *drive, const char *option, struct text *rest)
+{
+    if (!strchr(option, '=') && !drive->volume) {
+        drive->volume = text_copy(option);
+        return drive->volume != NULL;
+    }
+    if (text_starts_with(option, "file=") || text_starts_with(option, "volume=")) {
+        free(drive->volume);
+        drive->volume = text_copy(strchr(option, '=') + 1);
+        return drive->volume != NULL;
+    }
+    drive->cdrom = drive->cdrom || strcmp(option, "media=cdrom") == 0;
+    drive->no_backup =
+        drive->no_backup || strcmp(option, "backup=0") == 0 || strcmp(option, "backup=no") == 0;
+    return belongs_to_volume(option) || text_printf(rest, ",%s", option);
+}
+
+bool pve_drive_read(const char *value, struct pve_drive *drive)
+{
+    struct text rest = TEXT_WITH_LIMIT(64 << 10);
+    _cleanup_free_ char *copy = text_copy(value);
+    char *place = NULL;
+    bool good = copy && text_append(&rest, "", 0);
+
+    *drive = (struct pve_drive){0};
+    for (char *option = good ? strtok_r(copy, ",", &place) : NULL; option && good;
+         option = strtok_r(NULL, ",", &place))
+        good = take_option(drive, option, &rest);
+    drive->rest = rest.data;
+    drive->cloudinit = drive->volume && strstr(drive->volume, "cloudinit") != NULL;
+    if (good && drive->volume)
+        return true;
+    pve_drive_free(drive);
+    return false;
+}
+
+void pve_drive_free(struct pve_drive *drive)
+{
+    free(drive->volume);
+    free(drive->rest);
+    *drive = (struct pve_drive){0};
+}
+
+char *pve_volume_storage(const char *volume)
+{
+    size_t length = strcspn(volume, ":");
+
+    return *volume != '/' && length && volume[length] == ':' ? strndup(volume, length) : NULL;
+}
+
+const char *pve_volume_format(const char *volume)
+{
+    static const char *const formats[] = {"qcow2", "raw", "vmdk"};
+    const char *dot = strrchr(volume, '.');
+
+    for (size_t i = 0; dot && i < ARRAY_SIZE(formats); i++)
+        if (strcmp(dot + 1, formats[i]) == 0)
+            return dot + 1;
+    return NULL;
+}
+
+bool pve_settings_leave_out(struct text *left_out, const char *key, const char *reason)
+{
+    return text_printf(left_out, "%s%s%s%s%s", left_out->length ? ", " : "", key,
+                       reason ? " (" : "", reason ? reason : "", reason ? ")" : "");
+}
+
+static bool needs_root(const char *key, const char *value)
+{
+    return is_one_of(key, not_with_token, ARRAY_SIZE(not_with_token)) ||
+           is_numbered(key, "hostpci") || is_numbered(key, "parallel") ||
+           (is_numbered(key, "usb") && !text_starts_with(value, "spice")) ||
+           (is_numbered(key, "serial") && text_starts_with(value, "/dev/"));
+}
+
+/* Passwords come back as asterisks. */
+static bool is_masked(const char *key, const char *value)
+{
+    return strcmp(key, "cipassword") == 0 && value[strspn(value, "*")] == '\0';
+}
+
+/* Why a setting is not given to a new guest; NULL when it is.  "" needs no
+ * further words. */
+static const char *why_left_out(const char *key, const char *value, bool has_token)
+{
+    if (is_one_of(key, never, ARRAY_SIZE(never)))
+        return "";
+    if (is_numbered(key, "unused"))
+        return "its data is not in the backup";
+    if (is_masked(key, value))
+        return "Proxmox does not tell it";
+    if (has_token && needs_root(key, value))
+        return "not possible with a token";
+    return NULL;
+}
+
+/* The value of a drive that the new guest gets at once; NULL when it gets
+ * none. */
+static char *value_of_drive(const char *value, const char *cloudinit_storage)
+{
+    _cleanup_pve_drive_ struct pve_drive drive = {0};
+
+    if (!pve_drive_read(value, &drive))
+        return NULL;
+    if (drive.cloudinit && cloudinit_storage)
+        return text_format("%s:cloudinit", cloudinit_storage);
+    if (drive.cdrom && !drive.cloudinit)
+        return text_format("%s%s", drive.volume, drive.rest);
+    return NULL;
+}
+
+static char *text_of(const json_t *value)
+{
+    if (json_is_string(value))
+        return text_copy(json_string_value(value));
+    if (json_is_integer(value))
+        return text_format("%lld", (long long)json_integer_value(value));
+    if (json_is_boolean(value))
+        return text_copy(json_is_true(value) ? "1" : "0");
+    if (json_is_real(value)) /* cpulimit */
+        return text_format("%.6g", json_real_value(value));
+    return NULL;
+}
+
+static bool settle(const char *key, const char *value, const json_t *restored, bool has_token,
+                   const char *cloudinit_storage, json_t *settings, struct text *left_out)
+{
+    const char *reason = why_left_out(key, value, has_token);
+    _cleanup_free_ char *drive = NULL;
+
+    if (reason)
+        return pve_settings_leave_out(left_out, key, *reason ? reason : NULL);
+    if (!pve_is_drive(key))
+        return json_object_set_new(settings, key, json_string_nocheck(value)) == 0;
+    if (json_object_get(restored, key))
+        return true;
+    drive = value_of_drive(value, cloudinit_storage);
+    if (!drive)
+        return pve_settings_leave_out(left_out, key, "its data is not restored");
+    return json_object_set_new(settings, key, json_string_nocheck(drive)) == 0;
+}
+
+bool pve_settings_for_new(const json_t *config, const json_t *restored, bool has_token,
+                          const char *cloudinit_storage, json_t **settings, struct text *left_out)
+{
+    _cleanup_json_ json_t *made = json_object();
+    const char *key;
+    json_t *value;
+
+    if (!made)
+        return false;
+    json_object_foreach ((json_t *)(uintptr_t)config, key, value) {
+        _cleanup_free_ char *text = text_of(value);
+
+        if (text && !settle(key, text, restored, has_token, cloudinit_storage, made, left_out))
+            return false;
+    }
+    *settings = TAKE_PTR(made);
+    return true;
+}
+
+size_t pve_settings_drop_refused(json_t *settings, const json_t *errors, const char *reason,
+                                 struct text *left_out)
+{
+    static const char root_only[] = "only root can set '";
+    const char *at = strstr(reason, root_only);
+    size_t dropped = 0;
+    const char *key;
+    json_t *value;
+
+    json_object_foreach ((json_t *)(uintptr_t)errors, key, value)
+        if (json_object_del(settings, key) == 0) {
+            (void)pve_settings_leave_out(left_out, key, "Proxmox refuses it");
+            dropped++;
+        }
+    if (at) {
+        _cleanup_free_ char *name =
+            strndup(at + strlen(root_only), strcspn(at + strlen(root_only), "'"));
+
+        if (name && json_object_del(settings, name) == 0) {
+            (void)pve_settings_leave_out(left_out, name, "only root may set it");
+            dropped++;
+        }
+    }
+    return dropped;
+}
+
+bool pve_settings_to_form(const json_t *settings, struct text *form)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach ((json_t *)(uintptr_t)settings, key, value)
+        if (!json_is_string(value) || !pve_form_add(form, key, json_string_value(value)))
+            return false;
+    return true;
+}

@@ -1,0 +1,60 @@
+/* qemu-fd: a Proxmox guest's configuration: which of it are disks, and what a
+ * new guest is given back.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * Pure functions of the JSON object that GET …/config gives.
+ */
+#ifndef QEMU_FD_PVE_SETTINGS_H
+#define QEMU_FD_PVE_SETTINGS_H
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/text.h"
+
+/* Whether a key is that of a drive: ide0, scsi13, efidisk0, tpmstate0, … */
+bool pve_is_drive(const char *key);
+
+/* A drive's value taken apart:
+ * "local-lvm:vm-100-disk-0,discard=on,size=32G". */
+struct pve_drive {
+    char *volume; /* "local-lvm:vm-100-disk-0", "none", "/dev/sdb" */
+    char *rest;   /* ",discard=on": the options that a new drive keeps */
+    bool cdrom;
+    bool cloudinit;
+    bool no_backup; /* backup=0 */
+};
+
+bool pve_drive_read(const char *value, struct pve_drive *drive);
+void pve_drive_free(struct pve_drive *drive);
+
+#define _cleanup_pve_drive_ CLEANUP(pve_drive_free)
+
+/* The storage in a volume's name, the caller's; NULL when it is in none. */
+char *pve_volume_storage(const char *volume);
+
+/* The ending of a volume's name as a format ("qcow2"); NULL without one.
+ * Borrowed from `volume`. */
+const char *pve_volume_format(const char *volume);
+
+/* What a new guest is given: an object of strings.  Left out, and named in
+ * *left_out ("meta, digest, scsi1 (its data is not restored)"): what Proxmox
+ * refuses or sets itself, what a token may not set, drives whose data is not in
+ * the backup.  Disks in `restored` (an object whose keys are drive keys) are
+ * not in it either: they are attached when they are filled.  A cloud-init drive
+ * is made anew on `cloudinit_storage`.  False without memory. */
+bool pve_settings_for_new(const json_t *config, const json_t *restored, bool has_token,
+                          const char *cloudinit_storage, json_t **settings, struct text *left_out);
+
+/* One more that is left out, with a reason or NULL. */
+bool pve_settings_leave_out(struct text *left_out, const char *key, const char *reason);
+
+/* The keys that an answer of Proxmox refuses: those in its `errors`, or the
+ * one in "only root can set 'KEY' config".  Removes them from `settings` and
+ * adds them to *left_out; how many there were. */
+size_t pve_settings_drop_refused(json_t *settings, const json_t *errors, const char *reason,
+                                 struct text *left_out);
+
+/* As parameters of a request. */
+bool pve_settings_to_form(const json_t *settings, struct text *form);
+
+#endif

@@ -1,0 +1,36 @@
+/* qemu-fd: whether the server is the one that is meant.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * A certificate is accepted when a given CA signed it for the host that we
+ * asked, or when it is the very one whose SHA-256 is known.  There is no third
+ * way: verification cannot be switched off.
+ */
+#ifndef QEMU_FD_PVE_TRUST_H
+#define QEMU_FD_PVE_TRUST_H
+
+#include <curl/curl.h>
+
+#include "base/error.h"
+#include "guest/options.h"
+
+/* The host's own files. */
+#define PVE_HOST_CA          "/etc/pve/pve-root-ca.pem"
+#define PVE_HOST_CERTIFICATE "/etc/pve/local/pveproxy-ssl.pem"
+
+struct pve_trust {
+    char *cafile;                           /* NULL when it is pinned */
+    unsigned char digest[FINGERPRINT_SIZE]; /* when pinned */
+    bool pinned;
+};
+
+/* fingerprint=, else cafile=, else what this host itself serves: the
+ * administrator's own certificate where there is one (it need not be from the
+ * host's CA, so it is pinned), else the host's CA. */
+bool pve_trust_read(const struct options *options, struct pve_trust *trust, struct error *error);
+
+/* Tells libcurl.  `trust` is borrowed for the handle's life. */
+bool pve_trust_apply(struct pve_trust *trust, CURL *curl);
+
+void pve_trust_free(struct pve_trust *trust);
+
+#endif
