@@ -116,12 +116,15 @@ static const char *filtered_child(const char *driver)
     return NULL;
 }
 
-/* From the top node down to the first that is no filter.  Where QEMU does
- * not say what lies below a filter (before 4.0), the top node must do. */
-static const json_t *format_node(const struct block_answers *answers, const char *top)
+/* From the top node down to the first that is no filter; *filters_passed is how many
+ * there were.  Where QEMU does not say what lies below a filter (before 4.0),
+ * the top node must do. */
+static const json_t *format_node(const struct block_answers *answers, const char *top,
+                                 int *filters_passed)
 {
     const json_t *node = find_node(answers->nodes, top);
 
+    *filters_passed = 0;
     for (int step = 0; node && step < WALK_LIMIT; step++) {
         const char *child = filtered_child(json_member_string(node, "drv"));
         const json_t *below =
@@ -130,6 +133,7 @@ static const json_t *format_node(const struct block_answers *answers, const char
         if (!below)
             break;
         node = below;
+        ++*filters_passed;
     }
     return node;
 }
@@ -233,11 +237,17 @@ static bool read_bitmaps(const json_t *list, struct disk *disk, struct error *er
     return true;
 }
 
-/* Bytes in use, over the image and what backs it. */
-static uint64_t allocated_bytes(const json_t *image)
+/* Bytes in use, over the image and what backs it.  QEMU shows what lies below
+ * a filter as its backing image, with the same bytes once more. */
+static uint64_t allocated_bytes(const json_t *image, int filters_passed)
 {
+    const json_t *below = image;
     uint64_t sum = 0;
 
+    for (int i = 0; below && i < filters_passed; i++)
+        below = json_member_object(below, "backing-image");
+    if (below)
+        image = below;
     for (int step = 0; image && step < WALK_LIMIT; step++) {
         uint64_t own = 0;
 
@@ -264,7 +274,8 @@ static bool read_names(const json_t *entry, const json_t *inserted, const json_t
 }
 
 static bool read_image(const struct block_answers *answers, const json_t *inserted,
-                       const json_t *node, struct disk *disk, struct error *error)
+                       const json_t *node, int filters_passed, struct disk *disk,
+                       struct error *error)
 {
     const json_t *image = json_member_object(inserted, "image");
     const char *driver = format_of(node);
@@ -274,7 +285,7 @@ static bool read_image(const struct block_answers *answers, const json_t *insert
                          "QEMU does not say the format or size of disk \"%s\"", disk->drive);
     disk->driver = text_copy(driver);
     disk->file = text_copy(file_of(answers, node));
-    disk->allocated = allocated_bytes(image);
+    disk->allocated = allocated_bytes(image, filters_passed);
     disk->encrypted = json_member_bool(inserted, "encrypted", false) ||
                       json_member_bool(image, "encrypted", false) ||
                       json_member_bool(json_member_object(node, "image"), "encrypted", false) ||
@@ -287,7 +298,9 @@ bool block_read_disk(const struct block_answers *answers, size_t index, enum blo
 {
     const json_t *entry = json_array_get(answers->block, index);
     const json_t *inserted = json_member_object(entry, "inserted");
-    const json_t *node = format_node(answers, json_member_string(inserted, "node-name"));
+    int filters_passed;
+    const json_t *node =
+        format_node(answers, json_member_string(inserted, "node-name"), &filters_passed);
     const json_t *bitmaps;
 
     *disk = (struct disk){0};
@@ -297,7 +310,7 @@ bool block_read_disk(const struct block_answers *answers, size_t index, enum blo
     if (!node)
         node = inserted; /* no named nodes: what the device itself says */
     if (!read_names(entry, inserted, node, disk, error) ||
-        !read_image(answers, inserted, node, disk, error))
+        !read_image(answers, inserted, node, filters_passed, disk, error))
         return false;
     *kind = json_member_bool(entry, "removable", false) ? BLOCK_REMOVABLE : BLOCK_DISK;
     if (json_member_bool(inserted, "ro", false)) {
