@@ -1,0 +1,200 @@
+/* qemu-fd: tests of pve/settings: drives, and what a new guest is given.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "support.h"
+
+#include "pve/settings.h"
+
+static void reads_drives(void **state)
+{
+    static const struct {
+        const char *value, *volume, *rest;
+        int flags; /* 1 cdrom, 2 cloudinit, 4 no backup */
+    } rows[] = {
+        {"local-lvm:vm-100-disk-0,size=32G", "local-lvm:vm-100-disk-0", "", 0},
+        {"local:100/vm-100-disk-0.qcow2,discard=on,size=4G,ssd=1", "local:100/vm-100-disk-0.qcow2",
+         ",discard=on,ssd=1", 0},
+        {"data:vm-1-disk-3,backup=0,cache=none", "data:vm-1-disk-3", ",backup=0,cache=none", 4},
+        {"data:vm-1-disk-3,backup=no", "data:vm-1-disk-3", ",backup=no", 4},
+        {"data:vm-1-disk-3,backup=1", "data:vm-1-disk-3", ",backup=1", 0},
+        {"file=local:100/a.raw,iothread=1", "local:100/a.raw", ",iothread=1", 0},
+        {"iothread=1,volume=local:100/a.raw", "local:100/a.raw", ",iothread=1", 0},
+        {"none,media=cdrom", "none", ",media=cdrom", 1},
+        {"local:iso/debian.iso,media=cdrom,size=600M", "local:iso/debian.iso", ",media=cdrom", 1},
+        {"local-lvm:vm-100-cloudinit,media=cdrom,size=4M", "local-lvm:vm-100-cloudinit",
+         ",media=cdrom", 3},
+        {"/dev/disk/by-id/x,size=1T", "/dev/disk/by-id/x", "", 0},
+        {"local:1/e.raw,efitype=4m,pre-enrolled-keys=1,size=528K", "local:1/e.raw",
+         ",efitype=4m,pre-enrolled-keys=1", 0},
+    };
+    static const char *const wrong[] = {"", ",", "size=3G", "media=cdrom"};
+    struct pve_drive drive;
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        check(rows[i].value, pve_drive_read(rows[i].value, &drive));
+        check_string(rows[i].value, drive.volume, rows[i].volume);
+        check_string(rows[i].value, drive.rest, rows[i].rest);
+        check_number(rows[i].value, drive.cdrom | drive.cloudinit << 1 | drive.no_backup << 2,
+                     rows[i].flags);
+        pve_drive_free(&drive);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+        check(wrong[i], !pve_drive_read(wrong[i], &drive));
+}
+
+static void knows_drives_by_their_key(void **state)
+{
+    static const char *const drives[] = {"ide0",     "sata5",    "scsi30",
+                                         "virtio15", "efidisk0", "tpmstate0"};
+    static const char *const others[] = {"scsihw",   "ide",     "net0",   "virtio",       "scsi1a",
+                                         "bootdisk", "unused0", "scsi-1", "scsi00000001", ""};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(drives); i++)
+        check(drives[i], pve_is_drive(drives[i]));
+    for (size_t i = 0; i < ARRAY_SIZE(others) - 2; i++)
+        check(others[i], !pve_is_drive(others[i]));
+}
+
+static void takes_volumes_apart(void **state)
+{
+    _cleanup_free_ char *lvm = pve_volume_storage("local-lvm:vm-100-disk-0");
+    _cleanup_free_ char *file = pve_volume_storage("data:100/vm-100-disk-0.qcow2");
+
+    (void)state;
+    check_string("lvm", lvm, "local-lvm");
+    check_string("file", file, "data");
+    assert_null(pve_volume_storage("/dev/sdb:1"));
+    assert_null(pve_volume_storage("none"));
+    assert_null(pve_volume_storage(":x"));
+    check_string("qcow2", pve_volume_format("data:100/vm-100-disk-0.qcow2"), "qcow2");
+    check_string("raw", pve_volume_format("data:100/a.b.raw"), "raw");
+    assert_null(pve_volume_format("local-lvm:vm-100-disk-0"));
+    assert_null(pve_volume_format("x:100/vm.tar"));
+}
+
+static json_t *parse(const char *text)
+{
+    json_t *value = json_loads(text, 0, NULL);
+
+    assert_non_null(value);
+    return value;
+}
+
+/* As Proxmox gave it, with everything in it that may not come back. */
+static const char recorded[] =
+    "{\"boot\":\"order=scsi0;net0\",\"memory\":\"32\",\"kvm\":0,\"cpu\":\"qemu64\",\"cores\":2,"
+    "\"cpulimit\":1.5,\"vmgenid\":\"5b0eb443-9898-423d-a9b5-703a34bc4e57\","
+    "\"net0\":\"virtio=DE:AD:BE:EF:01:02,bridge=vmbr0,firewall=0\","
+    "\"meta\":\"creation-qemu=7.2.22,ctime=1795397437\",\"digest\":\"56160a\","
+    "\"smbios1\":\"uuid=c0dbb990-3c2b-4641-a4b8-0621f9c32ef0\",\"name\":\"vm3\","
+    "\"description\":\"two\\nlines: \\u00e4 % & = +\",\"args\":\"-snapshot\","
+    "\"hostpci0\":\"00:02.0\",\"usb0\":\"spice\",\"usb1\":\"host=1234:5678\","
+    "\"serial0\":\"socket\",\"serial1\":\"/dev/ttyS0\",\"cipassword\":\"**********\","
+    "\"parent\":\"s1\",\"lock\":\"backup\",\"template\":1,\"unused0\":\"local:vm-102-disk-9\","
+    "\"ide2\":\"local:iso/debian.iso,media=cdrom,size=600M\","
+    "\"ide3\":\"local-lvm:vm-102-cloudinit,media=cdrom\",\"virtio1\":\"data:102/a.qcow2,size=64M\","
+    "\"scsi0\":\"local:102/vm-102-disk-0.raw,size=64M\",\"tpmstate0\":\"local:t,version=v2.0\"}";
+
+static void gives_back_all_that_can_be(void **state)
+{
+    static const struct {
+        bool token;
+        const char *given, *left_out;
+    } rows[] = {
+        {false,
+         "{\"args\":\"-snapshot\",\"boot\":\"order=scsi0;net0\",\"cores\":\"2\",\"cpu\":\"qemu64\","
+         "\"cpulimit\":\"1.5\",\"description\":\"two\\nlines: ä % & = +\","
+         "\"hostpci0\":\"00:02.0\",\"ide2\":\"local:iso/debian.iso,media=cdrom\","
+         "\"ide3\":\"data:cloudinit\",\"kvm\":\"0\",\"memory\":\"32\",\"name\":\"vm3\","
+         "\"net0\":\"virtio=DE:AD:BE:EF:01:02,bridge=vmbr0,firewall=0\",\"serial0\":\"socket\","
+         "\"serial1\":\"/dev/ttyS0\",\"smbios1\":\"uuid=c0dbb990-3c2b-4641-a4b8-0621f9c32ef0\","
+         "\"usb0\":\"spice\",\"usb1\":\"host=1234:5678\","
+         "\"vmgenid\":\"5b0eb443-9898-423d-a9b5-703a34bc4e57\"}",
+         "meta, digest, cipassword (Proxmox does not tell it), parent, lock, template, unused0 "
+         "(its data is not in the backup), virtio1 (its data is not restored), tpmstate0 (its "
+         "data is not restored)"},
+        {true,
+         "{\"boot\":\"order=scsi0;net0\",\"cores\":\"2\",\"cpu\":\"qemu64\",\"cpulimit\":\"1.5\","
+         "\"description\":\"two\\nlines: ä % & = +\","
+         "\"ide2\":\"local:iso/debian.iso,media=cdrom\",\"ide3\":\"data:cloudinit\",\"kvm\":\"0\","
+         "\"memory\":\"32\",\"name\":\"vm3\","
+         "\"net0\":\"virtio=DE:AD:BE:EF:01:02,bridge=vmbr0,firewall=0\",\"serial0\":\"socket\","
+         "\"smbios1\":\"uuid=c0dbb990-3c2b-4641-a4b8-0621f9c32ef0\",\"usb0\":\"spice\"}",
+         "vmgenid (not possible with a token), meta, digest, args (not possible with a token), "
+         "hostpci0 (not possible with a token), usb1 (not possible with a token), serial1 (not "
+         "possible with a token), cipassword (Proxmox does not tell it), parent, lock, template, "
+         "unused0 (its data is not in the backup), virtio1 (its data is not restored), tpmstate0 "
+         "(its data is not restored)"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_json_ json_t *config = parse(recorded);
+        _cleanup_json_ json_t *restored = parse("{\"scsi0\":true}");
+        _cleanup_json_ json_t *settings = NULL;
+        _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(1500);
+        _cleanup_free_ char *given = NULL;
+
+        assert_true(
+            pve_settings_for_new(config, restored, rows[i].token, "data", &settings, &left_out));
+        given = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
+        check_string("given", given, rows[i].given);
+        check_string("left out", left_out.data, rows[i].left_out);
+    }
+}
+
+static void drops_what_proxmox_refuses(void **state)
+{
+    static const struct {
+        const char *errors, *reason, *left;
+        size_t dropped;
+    } rows[] = {
+        {"{\"net0\":\"bridge 'vmbr9' does not exist\",\"vmid\":\"bad\"}", "Parameter verification",
+         "{\"a\":\"1\",\"args\":\"x\"}", 1},
+        {"{}", "Proxmox says: only root can set 'args' config (status 500)",
+         "{\"a\":\"1\",\"net0\":\"x\"}", 1},
+        {"{}", "only root can set 'nothing' config", "{\"a\":\"1\",\"args\":\"x\",\"net0\":\"x\"}",
+         0},
+        {"{}", "only root can set '", "{\"a\":\"1\",\"args\":\"x\",\"net0\":\"x\"}", 0},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_json_ json_t *settings = parse("{\"a\":\"1\",\"args\":\"x\",\"net0\":\"x\"}");
+        _cleanup_json_ json_t *errors = parse(rows[i].errors);
+        _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(1500);
+        _cleanup_free_ char *left = NULL;
+
+        check_number(rows[i].reason,
+                     pve_settings_drop_refused(settings, errors, rows[i].reason, &left_out),
+                     rows[i].dropped);
+        left = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
+        check_string(rows[i].reason, left, rows[i].left);
+    }
+}
+
+static void writes_forms_that_survive(void **state)
+{
+    _cleanup_json_ json_t *settings = parse("{\"description\":\"\\u00e4 %&=+;,\\\"'\\\\\\nx\"}");
+    _cleanup_text_ struct text form = TEXT_WITH_LIMIT(1000);
+
+    (void)state;
+    assert_true(pve_settings_to_form(settings, &form));
+    check_string("form", form.data, "description=%C3%A4%20%25%26%3D%2B%3B%2C%22%27%5C%0Ax");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(reads_drives),
+        cmocka_unit_test(knows_drives_by_their_key),
+        cmocka_unit_test(takes_volumes_apart),
+        cmocka_unit_test(gives_back_all_that_can_be),
+        cmocka_unit_test(drops_what_proxmox_refuses),
+        cmocka_unit_test(writes_forms_that_survive),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
