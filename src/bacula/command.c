@@ -11,7 +11,7 @@
 /* What is read so far, and which single-valued parameters were seen. */
 struct reading {
     struct options options;
-    bool mode_given;
+    bool only_mode;     /* the first pass */
     unsigned long seen; /* a bit a row of the table */
     struct error *error;
 };
@@ -88,7 +88,6 @@ static bool read_mode(struct reading *reading, const char *key, const char *valu
         reading->options.mode = MODE_PVE;
     else
         return bad_value(reading, key, value, "QEMU or PVE");
-    reading->mode_given = true;
     return true;
 }
 
@@ -137,14 +136,22 @@ static bool read_vmid(struct reading *reading, const char *key, const char *valu
     return add(reading, value, &reading->options.selection.ids);
 }
 
-static bool read_pattern(struct reading *reading, const char *key, const char *value)
+static bool add_pattern(struct reading *reading, const char *key, const char *value,
+                        struct string_list *list)
 {
-    struct selection *selection = &reading->options.selection;
-
     if (!selection_check_pattern(value, reading->error))
         return error_context(reading->error, "parameter \"%s\"", key);
-    return add(reading, value,
-               strcmp(key, "include") == 0 ? &selection->includes : &selection->excludes);
+    return add(reading, value, list);
+}
+
+static bool read_include(struct reading *reading, const char *key, const char *value)
+{
+    return add_pattern(reading, key, value, &reading->options.selection.includes);
+}
+
+static bool read_exclude(struct reading *reading, const char *key, const char *value)
+{
+    return add_pattern(reading, key, value, &reading->options.selection.excludes);
 }
 
 static bool read_storage(struct reading *reading, const char *key, const char *value)
@@ -184,6 +191,7 @@ enum {
     OPTIONAL_VALUE = 1, /* the word alone will do */
     REPEATED = 2,       /* may be given several times */
     PROXMOX = 4,        /* only with mode=PVE */
+    GENUINE = 8,        /* only without */
 };
 
 static const struct {
@@ -193,7 +201,7 @@ static const struct {
 } parameters[] = {
     {"abort_on_error", read_abort, OPTIONAL_VALUE},
     {"working", read_working, 0},
-    {"qmpcontrol", read_qmpcontrol, 0},
+    {"qmpcontrol", read_qmpcontrol, GENUINE},
     {"mode", read_mode, 0},
     {"timeout", read_timeout, 0},
     {"bitmap-persistence", read_persistence, 0},
@@ -202,8 +210,8 @@ static const struct {
     {"listing", read_listing, 0},
     {"vm", read_vm, REPEATED | PROXMOX},
     {"vmid", read_vmid, REPEATED | PROXMOX},
-    {"include", read_pattern, REPEATED | PROXMOX},
-    {"exclude", read_pattern, REPEATED | PROXMOX},
+    {"include", read_include, REPEATED | PROXMOX},
+    {"exclude", read_exclude, REPEATED | PROXMOX},
     {"storage", read_storage, PROXMOX},
     {"url", read_url, PROXMOX},
     {"tokenfile", read_tokenfile, PROXMOX},
@@ -220,19 +228,57 @@ static bool unknown(struct reading *reading, const char *key)
                       "exclude, storage, url, tokenfile, cafile, fingerprint");
 }
 
+/* The first row that reads into the same place: two spellings of one
+ * parameter count as one. */
+static size_t first_like(size_t row)
+{
+    size_t first = 0;
+
+    while (parameters[first].read != parameters[row].read)
+        first++;
+    return first;
+}
+
+static bool belongs_to_mode(struct reading *reading, size_t row)
+{
+    const char *key = parameters[row].key;
+
+    if (reading->options.mode != MODE_PVE && parameters[row].flags & PROXMOX) {
+        error_set(reading->error, ERROR_CONFIG, "parameter \"%s\" is for mode=PVE only", key);
+        return error_hint(reading->error, "take it out of the Plugin line");
+    }
+    if (reading->options.mode == MODE_PVE && parameters[row].flags & GENUINE) {
+        error_set(reading->error, ERROR_CONFIG, "parameter \"%s\" does not go with mode=PVE", key);
+        return error_hint(reading->error, "take one of the two out of the Plugin line");
+    }
+    return true;
+}
+
 /* `value` is NULL for a bare word. */
+static bool apply_row(struct reading *reading, size_t row, const char *value)
+{
+    const char *key = parameters[row].key;
+    unsigned flags = parameters[row].flags;
+    unsigned long bit = 1UL << first_like(row);
+
+    if (!belongs_to_mode(reading, row))
+        return false;
+    if (reading->seen & bit && !(flags & REPEATED))
+        return error_set(reading->error, ERROR_CONFIG, "parameter \"%s\" is given twice", key);
+    reading->seen |= bit;
+    if ((!value || !*value) && !(flags & OPTIONAL_VALUE && !value))
+        return error_set(reading->error, ERROR_CONFIG, "parameter \"%s\" has no value", key);
+    return parameters[row].read(reading, key, value ? value : "");
+}
+
 static bool apply(struct reading *reading, const char *key, const char *value)
 {
-    for (size_t i = 0; i < ARRAY_SIZE(parameters); i++) {
-        if (strcmp(key, parameters[i].key) != 0)
-            continue;
-        if (reading->seen & 1UL << i && !(parameters[i].flags & REPEATED))
-            return error_set(reading->error, ERROR_CONFIG, "parameter \"%s\" is given twice", key);
-        reading->seen |= 1UL << i;
-        if ((!value || !*value) && !(parameters[i].flags & OPTIONAL_VALUE && !value))
-            return error_set(reading->error, ERROR_CONFIG, "parameter \"%s\" has no value", key);
-        return parameters[i].read(reading, key, value ? value : "");
-    }
+    /* Which parameters are right depends on the mode, wherever that stands. */
+    if (reading->only_mode)
+        return strcmp(key, "mode") != 0 || !value || !*value || read_mode(reading, key, value);
+    for (size_t i = 0; i < ARRAY_SIZE(parameters); i++)
+        if (strcmp(key, parameters[i].key) == 0)
+            return apply_row(reading, i, value);
     return unknown(reading, key);
 }
 
@@ -282,47 +328,39 @@ static bool take_parameter(struct reading *reading, const char **at)
     return take_value(at, &value, key.data, reading->error) && apply(reading, key.data, value.data);
 }
 
-static bool check_mode(struct reading *reading)
+static bool read_all(struct reading *reading, const char *command)
 {
-    if (reading->options.mode != MODE_PVE) {
-        for (size_t i = 0; i < ARRAY_SIZE(parameters); i++)
-            if (reading->seen & 1UL << i && parameters[i].flags & PROXMOX) {
-                error_set(reading->error, ERROR_CONFIG, "parameter \"%s\" is for mode=PVE only",
-                          parameters[i].key);
-                return error_hint(reading->error, "take it out of the Plugin line");
-            }
-        return true;
+    const char *at = command + strcspn(command, ": \t"); /* behind the plugin's name */
+
+    if (*at == ':')
+        at++;
+    for (;;) {
+        while (is_blank(*at))
+            at++;
+        if (!*at)
+            return true;
+        if (!take_parameter(reading, &at))
+            return false;
     }
-    reading->options.bitmap_persistence = false; /* the manual's word for Proxmox */
-    if (!reading->options.qmpcontrol)
-        return true;
-    error_set(reading->error, ERROR_CONFIG, "parameter \"qmpcontrol\" does not go with mode=PVE");
-    return error_hint(reading->error, "take one of the two out of the Plugin line");
 }
 
 bool command_read(const char *command, struct options *options, struct error *error)
 {
     struct reading reading = {.options = {.timeout = TIMEOUT_DEFAULT}, .error = error};
-    const char *at = command;
-    bool good = true;
 
     if (strlen(command) > COMMAND_LIMIT)
         return error_set(error, ERROR_CONFIG, "the Plugin line has more than %d bytes",
                          COMMAND_LIMIT);
-    at += strcspn(at, ": \t"); /* the plugin's name, by which Bacula found us */
-    if (*at == ':')
-        at++;
-    while (good) {
-        while (is_blank(*at))
-            at++;
-        if (!*at)
-            break;
-        good = take_parameter(&reading, &at);
-    }
-    good = good && check_mode(&reading);
-    if (good)
-        *options = reading.options;
-    else
+    reading.only_mode = true;
+    if (!read_all(&reading, command))
+        return error_context(error, "Plugin line");
+    reading.only_mode = false;
+    if (!read_all(&reading, command)) {
         options_free(&reading.options);
-    return good || error_context(error, "Plugin line");
+        return error_context(error, "Plugin line");
+    }
+    if (reading.options.mode == MODE_PVE)
+        reading.options.bitmap_persistence = false; /* the manual's word for Proxmox */
+    *options = reading.options;
+    return true;
 }

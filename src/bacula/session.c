@@ -151,6 +151,11 @@ bool session_backup_command(struct session *session, const char *command)
     end_line(session);
     if (!learn_facts(session, &error) || !command_read(command, &options, &error))
         return fail(session, &error);
+    if (options.listing) { /* the Director's own, for `.ls` */
+        options_free(&options);
+        error_set(&error, ERROR_CONFIG, "Plugin line: unknown parameter \"listing\"");
+        return fail(session, &error);
+    }
     hypervisor = job_hypervisor(&options, &error);
     if (!hypervisor) {
         options_free(&options);

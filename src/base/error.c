@@ -33,6 +33,8 @@ bool error_errno(struct error *error, int number, const char *format, ...)
     (void)vsnprintf(error->why, sizeof(error->why), format, arguments);
     va_end(arguments);
     used = strlen(error->why);
+    if (used > sizeof(error->why) - sizeof(text))
+        used = sizeof(error->why) - sizeof(text); /* the reason matters most */
     (void)snprintf(error->why + used, sizeof(error->why) - used, ": %s",
                    strerror_r(number, text, sizeof(text)));
     return false;

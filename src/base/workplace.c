@@ -3,6 +3,7 @@
  */
 #include "base/workplace.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -60,6 +61,27 @@ static void remove_if_dead(int parent, const char *name)
     (void)unlinkat(parent, name, AT_REMOVEDIR);
 }
 
+/* "qemu-fd-<jobid>-XXXXXX", the last six as mkdtemp makes them. */
+static bool is_job_folder(const char *name)
+{
+    char digits[16];
+    unsigned long long job_id;
+    size_t length;
+
+    if (!text_starts_with(name, PREFIX))
+        return false;
+    name += strlen(PREFIX);
+    length = strcspn(name, "-");
+    if (length >= sizeof(digits) || strlen(name + length) != strlen("-XXXXXX"))
+        return false;
+    memcpy(digits, name, length);
+    digits[length] = '\0';
+    for (const char *byte = name + length + 1; *byte; byte++)
+        if (!isalnum((unsigned char)*byte))
+            return false;
+    return text_to_number(digits, UINT32_MAX, &job_id);
+}
+
 static void remove_dead_folders(int parent)
 {
     int listed = fcntl(parent, F_DUPFD_CLOEXEC, 3);
@@ -72,7 +94,7 @@ static void remove_dead_folders(int parent)
         return;
     }
     while ((entry = readdir(directory)))
-        if (text_starts_with(entry->d_name, PREFIX))
+        if (is_job_folder(entry->d_name))
             remove_if_dead(parent, entry->d_name);
 }
 

@@ -3,6 +3,7 @@
  */
 #include "qemu/dump.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -232,6 +233,10 @@ bool dump_wait(struct dump *dump, struct dump_disk *disk, int64_t limit,
 
 void dump_remove_target(struct dump_disk *disk)
 {
+    /* QEMU closes the descriptor that we passed only while its guest runs
+     * (monitor_fdset_cleanup); until then the file would keep its space. */
+    if (truncate(disk->target, 0) != 0 && errno == ENOENT)
+        return;
     (void)unlink(disk->target);
 }
 

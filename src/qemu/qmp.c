@@ -98,6 +98,7 @@ static bool receive(struct qmp *qmp, int64_t deadline, json_t **message, struct 
             if (!json_object_get(*message, "event"))
                 return true;
             json_decref(*message);
+            *message = NULL;
             /* A monitor that only ever sends events must not hold us. */
             if (clock_slice(deadline) == 0)
                 return error_set(error, ERROR_TIMEOUT, "no answer in time");

@@ -13,6 +13,18 @@ bool qmp_stream_feed(struct qmp_stream *stream, const void *bytes, size_t count,
     return error_set(error, ERROR_GENERAL, "a message of more than %d bytes", QMP_LINE_LIMIT);
 }
 
+/* Some numbers in events are addresses, beyond what a signed one can hold;
+ * nobody here reads them. */
+static json_t *parse(const char *bytes, size_t count)
+{
+    json_error_t problem;
+    json_t *message = json_loadb(bytes, count, JSON_REJECT_DUPLICATES, &problem);
+
+    if (!message && json_error_code(&problem) == json_error_numeric_overflow)
+        message = json_loadb(bytes, count, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, NULL);
+    return message;
+}
+
 static bool is_blank(const char *bytes, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -29,7 +41,6 @@ enum qmp_stream_state qmp_stream_next(struct qmp_stream *stream, json_t **messag
         const char *end = pending->data ? memchr(pending->data + stream->searched, '\n',
                                                  pending->length - stream->searched)
                                         : NULL;
-        json_error_t problem;
         size_t length;
         bool blank;
 
@@ -39,8 +50,7 @@ enum qmp_stream_state qmp_stream_next(struct qmp_stream *stream, json_t **messag
         }
         length = (size_t)(end - pending->data);
         blank = is_blank(pending->data, length);
-        *message =
-            blank ? NULL : json_loadb(pending->data, length, JSON_REJECT_DUPLICATES, &problem);
+        *message = blank ? NULL : parse(pending->data, length);
         if (!blank && !json_is_object(*message)) {
             if (*message)
                 json_decref(*message);

@@ -204,9 +204,6 @@ def _held_bytes(guest):
 
 
 @_one_version
-@pytest.mark.xfail(
-    strict=True, reason="dump.c: a dump is unlinked but not emptied, and QEMU has it open"
-)
 def test_paused_guest_holds_no_disk_space(make_bacula, make_guest, workdir):
     """A QEMU that keeps a passed descriptor must not keep the dump's space."""
     guest = _small_guest(make_guest, workdir, "VM1")

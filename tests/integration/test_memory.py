@@ -32,9 +32,6 @@ _ASAN = {
 # QEMU is asked how far the dump is, hence it runs.
 _DUMPING = ['--when="execute":"transaction"', '--when="execute":"query-jobs"']
 _TSAN = {"TSAN_OPTIONS": f"exitcode={_FINDING}"}
-_EVENT_FREED_TWICE = pytest.mark.xfail(
-    strict=True, reason="qmp.c, receive(): a freed event stays in *message"
-)
 # The same, where an event comes just then only now and then.
 _EVENT_FREED_AT_TIMES = pytest.mark.xfail(strict=False, reason="as _EVENT_FREED_TWICE")
 
@@ -156,7 +153,6 @@ class _Quitter(threading.Thread):
         stream.flush()
 
 
-@_EVENT_FREED_TWICE
 def test_a_monitor_that_hangs_up_after_an_event_loses_nothing(host, tmp_path):
     """What was an event is not freed a second time with the answer that never came."""
     monitor = _Quitter(tmp_path / "qmp")

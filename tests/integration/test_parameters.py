@@ -107,9 +107,6 @@ def test_bad_lines_fail_their_job(make_bacula, make_guest, workdir):
 
 
 @_one_version
-@pytest.mark.xfail(
-    strict=True, reason="command.c: the two spellings are counted as two parameters"
-)
 def test_both_spellings_of_one_parameter_are_twice(make_bacula, make_guest, workdir):
     """One says 0 and one says 1: nobody could say which was meant."""
     guest = _guest(make_guest, workdir)
@@ -119,9 +116,6 @@ def test_both_spellings_of_one_parameter_are_twice(make_bacula, make_guest, work
 
 
 @_one_version
-@pytest.mark.xfail(
-    strict=True, reason="session.c: a backup passes over the Director's own listing="
-)
 def test_listing_is_no_parameter_of_a_backup(make_bacula, make_guest, workdir):
     """The Director adds listing= to a `.ls`; in a FileSet it is unknown."""
     guest = _guest(make_guest, workdir)

@@ -221,7 +221,6 @@ static void proxmox_parameters_in_proxmox_mode_are_no_mistake(void **state)
     struct error error = {0};
 
     (void)state;
-    known_defect("unknown: says \"is for mode=PVE only\" on a line that has mode=PVE");
     if (command_read("qemu: mode=PVE vm=web", &options, &error))
         options_free(&options);
     else
@@ -234,7 +233,6 @@ static void two_spellings_are_one_parameter(void **state)
     struct error error = {0};
 
     (void)state;
-    known_defect("apply: bitmap-persistence and bitmap_persistence may contradict each other");
     assert_false(command_read("qemu: bitmap-persistence=1 bitmap_persistence=0", &options, &error));
     check_error("both", &error, ERROR_CONFIG, "given twice");
 }

@@ -160,7 +160,6 @@ static void errno_survives_a_long_text(void **state)
     struct error error;
 
     (void)state;
-    known_defect("error_errno: a text of 640 bytes leaves no room for the errno's");
     error_errno(&error, ENOSPC, "cannot write \"%s\"", endless());
     assert_non_null(strstr(error_line(&error), "No space left on device"));
 }

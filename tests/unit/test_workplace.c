@@ -192,7 +192,6 @@ static void a_users_folder_is_no_dead_one(void **state)
     };
     struct workplace workplace;
 
-    known_defect("remove_dead_folders: takes every folder qemu-fd-* of its user for a dead job's");
     for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
         assert_int_equal(mkdir(in_folder(*state, names[i]), 0700), 0);
         put_file(in_folder(in_folder(*state, names[i]), "precious"), "content");
