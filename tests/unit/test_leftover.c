@@ -39,6 +39,7 @@ static void cuts_what_is_too_long(void **state)
     (void)state;
     scratch_name(name, UINT32_MAX, SIZE_MAX, "-a-very-long-suffix");
     assert_int_equal(strlen(name), SCRATCH_NAME_SIZE - 1);
+    scratch_name(name, UINT32_MAX, UINT32_MAX, "-size");
     assert_true(scratch_name_read(name, &job));
 }
 
