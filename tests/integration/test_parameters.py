@@ -46,7 +46,7 @@ _BAD = {
     # mode
     "qmpcontrol={qmp} mode=XEN": 'parameter "mode": "XEN" is not possible; it takes QEMU or PVE',
     "qmpcontrol={qmp} mode=PVE": 'parameter "qmpcontrol" does not go with mode=PVE',
-    "mode=PVE": "mode=PVE is not supported by this version of qemu-fd",
+    "mode=PVE": "mode=PVE is for a File Daemon that runs as root on a Proxmox VE host",
     # timeout
     "qmpcontrol={qmp} timeout=soon": 'parameter "timeout": "soon" is not possible; it takes a number',
     "qmpcontrol={qmp} timeout=0": 'parameter "timeout": "0" is not possible',
