@@ -214,7 +214,7 @@ def test_names_that_need_care(make_bacula, make_guest, bacula_version, workdir):
 _WRONG = {
     "qemu: qmpcontrol={qmp} colour=red": 'Plugin line: unknown parameter "colour"; the parameters',
     "qemu: timeout=60": 'parameter "qmpcontrol" is missing; set qmpcontrol= to the guest\'s',
-    "qemu: mode=PVE": "mode=PVE is not supported by this version of qemu-fd; use mode=QEMU",
+    "qemu: mode=PVE": "mode=PVE is for a File Daemon that runs as root on a Proxmox VE host",
     "qemu: qmpcontrol={qmp}x": 'QMP socket "{qmp}x": cannot connect: No such file or directory;',
 }
 
