@@ -120,7 +120,7 @@ class Api:
             return text, None
         document = {"data": None}
         if self.host.version == "9.1":
-            document["message"] = f"{text}\n"
+            document["message"] = text if refusal.status == 501 else f"{text}\n"
             text = text.replace("\n", " ")
         if refusal.errors:
             document["errors"] = refusal.errors

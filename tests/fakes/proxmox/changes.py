@@ -67,7 +67,7 @@ class Changes:
         return all_or_nothing
 
     def _finish(self, vmid, values, task):
-        values, _ = self.drives.realise(vmid, values, task.say)
+        values, _ = self.drives.realise(vmid, values, task.say, creating=True)
         for key in values:
             if re.fullmatch(r"net\d+", key):
                 values[key] = _with_mac(values[key])

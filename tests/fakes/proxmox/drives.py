@@ -79,12 +79,12 @@ class Drives:
 
     # Inside the task
 
-    def realise(self, vmid, values, say):
+    def realise(self, vmid, values, say, creating=False):
         """(values with real volumes, volume ids made): all or nothing."""
         done, made = dict(values), []
         try:
             for key in sorted(key for key in values if is_disk(key)):
-                done[key] = self._realise(vmid, key, values[key], made, say)
+                done[key] = self._realise(vmid, key, values[key], made, say, creating)
         except Failed:
             self.free(made)
             raise
@@ -97,7 +97,7 @@ class Drives:
             if storage.info(volume):
                 storage.free(volume)
 
-    def _realise(self, vmid, key, value, made, say):
+    def _realise(self, vmid, key, value, made, say, creating):
         volid = volid_of(value)
         default, options = split_options(value)
         if volid is None:
@@ -118,8 +118,8 @@ class Drives:
         if not info:
             raise Failed(f"volume '{volid}' does not exist")
         self._drop(options, "file", "volume", "size")
-        # Proxmox 6.4 leaves the size of an existing volume out.
-        if new or self.host.version != "6.4":
+        # Proxmox 6.4 leaves the size of a new guest's existing volume out.
+        if new or not creating or self.host.version != "6.4":
             options["size"] = size_text(info[0])
         drive = format_drive(volid, options)
         if new:

@@ -141,7 +141,7 @@ class Guests:
         if guest.is_template or old:
             row["template"] = 1 if guest.is_template else ""
         for key in ("lock", "tags"):
-            if key in guest.config and not (key == "tags" and old):
+            if key in guest.config:
                 row[key] = guest.config[key]
         if full:
             self._add_details(guest, row)

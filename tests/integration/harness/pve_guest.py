@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .disk import MIB, Disk
 from .guest import Guest
-from .process import wait_until
+from .process import Failure, wait_until
 
 _FIRMWARE = Path("/usr/share/seabios/bios-256k.bin")
 _CONTROLLERS = {
@@ -158,10 +158,13 @@ class PveGuest(Guest):
         firmware has to have set up.
         """
         self.qmp("human-monitor-command", command_line="o /w 0x604 0x2000")
-        wait_until(
-            lambda: not self.alive or self.qmp("query-status")["status"] == "shutdown",
-            10, "the guest to switch itself off",
-        )
+        wait_until(self._is_off, 10, "the guest to switch itself off")
+
+    def _is_off(self):
+        try:
+            return self.qmp("query-status")["status"] == "shutdown"
+        except (Failure, OSError):
+            return True  # qmeventd was quicker
 
     @property
     def alive(self):
