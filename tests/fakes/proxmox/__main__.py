@@ -3,8 +3,8 @@
     python3 tests/fakes/proxmox SETTINGS.json
 
 SETTINGS.json: version ("6.4", "7.2", "9.1"), node, address, port, etc_pve (is
-filled when it is empty), certificate (see files.py), control (socket),
-storages (list of name, type, folder, ...), settings (see host.py).  It says
+filled when it is empty), certificate and key_cache (see files.py), control
+(socket), storages (list of name, type, folder, ...), settings (see host.py).  It says
 "ready" when it answers.
 """
 
@@ -25,7 +25,10 @@ def main():
     """Serve until a signal comes."""
     settings = json.loads(Path(sys.argv[1]).read_text())
     certificate, key = lay_out(
-        settings["etc_pve"], settings["node"], settings.get("certificate", "good")
+        settings["etc_pve"],
+        settings["node"],
+        settings.get("certificate", "good"),
+        settings.get("key_cache"),
     )
     host = Host({**settings, "fingerprint": fingerprint(certificate)})
     listener = Listener(host, (settings["address"], settings["port"]), certificate, key)

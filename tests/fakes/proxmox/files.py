@@ -5,6 +5,7 @@
 """
 
 import os
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -20,8 +21,10 @@ def openssl(*arguments, **options):
     return done.stdout if done.returncode == 0 else None
 
 
-def lay_out(folder, node, certificate="good"):
+def lay_out(folder, node, certificate="good", cache=None):
     """Make what is missing; (certificate, key) that the server shows.
+
+    The key pair of the tickets takes a second to make: a copy is kept in cache.
 
     certificate: good; other-ca (that nobody trusts); wrong-name (signed well,
     for somebody else); expired.
@@ -32,7 +35,7 @@ def lay_out(folder, node, certificate="good"):
     (folder / "priv").mkdir(mode=0o700, exist_ok=True)
     if not (folder / "local").is_symlink():
         (folder / "local").symlink_to(f"nodes/{node}")
-        make_key_pair(folder)
+        _first_key_pair(folder, cache and Path(cache))
         _make_authority(folder / "pve-root-ca.pem", folder / "priv/pve-root-ca.key")
         _key(folder / "pve-www.key")
         os.chmod(folder / "pve-www.key", 0o640)
@@ -42,12 +45,33 @@ def lay_out(folder, node, certificate="good"):
     return _bad_certificate(folder, node, certificate)
 
 
+def _first_key_pair(folder, cache):
+    kept = cache and cache / "authkey.key"
+    if kept and kept.exists():
+        _install_key(folder, kept)
+        return
+    make_key_pair(folder)
+    if kept:
+        cache.mkdir(parents=True, exist_ok=True)
+        new = cache / f"new.{os.getpid()}"
+        shutil.copy(folder / "priv/authkey.key", new)
+        os.replace(new, kept)
+
+
 def make_key_pair(folder):
-    """Write authkey.key and authkey.pub at once, as others may read them now."""
+    """A new authkey.key and its authkey.pub."""
+    with tempfile.TemporaryDirectory() as place:
+        key = Path(place) / "key"
+        openssl("genrsa", "-traditional", "-out", key, 2048)
+        _install_key(folder, key)
+
+
+def _install_key(folder, key):
+    """Each file appears at once, as others may read them now."""
     private, public = folder / "priv/authkey.key", folder / "authkey.pub"
-    openssl("genrsa", "-traditional", "-out", f"{private}.new", 2048)
-    openssl("rsa", "-in", f"{private}.new", "-pubout", "-out", f"{public}.new")
+    shutil.copyfile(key, f"{private}.new")
     os.chmod(f"{private}.new", 0o600)
+    openssl("rsa", "-in", key, "-pubout", "-out", f"{public}.new")
     os.replace(f"{private}.new", private)
     os.replace(f"{public}.new", public)
 

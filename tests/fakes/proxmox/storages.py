@@ -249,8 +249,12 @@ def detach(backing):
 
 def create_image(path, size, fmt):
     """An empty image, as Proxmox makes it."""
-    options = {"qcow2": ["-o", "preallocation=metadata"], "raw": ["-o", "preallocation=off"]}
-    command = ["qemu-img", "create", "-q", "-f", fmt, *options.get(fmt, []), path, str(size)]
+    if fmt == "raw":
+        with path.open("wb") as file:
+            file.truncate(size)
+        return
+    options = ["-o", "preallocation=metadata"] if fmt == "qcow2" else []
+    command = ["qemu-img", "create", "-q", "-f", fmt, *options, path, str(size)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Failed(f"unable to create image: {done.stderr.strip()}")

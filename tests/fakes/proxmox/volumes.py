@@ -66,6 +66,8 @@ class Volumes:
         owner = storage.owner(volume)
         if owner is None:
             raise Failed(f"unable to parse {storage.kind} volume name '{volume}'")
+        if self.host.version == "6.4":
+            self.host.access.demand(caller, f"/storage/{storage.name}", "Datastore.Allocate")
         self._demand_access(caller, storage, owner)
         info = storage.info(volume)
         if not info:

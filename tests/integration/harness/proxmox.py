@@ -58,6 +58,7 @@ class FakeProxmox:
             "etc_pve": str(self.etc_pve),
             "control": str(self.run / "control"),
             "certificate": certificate,
+            "key_cache": str(_HERE.parents[2] / "build" / "pve-keys"),
             "storages": [self._storage(name, kind) for name, kind in storages],
             "settings": settings or {},
         }
