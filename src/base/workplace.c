@@ -53,7 +53,8 @@ static void remove_if_dead(int parent, const char *name)
     _cleanup_close_ int folder = open_folder(parent, name);
     struct stat status;
 
-    if (folder < 0 || fstat(folder, &status) != 0 || status.st_uid != geteuid())
+    if (folder < 0 || fstat(folder, &status) != 0 || status.st_uid != geteuid() ||
+        (status.st_mode & 07777) != 0700)
         return;
     if (flock(folder, LOCK_EX | LOCK_NB) != 0)
         return;

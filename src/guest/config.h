@@ -31,7 +31,8 @@ struct config_job {
 char *config_write(const struct guest *guest, const struct config_job *job, bool command_line);
 
 /* Reads it back: a pure function of the bytes.  Rejects another format, a
- * newer version, names that cannot be paths, absurd sizes.  `guest` is filled
+ * newer version, members that are missing or of another kind.  Names are as they
+ * came: who makes a path of one encodes it (path_encode).  `guest` is filled
  * only on success. */
 bool config_read(const char *bytes, size_t count, struct guest *guest, struct error *error);
 

@@ -44,7 +44,7 @@ static bool follows(const struct assembly *assembly, const struct part *part, st
     static const char remedy[] = "restore the whole chain of one job: its last Full, the last "
                                  "Differential after it and the Incrementals after that";
 
-    if (assembly->state == ASSEMBLY_EMPTY) {
+    if (assembly->state != ASSEMBLY_GOOD) {
         error_set(error, ERROR_GENERAL, "part %u came without part 0", part->sequence);
         return error_hint(error, "%s", remedy);
     }

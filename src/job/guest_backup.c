@@ -212,7 +212,7 @@ static const char *level_name(char level)
 static void say_how_it_went(const struct guest_backup *backup, const struct dump_disk *disk)
 {
     struct stat status = {0};
-    long long seconds = (clock_now() - disk->begun + 500) / 1000;
+    long long seconds = (disk->ended - disk->begun + 500) / 1000;
     char asked = backup->dump.level;
 
     (void)stat(disk->target, &status);

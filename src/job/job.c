@@ -27,7 +27,7 @@ void job_message(const struct job *job, enum message_kind kind, const char *form
     (void)vsnprintf(line, sizeof(line), format, arguments);
     va_end(arguments);
     for (char *byte = line; *byte; byte++)
-        if ((unsigned char)*byte < 0x20)
+        if ((unsigned char)*byte < 0x20 || *byte == 0x7f)
             *byte = ' '; /* a guest's name may hold a line feed */
     job->host->message(job->host->context, kind, line);
 }

@@ -239,15 +239,18 @@ static bool same_resource(const struct family *family, const char *job)
 {
     size_t length = (size_t)(family->stamp - family->job);
 
-    return chain_resource_length(job) == length && strncmp(job, family->job, length) == 0;
+    return length && chain_resource_length(job) == length && strncmp(job, family->job, length) == 0;
 }
 
 /* Between the last good job of any level and this one there are only jobs
- * that failed. */
-static bool belongs_to_failed_job(const struct family *family, const char *stamp)
+ * that failed; between the last good Full and a Differential, only Fulls that
+ * failed. */
+static bool belongs_to_failed_job(const struct family *family, const struct chain_name *name)
 {
-    return family->level == 'I' && family->previous_stamp &&
-           compare_stamps(stamp, family->previous_stamp) > 0 &&
+    const char *stamp = stamp_of(name->job);
+
+    return (family->level == 'I' || (family->level == 'D' && name->level == 'F')) &&
+           family->previous_stamp && compare_stamps(stamp, family->previous_stamp) > 0 &&
            compare_stamps(stamp, family->stamp) < 0;
 }
 
@@ -259,7 +262,7 @@ static bool is_newest_two(const struct family *family, const char *stamp)
         struct chain_name name;
 
         if (chain_name_read(family->disk->bitmaps[i].name, &name) &&
-            same_resource(family, name.job) && !belongs_to_failed_job(family, stamp_of(name.job)) &&
+            same_resource(family, name.job) && !belongs_to_failed_job(family, &name) &&
             compare_stamps(stamp_of(name.job), stamp) > 0)
             newer++;
     }
@@ -321,6 +324,14 @@ static bool read_member(const struct disk *disk, const char *name, struct chain_
     return true;
 }
 
+static bool is_inconsistent(const struct disk *disk, const char *name)
+{
+    for (size_t i = 0; i < disk->bitmap_count; i++)
+        if (strcmp(disk->bitmaps[i].name, name) == 0)
+            return disk->bitmaps[i].inconsistent;
+    return false;
+}
+
 bool chain_is_obsolete(const struct disk *disk, const char *name, char level, const char *job,
                        const char *previous_job)
 {
@@ -330,13 +341,15 @@ bool chain_is_obsolete(const struct disk *disk, const char *name, char level, co
     if (!family.stamp || !read_member(disk, name, &read) || strcmp(read.job, job) == 0 ||
         !same_resource(&family, read.job))
         return false;
+    if (is_inconsistent(disk, name))
+        return true; /* it never becomes a base again */
     if (level == 'F')
         family.previous_stamp = newest_before(&family);
     else if (previous_job && *previous_job && strcmp(read.job, previous_job) == 0)
         return false;
     else if (previous_job && *previous_job && same_resource(&family, previous_job))
         family.previous_stamp = stamp_of(previous_job);
-    if (read.level == '?' || belongs_to_failed_job(&family, stamp_of(read.job)))
+    if (read.level == '?' || belongs_to_failed_job(&family, &read))
         return true;
     return !is_newest_two(&family, stamp_of(read.job)) && !is_full_of_base(&family, &read);
 }

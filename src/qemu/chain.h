@@ -62,7 +62,8 @@ void chain_choose(const struct disk *disk, char level, const char *previous_job,
 bool chain_is_of_job(const char *name, const char *job);
 
 /* Whether a good job may drop this bitmap of its disk.  Only bitmaps of its
- * own Job resource are ever dropped, and of those all but: its own, its base,
+ * own Job resource are ever dropped, and of those the inconsistent ones and all
+ * but: its own, its base,
  * the Full that the base descends from, and the newest two.  A Full has no
  * base, so what counts as one is the newest before it: should the Director
  * fail the job after all, the older chain goes on from there.  At level 'I' the

@@ -151,9 +151,21 @@ static const json_t *find_job(const json_t *jobs, const char *id)
     return NULL;
 }
 
+/* While one dump is waited for, others come to their end. */
+static void note_ends(struct dump *dump, const json_t *jobs)
+{
+    for (size_t i = 0; i < dump->count; i++) {
+        struct dump_disk *disk = &dump->disks[i];
+        const char *status = json_member_string(find_job(jobs, disk->name), "status");
+
+        if (status && strcmp(status, "concluded") == 0 && !disk->ended)
+            disk->ended = clock_now();
+    }
+}
+
 /* One look at a disk's QEMU job.  A monitor that another client holds just
  * now tells nothing, which is no failure. */
-static bool poll_job(const struct dump *dump, struct dump_disk *disk, bool *concluded,
+static bool poll_job(struct dump *dump, struct dump_disk *disk, bool *concluded,
                      struct error *error)
 {
     _cleanup_qmp_ struct qmp *qmp = NULL;
@@ -166,6 +178,7 @@ static bool poll_job(const struct dump *dump, struct dump_disk *disk, bool *conc
         return error->kind == ERROR_TIMEOUT;
     if (!qmp_execute(qmp, "query-jobs", NULL, &jobs, error))
         return false;
+    note_ends(dump, jobs);
     job = find_job(jobs, disk->name);
     status = json_member_string(job, "status");
     if (!status)
@@ -197,7 +210,7 @@ static bool take_out(const struct dump *dump, struct dump_disk *disk, struct err
     return true;
 }
 
-static bool wait_until_concluded(const struct dump *dump, struct dump_disk *disk, int64_t limit,
+static bool wait_until_concluded(struct dump *dump, struct dump_disk *disk, int64_t limit,
                                  const struct dump_watch *watch, struct error *error)
 {
     int64_t deadline = disk->begun + limit;

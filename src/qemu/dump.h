@@ -35,7 +35,8 @@ struct dump_disk {
     bool has_bitmap;              /* our bitmaps may be there */
     uint64_t done;                /* progress in bytes, from the last poll */
     uint64_t total;
-    int64_t begun; /* clock_now() at its transaction */
+    int64_t begun; /* clock_now() at its transaction … */
+    int64_t ended; /* … and when its QEMU job was first seen concluded; 0 before */
 };
 
 struct dump {

@@ -55,7 +55,8 @@ enum qmp_stream_state qmp_stream_next(struct qmp_stream *stream, json_t **messag
             if (*message)
                 json_decref(*message);
             *message = NULL;
-            error_set(error, ERROR_GENERAL, "no QMP message: \"%.60s\"", pending->data);
+            error_set(error, ERROR_GENERAL, "no QMP message: \"%.*s\"",
+                      (int)(length < 60 ? length : 60), pending->data);
             return QMP_STREAM_BROKEN;
         }
         text_consume(pending, length + 1);

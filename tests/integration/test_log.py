@@ -150,9 +150,6 @@ def test_progress_of_a_long_dump_is_in_the_trace(make_bacula, make_guest, workdi
 
 
 @_one_version
-@pytest.mark.xfail(
-    strict=True, reason="guest_backup.c: counted until it is looked at, not until it ended"
-)
 def test_seconds_of_a_dump_are_its_own(make_bacula, make_guest, workdir):
     """A dump that ended while another one was waited for took no longer by that."""
     guest = _slow_guest(make_guest, workdir, 4 * MIB, 4)

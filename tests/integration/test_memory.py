@@ -32,8 +32,6 @@ _ASAN = {
 # QEMU is asked how far the dump is, hence it runs.
 _DUMPING = ['--when="execute":"transaction"', '--when="execute":"query-jobs"']
 _TSAN = {"TSAN_OPTIONS": f"exitcode={_FINDING}"}
-# The same, where an event comes just then only now and then.
-_EVENT_FREED_AT_TIMES = pytest.mark.xfail(strict=False, reason="as _EVENT_FREED_TWICE")
 
 
 @pytest.fixture(params=["asan", "valgrind"])
@@ -162,7 +160,6 @@ def test_a_monitor_that_hangs_up_after_an_event_loses_nothing(host, tmp_path):
     monitor.join(5)
 
 
-@_EVENT_FREED_AT_TIMES
 def test_cancel_during_a_dump_loses_nothing(guest, host):
     """The cancel comes on another thread while QEMU dumps."""
     guest.slow_down("vda", 4 * MIB)
@@ -174,7 +171,6 @@ def test_cancel_during_a_dump_loses_nothing(guest, host):
     assert guest.bitmaps("vda") == {} and host.leftovers() == []
 
 
-@_EVENT_FREED_AT_TIMES
 def test_a_guest_that_dies_during_a_dump_loses_nothing(guest, host):
     """QEMU is killed while it dumps (complaints 27 and 28)."""
     guest.slow_down("vda", 4 * MIB)
@@ -186,7 +182,6 @@ def test_a_guest_that_dies_during_a_dump_loses_nothing(guest, host):
     guest.kill()
 
 
-@_EVENT_FREED_AT_TIMES
 def test_ten_jobs_at_once_share_nothing(make_guest, workdir):
     """Ten threads of one daemon, and a cancel from an eleventh, under ThreadSanitizer."""
     host = FdHost(workdir / "host", 23, flavour="tsan", env=_TSAN)

@@ -102,9 +102,6 @@ def test_inconsistent_bitmaps(make_history):
 
 
 @pytest.mark.parametrize("bacula_version", ["9.6.7"], indirect=True)
-@pytest.mark.xfail(
-    strict=True, reason="chain_is_obsolete keeps the base and its Full even when inconsistent"
-)
 def test_inconsistent_bitmaps_are_removed(make_history):
     """They can never be a base again, and QEMU would carry them along for ever."""
     history = make_history("bitmap-persistence=1", ("qcow2",))

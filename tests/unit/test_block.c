@@ -131,7 +131,6 @@ static void looks_below_a_filter(void **state)
 static void a_filter_doubles_no_size(void **state)
 {
     (void)state;
-    known_defect("allocated_bytes: counts the image below a filter twice");
     _cleanup_free_ char *line = read_entry(block_72, nodes_72, graph_72, 3);
 
     assert_non_null(strstr(line, " 200704/4194304 "));

@@ -234,8 +234,6 @@ static void the_next_base_is_always_there(void **state)
     bool failed = false;
 
     (void)state;
-    known_defect("is_full_of_base: takes a failed Full for the one that a Differential descends "
-                 "from, and the last good Full is dropped");
     for (int night = 0; night < 1000; night++) {
         char job[64];
         const char *previous;

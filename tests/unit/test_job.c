@@ -5,7 +5,7 @@
 
 #include "guest/guest.h"
 #include "job/job.h"
-#include "job/survey.h"
+#include "guest/guest.h"
 
 /* The last line that the File Daemon was told. */
 static struct {
@@ -148,7 +148,7 @@ static void a_guests_size_is_that_of_its_disks(void **state)
             disks[j].size = rows[i].sizes[j];
             disks[j].skipped = j == rows[i].skipped ? why : NULL;
         }
-        assert_true(survey_size(&guest) == rows[i].sum);
+        assert_true(guest_size(&guest) == rows[i].sum);
     }
 }
 
