@@ -180,10 +180,13 @@ def storage_daemon(bacula):
 
 def file_daemon(bacula):
     """bacula-fd.conf."""
+    # Newer versions encrypt by themselves, and then limit no bandwidth.
+    plain = [] if bacula.version.startswith("9.") else ["TLS PSK Enable = no"]
     return "".join(
         [
             resource(
                 "FileDaemon",
+                *plain,
                 Name="fd",
                 FDPort=bacula.ports["fd"],
                 FDAddress="127.0.0.1",

@@ -42,9 +42,8 @@ class Disk:
       slow                   blockdev over storage whose reads Guest.slow_down
                              can slow, so that a dump lasts as long as a test
                              wants
-      fragile                blockdev over storage that
-                             Guest.toggle_read_errors makes fail, at BAD_OFFSET
-                             and above
+      fragile                blockdev over storage that cannot be read at
+                             BAD_OFFSET: for format raw, whose holes nobody reads
     """
 
     name: str
@@ -187,20 +186,9 @@ class Disk:
 
 
 def _blkdebug(below, common):
-    """A filter in one of two states, good and bad: each flush changes it."""
-    flush = "flush_to_os"
-    return {
-        "driver": "blkdebug",
-        "image": below,
-        "set-state": [
-            {"event": flush, "state": 1, "new_state": 2},
-            {"event": flush, "state": 2, "new_state": 1},
-        ],
-        "inject-error": [
-            {"event": "read_aio", "state": 2, "sector": BAD_OFFSET // SECTOR, "once": False}
-        ],
-        **common,
-    }
+    """A filter that fails every read of one sector."""
+    bad = {"event": "read_aio", "iotype": "read", "sector": BAD_OFFSET // SECTOR, "once": False}
+    return {"driver": "blkdebug", "image": below, "inject-error": [bad], **common}
 
 
 def make_image(path, size, fmt="qcow2", seed=0, density=0.25, backing=None):

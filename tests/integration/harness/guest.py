@@ -214,15 +214,15 @@ class Guest:
             value={"bps-read": rate},
         )
 
-    def toggle_read_errors(self, disk):
-        """Make a disk of style fragile fail to read, or let it work again."""
-        self.flush(disk)
-
     # What QEMU says
 
     def qmp(self, command, **arguments):
         """Run a QMP command on the test's socket; - is written _."""
         return self._monitor.execute(command, **arguments)
+
+    def pass_descriptor(self, descriptor, label):
+        """Give QEMU an open file of ours in a set of its own."""
+        return self._monitor.pass_descriptor(descriptor, label)
 
     def events(self, name):
         """The data of all events of that name that QEMU has sent so far."""

@@ -47,8 +47,13 @@ class History:
     def assert_nothing_left(self, jobid=""):
         """Neither in QEMU nor (by any job, or by this one) in the working directory."""
         self.guest.assert_clean()
-        left = [path for path in self.bacula.fd_leftovers() if f"qemu-fd-{jobid}" in str(path)]
-        assert left == []
+
+        def clean():
+            left = self.bacula.fd_leftovers()
+            return not any(f"qemu-fd-{jobid}" in str(path) for path in left)
+
+        # The Director calls a cancelled job ended before the File Daemon has.
+        wait_until(clean, 30, "a clean working directory")
 
     @property
     def jobids(self):

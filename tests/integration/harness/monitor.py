@@ -40,6 +40,12 @@ class Monitor:
         self._send(command, arguments)
         return self._reply()
 
+    def pass_descriptor(self, descriptor, label):
+        """Give QEMU an open file of ours: command add-fd."""
+        command = {"execute": "add-fd", "arguments": {"opaque": label}}
+        socket.send_fds(self._socket, [json.dumps(command).encode()], [descriptor])
+        return self._reply()
+
     def human(self, lines):
         """Run human monitor commands; a Failure for the first that complains.
 

@@ -1,0 +1,239 @@
+"""A job that fails half-way costs nothing: the next one builds on the last good job.
+
+asks 9, 10, 51, 52: no bitmap of a failed job is ever built on, none is in the way,
+and the next job finds and removes what a killed daemon left.
+"""
+
+from pathlib import Path
+
+import pytest
+from harness.disk import BAD_OFFSET, MIB, SECTOR, Disk, make_image
+from harness.history import History, dumped, sequences, wait_for_dump
+from harness.process import wait_until
+
+CLUSTER = 64 * 1024
+_SIZE = 32 * MIB
+_SLOW = 2 * MIB  # bytes a second: the dump of what _scatter makes dirty takes 8 s
+_BOUND = 30  # seconds for what takes a few
+
+
+def _disk(workdir, name, style, fmt="qcow2"):
+    image = make_image(workdir / f"{name}.{fmt}", _SIZE, fmt, seed=len(name), density=0.05)
+    return Disk(name, image, fmt, style=style)
+
+
+@pytest.fixture
+def make_history(make_bacula, make_guest, workdir):
+    """A guest with a slow and a plain disk, and a good Full of it."""
+
+    def make(parameters="", style="slow"):
+        fmt = "raw" if style == "fragile" else "qcow2"
+        disks = [_disk(workdir, "slow", style, fmt), _disk(workdir, "plain", "blockdev", "raw")]
+        guest = make_guest(disks=disks)
+        if style == "fragile":
+            guest.discard("slow", BAD_OFFSET, CLUSTER)
+        line = f"qemu: qmpcontrol={guest.qmp_socket} {parameters}"
+        history = History(make_bacula(filesets={"VM": [line]}), guest, workdir)
+        history.backup("Full")
+        return history
+
+    return make
+
+
+def _change(guest, seed, count=3):
+    for name in guest.disks:
+        guest.random_writes(name, count, seed)
+
+
+def _scatter(guest):
+    """Make every other cluster dirty: QEMU reads at most 64 such places at a time."""
+    for name in guest.disks:
+        for offset in range(0, _SIZE, 2 * CLUSTER):
+            guest.write(name, 1 + offset // CLUSTER % 255, offset, SECTOR)
+
+
+def _start_slow_dump(history):
+    """An Incremental that QEMU will be dumping for seconds; its job id."""
+    history.guest.slow_down("slow", _SLOW)
+    jobid = history.bacula.run("VM", "Incremental", wait=False)
+    wait_for_dump(history.guest, jobid)
+    return jobid
+
+
+def _place_in_dump(bacula, jobid):
+    """(bytes sent, size) of the dump that the File Daemon is reading, or None."""
+    for link in Path(f"/proc/{bacula.fd_pid}/fd").iterdir():
+        try:
+            target = link.readlink()
+            if target.suffix == ".qcow2" and f"qemu-fd-{jobid}-" in target.parent.name:
+                position = (link.parent.parent / "fdinfo" / link.name).read_text()
+                return int(position.split()[1]), target.stat().st_size
+        except FileNotFoundError:
+            pass  # closed just now
+    return None
+
+
+def _start_slow_transfer(history):
+    """An Incremental whose dump the File Daemon will be sending for seconds; its job id."""
+    bacula = history.bacula
+    bacula.limit_bandwidth("1 mb/s")
+    jobid = bacula.run("VM", "Incremental", wait=False)
+
+    def half_way():
+        position, size = _place_in_dump(bacula, jobid) or (0, 0)
+        return position > MIB and (position, size)
+
+    position, size = wait_until(half_way, _BOUND, "the File Daemon to send a dump")
+    assert position < 0.8 * size
+    bacula.limit_bandwidth()
+    return jobid
+
+
+def _wait_until_cancelled(history, jobid):
+    """Wait until the slow dump is gone; it must not have reached its end."""
+    seen = []
+
+    def gone():
+        jobs = history.guest.qmp("query-jobs")
+        mine = [job for job in jobs if job["id"].startswith(f"bacula-{jobid}-")]
+        seen.extend(job for job in mine if job["status"] == "running")
+        return not mine
+
+    wait_until(gone, _BOUND, "the dump to be cancelled")
+    assert all(job["current-progress"] < 0.8 * job["total-progress"] for job in seen), seen[-1]
+    history.guest.slow_down("slow")
+
+
+def _assert_nothing_lost(history, full, failed):
+    """The next Incremental builds on the last good job, and leaves nothing of the failed one."""
+    bacula = history.bacula
+    increment = history.backup()
+    assert increment.ok, increment.log
+    assert bacula.catalog.job(failed).status not in "TW"
+    assert sequences(bacula, increment) == {"slow": 1, "plain": 1}
+    for level, why, count in dumped(increment).values():
+        assert (level, why) == ("Incremental", "") and count > _SIZE // 2
+    for disk in history.guest.disks:
+        assert _jobs_with_bitmaps(history.guest, disk) == {full.name, increment.name}
+    history.assert_restores()
+
+
+def _jobs_with_bitmaps(guest, disk):
+    return {name.split(":")[-1] for name in guest.bitmaps(disk)}
+
+
+@pytest.mark.parametrize("start", [_start_slow_dump, _start_slow_transfer])
+def test_cancelled_half_way(make_history, start):
+    """Noticed at once, whether QEMU dumps or the File Daemon sends; nothing stays behind."""
+    history = make_history()
+    full = history.chain[0]
+    _scatter(history.guest)
+    failed = start(history)
+    history.bacula.cancel(failed)
+    if start is _start_slow_dump:
+        _wait_until_cancelled(history, failed)
+    assert history.bacula.wait(failed, _BOUND).status == "A"
+    history.assert_nothing_left()
+    _change(history.guest, 2)
+    _assert_nothing_lost(history, full, failed)
+
+
+def test_storage_daemon_killed_half_way(make_history):
+    """The File Daemon cannot send on; the plugin takes back what it did."""
+    history = make_history()
+    full, bacula = history.chain[0], history.bacula
+    _scatter(history.guest)
+    failed = _start_slow_transfer(history)
+    bacula.kill_sd()
+    wait_until(lambda: not bacula.fd_leftovers(), _BOUND, "a clean working directory")
+    history.assert_nothing_left()
+    bacula.start_sd()  # the Director takes its time to give the job up
+    _change(history.guest, 2)
+    _assert_nothing_lost(history, full, failed)
+
+
+@pytest.mark.parametrize("start", [_start_slow_dump, _start_slow_transfer])
+def test_file_daemon_killed_half_way(make_history, start):
+    """Nobody is left to clean up: the next job does it."""
+    history = make_history()
+    full, bacula, guest = history.chain[0], history.bacula, history.guest
+    _scatter(guest)
+    failed = start(history)
+    bacula.kill_fd()
+    assert bacula.fd_leftovers(), "the File Daemon was killed too late"
+    if start is _start_slow_dump:
+        assert f"job bacula-{failed}-0" in guest.leftovers()
+        guest.slow_down("slow")
+    bacula.start_fd()  # the Director takes a minute to give the job up
+    _change(guest, 2)
+    _assert_nothing_lost(history, full, failed)
+
+
+def test_timeout(make_history):
+    """timeout= is reached: the job fails, says so, and costs nothing."""
+    history = make_history("timeout=1")
+    full, guest = history.chain[0], history.guest
+    _scatter(guest)
+    failed = _start_slow_dump(history)
+    _wait_until_cancelled(history, failed)
+    result = history.bacula.wait(failed)
+    assert result.status == "f"
+    overdue = 'Fatal error: qemu: guest "vm", disk "slow": the dump did not end within 1 seconds'
+    assert overdue in result.log
+    history.assert_nothing_left()
+    _change(guest, 2)
+    _assert_nothing_lost(history, full, failed)
+
+
+def test_one_disk_fails(make_history):
+    """The job ends well without it, and is named as a base: a false one for that disk."""
+    history = make_history(style="fragile")
+    bacula, guest = history.bacula, history.guest
+    guest.write("plain", 1, BAD_OFFSET, MIB)
+    guest.write("slow", 1, BAD_OFFSET, CLUSTER)
+    partly = history.backup()
+    assert not partly.ok and sequences(bacula, partly) == {"plain": 1}
+    assert 'Error: qemu: guest "vm", disk "slow": QEMU says: Input/output error' in partly.log
+    assert "Finish backup of vm/slow" not in partly.log
+    assert partly.name not in _jobs_with_bitmaps(guest, "slow")
+
+    guest.discard("slow", BAD_OFFSET, CLUSTER)
+    guest.random_writes("plain", 3, seed=2)
+    after = history.backup()
+    assert after.ok and sequences(bacula, after) == {"slow": 0, "plain": 2}
+    assert dumped(after)["slow"][1].startswith(f"no bitmap of job {partly.name}")
+    history.start_restore()
+    guest.write("slow", 2, 0, MIB)
+    assert sequences(bacula, history.backup()) == {"slow": 1, "plain": 3}
+    history.assert_restores()
+
+
+@pytest.mark.xfail(strict=True, reason="leftover_clear finds descriptors by their nodes only")
+@pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
+def test_descriptor_of_a_dead_job(make_history, workdir):
+    """A daemon that is killed between blockdev-del and remove-fd leaves a set without a node.
+
+    QEMU keeps it, and with it the space of a dump, for as long as any monitor is connected.
+    """
+    history = make_history()
+    with (workdir / "dump").open("w+b") as dump:
+        history.guest.pass_descriptor(dump.fileno(), f"bacula-99-0 {workdir}/qemu-fd-99-gone")
+    history.backup()
+
+
+def test_job_that_the_director_forgot(make_history):
+    """Not what the plugin thinks of a job counts, but what the Director says (asks 12)."""
+    history = make_history()
+    bacula, guest = history.bacula, history.guest
+    _change(guest, 1)
+    first = history.backup()
+    for seed in (2, 3):
+        _change(guest, seed)
+        forgotten = history.backup()
+        assert sequences(bacula, forgotten) == {"slow": 2, "plain": 2}
+        bacula.delete_job(forgotten.jobid)
+        history.chain.remove(forgotten)
+    _change(guest, 4)
+    assert sequences(bacula, history.backup()) == {"slow": 2, "plain": 2}
+    assert [job.name for job in history.chain[:2]] == [history.chain[0].name, first.name]
+    history.assert_restores()
