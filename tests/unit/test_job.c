@@ -5,7 +5,6 @@
 
 #include "guest/guest.h"
 #include "job/job.h"
-#include "guest/guest.h"
 
 /* The last line that the File Daemon was told. */
 static struct {
