@@ -347,7 +347,8 @@ bool new_guest_import(struct delivery *delivery, const struct restored_image *im
     if (!volume->key || !volume->rest)
         return error_memory(error);
     if (!pve_volume_make(&making->host, storage->name, delivery->vmid,
-                         format_for(storage, image->disk), size, &volume->name, error))
+                         (unsigned)making->volume_count - 1, format_for(storage, image->disk), size,
+                         &volume->name, error))
         return error_context(error, "storage \"%s\"", storage->name);
     if (!fill(delivery, making, volume->name, image, error))
         return error_context(error, "volume \"%s\"", volume->name);

@@ -335,9 +335,10 @@ static bool make_volume_named(const struct pve_host *host, const char *storage, 
 }
 
 bool pve_volume_make(const struct pve_host *host, const char *storage, uint32_t vmid,
-                     const char *format, uint64_t size, char **volume, struct error *error)
+                     unsigned number, const char *format, uint64_t size, char **volume,
+                     struct error *error)
 {
-    for (unsigned number = 0; number < DISKS_LIMIT; number++) {
+    for (; number < DISKS_LIMIT; number++) {
         if (make_volume_named(host, storage, vmid, number, format, size, volume, error))
             return true;
         /* A volume that an earlier guest of this number left. */

@@ -58,11 +58,13 @@ void pve_storages_free(struct pve_storage *storages, size_t count);
 bool pve_free_vmid(const struct pve_host *host, uint32_t wanted, uint32_t *vmid,
                    struct error *error);
 
-/* A volume of at least `size` bytes for a guest.  `format` is "raw", "qcow2", …;
+/* A volume of at least `size` bytes for a guest, its `number`th or the next
+ * one whose name is free.  `format` is "raw", "qcow2", …;
  * NULL on a storage that holds no files, whose volume names have no ending.
  * *volume ("local-lvm:vm-104-disk-0") is the caller's. */
 bool pve_volume_make(const struct pve_host *host, const char *storage, uint32_t vmid,
-                     const char *format, uint64_t size, char **volume, struct error *error);
+                     unsigned number, const char *format, uint64_t size, char **volume,
+                     struct error *error);
 
 /* Where its bytes lie, for qemu-img, and their format; the caller's. */
 bool pve_volume_find(const struct pve_host *host, const char *volume, char **path, char **format,
