@@ -198,7 +198,7 @@ class Story:
         The Director calls a cancelled job ended before the File Daemon is done:
         9.6.7 looks after its heartbeat for ten seconds more.
         """
-        self._screen.progress("waiting for the File Daemon, 10 s after a cancelled job")
+        self._screen.progress("waiting up to 30 s for the File Daemon to clean up")
         wait_until(lambda: not self._bacula.fd_leftovers(), 30, "an empty working directory")
         self._guest.assert_clean()
 
