@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from harness.bacula import Bacula
-from harness.disk import loop_device, loop_devices_work
+from harness.disk import loop_device, loop_devices_work, tmpfs
 from harness.guest import Guest
+from harness.process import Failure
+from harness.vm1 import vm1_history
 from harness.proxmox import FakeProxmox
 
 _TOP = Path(__file__).resolve().parents[2]
@@ -40,7 +42,7 @@ def workdir(request):
         shutil.rmtree(folder)
 
 
-@pytest.fixture(params=_VERSIONS)
+@pytest.fixture(scope="module", params=_VERSIONS)
 def bacula_version(request):
     """Run the test on every Bacula version."""
     if not (_BACULA_DIR / request.param).is_dir():
@@ -48,13 +50,13 @@ def bacula_version(request):
     return request.param
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def bacula_root(bacula_version):
     """Folder with the unpacked packages of that version."""
     return _BACULA_DIR / bacula_version
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def plugin():
     """The plugin under test."""
     if not _PLUGIN.exists():
@@ -105,6 +107,50 @@ def make_proxmox(workdir):
             stack.callback(host.close)
             host.start()
             return host
+
+        yield make
+
+
+@pytest.fixture(scope="module")
+def _shared_vm1(bacula_root, plugin, request):
+    folder = _TESTS / f"{request.module.__name__}-{bacula_root.name}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    before = request.session.testsfailed
+    with vm1_history(bacula_root, plugin, folder) as history:
+        yield history
+    if request.session.testsfailed == before:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def vm1(_shared_vm1):
+    """The manual's guest with a Full and two Incrementals, for tests that only restore.
+
+    Those that need no version in particular belong behind the others of their
+    file: then it is made twice only.
+    """
+    yield _shared_vm1
+    shutil.rmtree(_shared_vm1.bacula.fd_working / "@qemu", ignore_errors=True)
+
+
+@pytest.fixture
+def own_vm1(bacula_root, plugin, workdir):
+    """The same for a test that changes it."""
+    with vm1_history(bacula_root, plugin, workdir) as history:
+        yield history
+
+
+@pytest.fixture
+def make_tmpfs(workdir):
+    """Mount a small file system, where the machine allows it: make_tmpfs(name, bytes)."""
+    with contextlib.ExitStack() as stack:
+
+        def make(name, size):
+            try:
+                return stack.enter_context(tmpfs(workdir / name, size))
+            except (Failure, FileNotFoundError):
+                pytest.skip("this machine lets us mount nothing")
 
         yield make
 

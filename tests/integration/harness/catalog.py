@@ -59,6 +59,30 @@ class Catalog:
         # Bacula escapes for SQLite in a way that leaves a backslash behind.
         return "".join(text.removesuffix("\\") for (text,) in rows)
 
+    def bootstrap(self, jobids, leave_out=()):
+        """Text that makes a restore read jobs, in this order and whatever is missing.
+
+        leave_out are pairs (job id, path) of files that it does not read.
+        """
+        text = ""
+        for jobid in jobids:
+            rows = self._query(
+                "SELECT DISTINCT VolumeName, MediaType, VolSessionId, VolSessionTime FROM Job "
+                "JOIN JobMedia USING (JobId) JOIN Media USING (MediaId) WHERE JobId = ?",
+                jobid,
+            )
+            for volume, media_type, session, time in rows:
+                text += f'Volume="{volume}"\nMediaType="{media_type}"\n'
+                text += f"VolSessionId={session}\nVolSessionTime={time}\n"
+                indices = [
+                    file.file_index
+                    for file in self.files(jobid)
+                    if file.file_index and (jobid, file.path) not in leave_out
+                ]
+                text += "".join(f"FileIndex={index}\n" for index in indices)
+                text += f"Count={len(indices)}\n"
+        return text
+
     def files(self, jobid):
         """What the job saved, in the order of saving."""
         columns = {row[1] for row in self._query("PRAGMA table_info(File)")}

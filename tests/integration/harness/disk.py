@@ -259,6 +259,17 @@ def loop_device(path):
         run(["losetup", "--detach", device])
 
 
+@contextlib.contextmanager
+def tmpfs(folder, size):
+    """A file system of a few bytes."""
+    folder.mkdir()
+    run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder])
+    try:
+        yield folder
+    finally:
+        run(["umount", folder])
+
+
 def loop_devices_work(folder):
     """Whether this machine lets us make loop devices."""
     with tempfile.NamedTemporaryFile(dir=folder) as file:

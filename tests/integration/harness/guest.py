@@ -77,9 +77,10 @@ class Guest:
         """Process id of QEMU."""
         return self._process.pid
 
-    def start(self):
-        """Start QEMU and connect the test's monitor."""
-        self._process = spawn(self._command_line(), self._log, user=self._runas)
+    def start(self, command_line=None):
+        """Start QEMU and connect the test's monitor; command_line may be one that was saved."""
+        argv = command_line or self._command_line()
+        self._process = spawn(argv, self._log, user=self._runas)
         test_socket = self._sockets / "test"
         wait_until(lambda: self._listening(test_socket), 30, "QEMU's monitor", interval=0.01)
         self._monitor = Monitor(test_socket)
