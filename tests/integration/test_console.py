@@ -8,14 +8,12 @@ import json
 import re
 
 import pytest
+from harness import listing
 from harness.disk import MIB, Disk, make_image
 from harness.history import sizes
 
 # A dump is its data and the tables of the image around it.
 _TABLES = 8 * 64 * 1024
-
-_ENTRY = r"^(\S{10}) +(\d+) +(\S+) +(\S+) +(\d+) \d{4}-\d\d-\d\d \d\d:\d\d:\d\d  (.*)$"
-_TOTAL = r"^2000 OK estimate files=(\d+) bytes=([\d,]+)$"
 
 
 @pytest.fixture
@@ -58,31 +56,13 @@ class _Untouched:
             assert self._state() == self._before
 
 
-def _entries(output):
-    """The lines of a listing: (permissions, links, owner, group, size, name)."""
-    return [
-        (mode, int(links), owner, group, int(size), name)
-        for mode, links, owner, group, size, name in re.findall(_ENTRY, output, re.M)
-    ]
-
-
-def _total(output):
-    """(files, bytes) of the console's last line."""
-    ((files, count),) = re.findall(_TOTAL, output, re.M)
-    return int(files), int(count.replace(",", ""))
-
-
-def _own_lines(output):
-    return re.findall(r"^qemu: (.*)$", output, re.M)
-
-
 def _estimate(bacula, level):
     """Disk -> estimated bytes, from the listing, which must fit its total."""
     output = bacula.estimate("VM", level, listing=True)
-    entries = _entries(output)
-    assert _own_lines(output) == []
-    assert _total(output) == (len(entries), sum(size for *_, size, _ in entries))
-    assert _total(bacula.estimate("VM", level)) == _total(output)
+    entries = listing.entries(output)
+    assert listing.own_lines(output) == []
+    assert listing.total(output) == (len(entries), sum(size for *_, size, _ in entries))
+    assert listing.total(bacula.estimate("VM", level)) == listing.total(output)
     assert entries[0][-1] == "/@qemu/VM1/0/config.json"
     assert {entry[:4] for entry in entries} == {("-rw-------", 1, "root", "root")}
     return {
@@ -158,40 +138,35 @@ def test_listings_are_as_in_the_manual(bacula, guest, line):
     size = 16 * MIB + 8 * MIB + 512
     with _Untouched(guest):
         output = bacula.ls(line, "/")
-        assert _entries(output) == [
+        assert listing.entries(output) == [
             ("drwxr-x---", 1, "root", "root", 0, "vm"),
             ("drwxr-x---", 1, "root", "root", 0, "vmid"),
         ]
         assert "2000 OK estimate files=2 bytes=0" in output
         for path in ("/vm", "vm"):
             output = bacula.ls(line, path)
-            assert _entries(output) == [("-rw-r-----", 1, "root", "root", size, "VM1")]
+            assert listing.entries(output) == [("-rw-r-----", 1, "root", "root", size, "VM1")]
             assert f"2000 OK estimate files=1 bytes={size:,}" in output
         output = bacula.ls(line, "/vmid")
-        assert _entries(output) == [("-rw-r-----", 1, "root", "root", size, "0 -> VM1")]
+        assert listing.entries(output) == [("-rw-r-----", 1, "root", "root", size, "0 -> VM1")]
         assert f"2000 OK estimate files=1 bytes={size:,}" in output
         for path in ("/storage", "/vm/VM1", "/vmids"):
             output = bacula.ls(line, path)
-            said = f'there is nothing to list at "{path}"; list /, /vm or /vmid'
-            assert _own_lines(output) == [said] and _total(output) == (0, 0)
-
-
-def _answer(output):
-    """What a .query printed behind the command's echo."""
-    return output.rstrip("\n").splitlines()[-1]
+            said = f'there is nothing to list at "{path}"; list one of: /, /vm, /vmid'
+            assert listing.own_lines(output) == [said] and listing.total(output) == (0, 0)
 
 
 def test_queries_are_as_in_the_manual(bacula, bacula_version, guest, line):
     """JSON without blanks, as the manual prints it; 9.6.7 has no such command."""
     with _Untouched(guest):
-        answers = [_answer(bacula.query(line, parameter)) for parameter in ("vm", "vmid")]
+        answers = [listing.answer(bacula.query(line, parameter)) for parameter in ("vm", "vmid")]
     if bacula_version == "9.6.7":
         assert set(answers) == {".query: is an invalid command."}
     else:
         assert answers == ['[{"name":"VM1","vmid":0}]'] * 2
         for parameter in ("storage", "VM"):
-            said = f'there is nothing to query as "{parameter}"; query vm or vmid'
-            assert json.loads(_answer(bacula.query(line, parameter))) == {"error": said}
+            said = f'there is nothing to query as "{parameter}"; query vm or vmid, or with mode=PVE storage'
+            assert json.loads(listing.answer(bacula.query(line, parameter))) == {"error": said}
 
 
 def test_names_that_need_care(make_bacula, make_guest, bacula_version, workdir):
@@ -201,13 +176,13 @@ def test_names_that_need_care(make_bacula, make_guest, bacula_version, workdir):
     guest = make_guest(name="awkward", disks=[Disk("vda", image)], extra=["-name", name])
     line = f"qemu: mode='QEMU' qmpcontrol=\"{guest.qmp_socket}\""
     bacula = make_bacula(filesets={"VM": [line]})
-    assert _entries(bacula.ls(line, "/vm"))[0][-1] == name
-    assert _entries(bacula.ls(line, "/vmid"))[0][-1] == f"0 -> {name}"
-    listed = [entry[-1] for entry in _entries(bacula.estimate("VM", listing=True))]
+    assert listing.entries(bacula.ls(line, "/vm"))[0][-1] == name
+    assert listing.entries(bacula.ls(line, "/vmid"))[0][-1] == f"0 -> {name}"
+    listed = [entry[-1] for entry in listing.entries(bacula.estimate("VM", listing=True))]
     folder = "/@qemu/Büro \"7\" %2F it's/0"
     assert listed == [f"{folder}/config.json", f"{folder}/vda.qcow2"]
     if bacula_version != "9.6.7":
-        assert json.loads(_answer(bacula.query(line, "vm"))) == [{"name": name, "vmid": 0}]
+        assert json.loads(listing.answer(bacula.query(line, "vm"))) == [{"name": name, "vmid": 0}]
 
 
 # Plugin line -> what each command says of it; {qmp} is the guest's socket.
@@ -228,10 +203,10 @@ def test_errors_are_shown_in_the_console(make_bacula, guest, bacula_version):
     with _Untouched(guest):
         for (line, text), job in zip(lines.items(), filesets):
             for output in (bacula.ls(line, "/vm"), bacula.estimate(job, listing=True)):
-                assert _entries(output) == [] and _total(output) == (0, 0)
-                (said,) = _own_lines(output)
+                assert listing.entries(output) == [] and listing.total(output) == (0, 0)
+                (said,) = listing.own_lines(output)
                 assert text in said
             if bacula_version != "9.6.7":
-                answer = json.loads(_answer(bacula.query(line, "vm")))
+                answer = json.loads(listing.answer(bacula.query(line, "vm")))
                 assert answer.keys() == {"error"} and text in answer["error"]
     assert "files=1" in bacula.ls(f"qemu: qmpcontrol={guest.qmp_socket}", "/vm")

@@ -33,6 +33,8 @@ class Guest:
     moment, and a copy of it what a backup started then must restore.
     """
 
+    vmid = 0  # as in the names of its saved files
+
     def __init__(
         self,
         folder,

@@ -88,7 +88,7 @@ class History:
 
     def image(self, where, disk):
         """Where a restore to a directory puts a disk."""
-        return where / "@qemu" / self.guest.name / "0" / f"{disk}.qcow2"
+        return where / "@qemu" / self.guest.name / str(self.guest.vmid) / f"{disk}.qcow2"
 
     def _finish_oldest(self):
         jobid, where, contents = self._restores.pop(0)

@@ -8,19 +8,19 @@ from .disk import assert_same
 from .process import run
 
 
-def folder(root, guest_name="vm"):
+def folder(root, guest_name="vm", vmid=0):
     """Where a guest's files lie below where= or the working directory."""
-    return Path(root) / "@qemu" / guest_name / "0"
+    return Path(root) / "@qemu" / guest_name / str(vmid)
 
 
-def image(root, disk_name, guest_name="vm"):
+def image(root, disk_name, guest_name="vm", vmid=0):
     """Path of one restored image."""
-    return folder(root, guest_name) / f"{disk_name}.qcow2"
+    return folder(root, guest_name, vmid) / f"{disk_name}.qcow2"
 
 
-def config(root, guest_name="vm"):
+def config(root, guest_name="vm", vmid=0):
     """The restored config.json, read."""
-    return json.loads((folder(root, guest_name) / "config.json").read_text())
+    return json.loads((folder(root, guest_name, vmid) / "config.json").read_text())
 
 
 def files(root):
@@ -39,10 +39,10 @@ def snapshots(guest):
     }
 
 
-def assert_restored(contents, root, guest_name="vm"):
+def assert_restored(contents, root, guest_name="vm", vmid=0):
     """Every disk's image has the content that the copy of snapshots() has, and stands alone."""
     for name, content in contents.items():
-        path = image(root, name, guest_name)
+        path = image(root, name, guest_name, vmid)
         run(["qemu-img", "check", "-q", "-f", "qcow2", path])
         information = json.loads(run(["qemu-img", "info", "--output=json", path]))
         assert information["format"] == "qcow2"
