@@ -6,6 +6,7 @@ and no broken connection: that it plays those well is shown here.
 
 import http.client
 import json
+import socket
 import ssl
 import subprocess
 import time
@@ -36,7 +37,7 @@ def pve(host):
     host.control("clear_faults")
     host.control("clock", offset=0)
     host.control("age_key", seconds=0)
-    host.control("set", delay_401=0, task_duration=0.05)
+    host.control("set", delay_401=0, one_record=False, task_duration=0.05)
     for vmid in host.vmids():
         host.control("destroy_guest", vmid=vmid)
 
@@ -339,6 +340,24 @@ def test_down_and_up(pve, client):
     pve.control("up")
     client.close()
     assert client.as_root("GET", "/version").status == 200
+
+
+def test_body_in_a_record_of_its_own(pve):
+    """Some hosts drop such a change when it comes with a ticket."""
+    pve.control("set", one_record=True)
+    ticket, csrf = mint_ticket(pve.etc_pve), mint_csrf(pve.etc_pve)
+    header = (
+        f"PUT /api2/json/nodes/{pve.node}/qemu/999/config HTTP/1.1\r\nHost: x\r\n"
+        f"Cookie: PVEAuthCookie={ticket}\r\nCSRFPreventionToken: {csrf}\r\n"
+        "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 9\r\n\r\n"
+    ).encode()
+    context = ssl.create_default_context(cafile=str(pve.etc_pve / "pve-root-ca.pem"))
+    for parts, expected in (([header + b"memory=64"], b"HTTP"), ([header, b"memory=64"], b"")):
+        with socket.create_connection(("127.0.0.1", pve.port)) as plain:
+            with context.wrap_socket(plain, server_hostname="localhost") as connection:
+                for part in parts:
+                    connection.sendall(part)
+                assert connection.recv(4) == expected
 
 
 @pytest.mark.parametrize(

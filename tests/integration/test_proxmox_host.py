@@ -4,9 +4,10 @@ import hashlib
 import os
 import socket
 import subprocess
+from pathlib import Path
 
 import pytest
-from harness.disk import MIB, assert_same
+from harness.disk import MIB, assert_same, loop_devices_work
 from harness.process import wait_until
 from harness.pve_guest import Volume
 
@@ -63,6 +64,23 @@ def test_running_in_the_api_means_a_process(make_proxmox):
     assert '"status":"stopped"' in status()
     again = pve.boot(100)
     assert '"status":"running"' in status() and again.uuid == guest.uuid
+
+
+def test_logical_volumes_as_block_devices(make_proxmox, workdir):
+    """Thick ones show what was there before; the devices are given back at the end."""
+    if not loop_devices_work(workdir):
+        pytest.skip("this machine lets us make no loop devices")
+    pve = make_proxmox("9.1", port=18006)
+    pve.add_storage("vg", "lvm", loop=True)
+    volid, path = pve.alloc("vg", 150, 4 * MIB)
+    assert Path(path).is_block_device() and any(Path(path).open("rb").read(512))
+    guest = pve.guest(100, "vm1", disks={"scsi0": Volume(storage="vg", size=5 * MIB)})
+    assert pve.config(100)["scsi0"] == "vg:vm-100-disk-0,size=8M"
+    guest.random_writes("drive-scsi0", 3, seed=1)
+    assert_same(guest.shadow("drive-scsi0"), *pve.volume(100, "scsi0"))
+    pve.close()
+    listing = subprocess.run(["losetup", "-a"], capture_output=True, text=True, check=True)
+    assert str(pve.folder) not in listing.stdout
 
 
 def _hold(pve, vmid):

@@ -189,7 +189,8 @@ def compare(theirs, ours, where):
 
 def _compare_lists(theirs, ours, where):
     """By what the elements are called, as the order is by chance."""
-    identity = next((k for k in _IDENTITIES if isinstance(theirs[0], dict) and k in theirs[0]), None)
+    first = theirs[0] if isinstance(theirs[0], dict) else {}
+    identity = next((key for key in _IDENTITIES if key in first), None)
     if identity is None:
         for their, our in zip(theirs, ours):
             yield from compare(their, our, f"{where}[]")

@@ -107,7 +107,8 @@ class Changes:
             if right.startswith("only root"):
                 raise Failed(right)
             # The own new or existing disk of a new guest needs nothing more.
-            if not (new and (is_disk(key) or key.startswith("unused")) and right == "VM.Config.Disk"):
+            is_volume = is_disk(key) or key.startswith("unused")
+            if not (new and is_volume and right == "VM.Config.Disk"):
                 self.guests.demand(caller, vmid, right)
             if key == "startup":
                 self.host.access.demand(caller, "/", "Sys.Modify")
@@ -167,8 +168,9 @@ class Changes:
         if is_disk(key):
             self._keep_unused(guest, key)
             volid = volid_of(value)
-            for name in [n for n, v in guest.config.items() if n.startswith("unused") and v == volid]:
-                del guest.config[name]
+            for name, kept in list(guest.config.items()):
+                if name.startswith("unused") and kept == volid:
+                    del guest.config[name]
         if re.fullmatch(r"net\d+", key):
             value = _with_mac(value)
         guest.config[key] = value.removesuffix("\n") if key == "description" else value

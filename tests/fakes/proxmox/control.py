@@ -126,7 +126,7 @@ class Control:
         self._listener.open()
 
     def set(self, **settings):
-        """task_duration, delay_401."""
+        """task_duration, delay_401, one_record."""
         self._host.settings.update(settings)
 
     def requests(self):

@@ -17,6 +17,7 @@ from volumes import Volumes
 _DEFAULTS = {
     "task_duration": 0.05,  # seconds
     "delay_401": 0.0,  # 3 on a real host
+    "one_record": False,  # whether bodies must come in the header's TLS record
 }
 
 

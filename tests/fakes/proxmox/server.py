@@ -1,5 +1,7 @@
 """HTTPS in front of the node's API, and what can go wrong on the way."""
 
+import errno
+import io
 import json
 import socket
 import ssl
@@ -10,7 +12,24 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _FOREVER = 3600
+_PATIENCE = 120
 _HTML = b"<html><body>It works!</body></html>"
+
+
+class _Records(io.RawIOBase):
+    """Reads a TLS connection and counts the records that it took."""
+
+    def __init__(self, connection):
+        super().__init__()
+        self._connection = connection
+        self.count = 0
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        self.count += 1
+        return self._connection.recv_into(buffer)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -24,6 +43,8 @@ class Handler(BaseHTTPRequestHandler):
         self.request.do_handshake()
         super().setup()
         self.connections.add(self.connection)
+        self.records = _Records(self.connection)
+        self.rfile = io.BufferedReader(self.records, 65536)
 
     def finish(self):
         self.connections.discard(self.connection)
@@ -45,7 +66,14 @@ class Handler(BaseHTTPRequestHandler):
         """Requests are kept in memory; the control socket gives them out."""
 
     def _serve(self, method):
+        records = self.records.count
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.host.settings["one_record"] and records != self.records.count:
+            # A bug of some libraries under pveproxy 9: with a ticket the body
+            # must come with the header.
+            if "Cookie" in self.headers:
+                self.cut()
+                return
         path = self.path.removeprefix("/api2/json")
         fault = self.host.faults.for_request(method, path)
         entry = {"method": method, "path": path, "body": body.decode(errors="replace")}
@@ -203,8 +231,16 @@ class Listener:
         self._server = None
 
     def open(self):
-        """Answer from now on."""
-        self._server = _Server(self.address, self._handler)
+        """Answer from now on; another test's host may still hold the port."""
+        deadline = time.monotonic() + _PATIENCE
+        while True:
+            try:
+                self._server = _Server(self.address, self._handler)
+                break
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
         # The handshake is the connection's thread's: one that says nothing
         # must not keep the others out.
         self._server.socket = self._tls.wrap_socket(

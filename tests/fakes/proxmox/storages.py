@@ -1,6 +1,5 @@
 """Storages and their volumes: folders, and volume groups played by files."""
 
-import json
 import os
 import re
 import subprocess
@@ -241,10 +240,10 @@ class VolumeGroup(Storage):
 def detach(backing):
     """End the loop devices over a file."""
     listing = subprocess.run(
-        ["losetup", "--json", "--associated", backing], capture_output=True, text=True, check=False
+        ["losetup", "--associated", backing], capture_output=True, text=True, check=False
     )
-    for device in json.loads(listing.stdout or "{}").get("loopdevices", []):
-        subprocess.run(["losetup", "--detach", device["name"]], check=False)
+    for line in listing.stdout.splitlines():
+        subprocess.run(["losetup", "--detach", line.partition(":")[0]], check=False)
 
 
 def create_image(path, size, fmt):

@@ -17,7 +17,7 @@ import time
 import uuid
 from pathlib import Path
 
-from .disk import MIB, make_image
+from .disk import MIB, make_image, virtual_size
 from .pve_guest import PveDisk, PveGuest
 from .process import Failure, run, spawn, stop, wait_until
 from .qmeventd import Qmeventd
@@ -77,12 +77,11 @@ class FakeProxmox:
     def start(self):
         """Start qmeventd and the API server."""
         self.qmeventd.start()
-        # Another test's host may still hold the port.
-        wait_until(lambda: not _listens(self.port), 120, f"port {self.port} to be free", 0.2)
         file = self.folder / "settings.json"
         file.write_text(json.dumps(self._settings, indent=1))
         self._process = spawn([sys.executable, _SERVER, file], self._log)
-        wait_until(self._ready, 60, "the Proxmox stand-in", interval=0.02)
+        # Another test's host may still hold the port.
+        wait_until(self._ready, 150, "the Proxmox stand-in", interval=0.02)
 
     def close(self):
         """End everything; the disks stay."""
@@ -170,9 +169,8 @@ class FakeProxmox:
     def _make_disk(self, vmid, key, volume):
         if not volume.storage:
             return PveDisk(f"drive-{key}", None, interface=_interface(key), cdrom=True)
-        volid, path = self.alloc(
-            volume.storage, vmid, volume.size, fmt=volume.fmt if self._formats(volume) else None
-        )
+        fmt = volume.fmt if self._formats(volume) else None
+        volid, path = self.alloc(volume.storage, vmid, volume.size, fmt, volume.name or None)
         path = Path(path)
         fmt = "qcow2" if path.suffix == ".qcow2" else "raw"
         if path.is_symlink():
@@ -222,9 +220,8 @@ class FakeProxmox:
         for key, disk in made.items():
             options = {**volumes[key].options, **({"media": "cdrom"} if disk.cdrom else {})}
             if disk.path:
-                options["size"] = f"{volumes[key].size // 1024}K"
-                if volumes[key].size % MIB == 0:
-                    options["size"] = f"{volumes[key].size // MIB}M"
+                size = virtual_size(disk.path, disk.fmt)
+                options["size"] = f"{size // MIB}M" if size % MIB == 0 else f"{size // 1024}K"
             options = [f"{name}={value}" for name, value in sorted(options.items())]
             values[key] = ",".join([disk.volid or "none", *options])
         return values
@@ -262,6 +259,16 @@ class FakeProxmox:
         """A guest's configuration, all strings."""
         return self.control("guests")[str(vmid)]
 
+    def volume(self, vmid, key):
+        """(path, format) of a guest's drive, such as a restored one's."""
+        path = Path(self.volumes()[self.config(vmid)[key].split(",")[0]])
+        return path, "qcow2" if path.suffix == ".qcow2" else "raw"
+
+    def paper_guest(self, vmid, name, running=True, node=None, **config):
+        """A guest that is only in the books: no disks, no process."""
+        config = {"name": name, "memory": "64", **config}
+        self.control("add_guest", vmid=vmid, config=config, running=running, node=node)
+
     def vmids(self):
         """All VMIDs of the cluster."""
         return sorted(map(int, self.control("guests")))
@@ -274,6 +281,14 @@ class FakeProxmox:
         """Requests so far as "METHOD /path", those that match."""
         lines = [f"{each['method']} {each['path']}" for each in self.control("requests")]
         return [line for line in lines if re.search(pattern, line)]
+
+    def refused(self):
+        """Requests that were answered with an error: "STATUS METHOD /path"."""
+        requests = self.control("requests")
+        return [
+            f"{each['status']} {each['method']} {each['path']}"
+            for each in requests if each.get("status", 200) >= 400
+        ]
 
     # Tokens and rights
 
@@ -332,8 +347,3 @@ def _interface(key):
 
 def _mac(vmid):
     return f"BC:24:11:00:{vmid >> 8 & 255:02X}:{vmid & 255:02X}"
-
-
-def _listens(port):
-    listening = f":{port:04X} 00000000:0000 0A"
-    return listening in Path("/proc/net/tcp").read_text()

@@ -20,8 +20,9 @@ _CONTROLLERS = {
 class Volume:
     """A disk that a test wants a guest to have.
 
-    options are further ones of the drive, such as {"backup": "0"}.  A drive
-    without storage is an empty CD-ROM drive.
+    options are further ones of the drive, such as {"backup": "0"}; name is the
+    volume's when it is to be a special one.  A drive without storage is an
+    empty CD-ROM drive.
     """
 
     storage: str = "local"
@@ -30,6 +31,7 @@ class Volume:
     seed: int = 1
     density: float = 0.25
     options: dict = field(default_factory=dict)
+    name: str = ""
 
     @property
     def is_cdrom(self):
