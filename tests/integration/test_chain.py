@@ -97,9 +97,13 @@ def _order_of_dumps(guest):
 
 
 @pytest.mark.parametrize(
-    "parameters, accurate",
-    [("transaction=guest", True), ("transaction=disk", False)],
-    ids=["accurate", "disk-by-disk"],
+    "bacula_version, parameters, accurate",
+    [
+        ("9.6.7", "transaction=guest", True),
+        ("15.0.3", "transaction=guest", True),
+        ("15.0.3", "transaction=disk", False),
+    ],
+    indirect=["bacula_version"],
 )
 def test_full_in_the_middle(make_history, parameters, accurate):
     """A second Full starts a new chain; Accurate mode and transaction=disk change nothing."""

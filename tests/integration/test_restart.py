@@ -65,6 +65,7 @@ def test_restarted_guest(make_history):
     history.assert_restores()
 
 
+@pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
 def test_persistent_bitmaps_survive_a_shutdown(make_history):
     """What the guest wrote before and after the restart is in the increment."""
     history = make_history("bitmap-persistence=1", ("qcow2", "qcow2"))

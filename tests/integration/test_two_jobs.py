@@ -3,7 +3,6 @@
 import pytest
 from harness.disk import MIB, Disk, make_image
 from harness.history import History, dumped, sequences, wait_for_dump
-from harness.process import wait_until
 
 _JOBS = {"Nightly": "VM", "Hourly": "VM"}
 
@@ -63,6 +62,7 @@ def _assert_mixture_is_refused(bacula, one, other, where):
     assert list(where.rglob("*.qcow2*")) == [] and bacula.fd_leftovers() == []
 
 
+@pytest.mark.parametrize("bacula_version", ["9.6.7"], indirect=True)
 def test_two_jobs_at_once(histories, guest):
     """The second is refused and says whose turn it is; the first goes on untouched."""
     first, second = histories

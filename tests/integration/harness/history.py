@@ -122,7 +122,9 @@ def sizes(bacula, result):
 
 def dumped(result):
     """Disk -> (level used, why it is full instead or "", bytes) from the job's log."""
-    line = r"qemu: Dumped [^/]*/(\S+): (\w+)(?: instead of \w+ \((.*)\))?, (\d+) bytes in \d+ seconds"
+    line = (
+        r"qemu: Dumped [^/]*/(\S+): (\w+)(?: instead of \w+ \((.*)\))?, (\d+) bytes in \d+ seconds"
+    )
     return {
         disk: (level, why, int(count))
         for disk, level, why, count in re.findall(line, result.log)
