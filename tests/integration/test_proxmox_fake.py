@@ -261,7 +261,9 @@ def test_somebody_is_quicker(pve, client):
 def test_task_that_fails(pve, client):
     """The call is answered well; the failed creation leaves no configuration."""
     pve.fault("task-fail", task="qmcreate", text="unable to create VM 150 - no space")
+    assert 150 not in pve.vmids()
     _wait_for_task(client, _create(client, 150).data, "unable to create VM 150 - no space")
+    assert 150 not in pve.vmids()
     _wait_for_task(client, _create(client, 151).data, "OK")
 
 

@@ -43,7 +43,13 @@ class Changes:
         def work(task):
             self._finish(vmid, values, task)
 
-        return self.host.tasks.start("qmcreate", vmid, caller, self._or_nothing(vmid, work))
+        return self.host.tasks.start(
+            "qmcreate",
+            vmid,
+            caller,
+            self._or_nothing(vmid, work),
+            undo=lambda: self.guests.all.pop(vmid, None),
+        )
 
     def _take(self, vmid, config):
         with self.host.lock:

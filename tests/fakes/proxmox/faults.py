@@ -8,6 +8,7 @@ A fault is a dictionary:
   times    how often, -1 for ever (1)
   skip     how many are let through first (0)
   done     the request is carried out all the same (False)
+  after    the task does its work, then fails (False)
 """
 
 import re

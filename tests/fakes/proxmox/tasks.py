@@ -71,21 +71,25 @@ class Tasks:
         self.all = {}
         self._numbers = itertools.count(1)
 
-    def start(self, kind, ident, caller, work, duration=None):
-        """Begin a task; its UPID.  work(task) does the thing and may raise."""
+    def start(self, kind, ident, caller, work, duration=None, undo=lambda: None):
+        """Begin a task; its UPID.  work(task) does the thing and may raise.
+
+        undo takes back what was done before, for a failure that a test wants.
+        """
         task = Task(self.host.node, next(self._numbers), kind, ident, caller, self.host.now())
         self.all[task.upid] = task
         seconds = self.host.settings["task_duration"] if duration is None else duration
-        threading.Thread(target=self._run, args=(task, work, seconds), daemon=True).start()
+        threading.Thread(target=self._run, args=(task, work, seconds, undo), daemon=True).start()
         return task.upid
 
-    def _run(self, task, work, seconds):
+    def _run(self, task, work, seconds, undo):
         fault = self.host.faults.for_task(task.kind)
         time.sleep(fault.get("seconds", seconds))
         if fault.get("action") == "task-hang":
             return
         try:
             if fault.get("action") == "task-fail" and not fault.get("after"):
+                undo()
                 raise Refusal(500, fault["text"])
             with self.host.lock:
                 work(task)
