@@ -68,7 +68,7 @@ def _restore(bacula, jobids, **options):
 @pytest.mark.parametrize(
     "bacula_version, version",
     [("9.6.7", "6.4"), ("9.6.7", "9.1"), ("15.0.3", "7.2"), ("15.0.3", "9.1")],
-    indirect=["bacula_version"],
+    indirect=["bacula_version"], scope="module",
 )
 def test_chain(version, make_proxmox, make_bacula):
     """Full, Incremental and Differential of three guests; original numbers taken, then free."""
