@@ -157,12 +157,12 @@ format:
 	clang-format -i $(SHOWN)
 
 lint:
-	clang-format --dry-run -Werror $(SHOWN)
+	@clang-format --dry-run -Werror $(SHOWN)
 	$(MAKE) BUILD=$(BUILD)/clang CC=clang
 	$(MAKE) BUILD=$(BUILD)/analyzer CFLAGS="-O1 -fanalyzer"
-	clang-tidy --quiet --warnings-as-errors='*' $(filter-out src/bacula/adapter.c,$(CHECKED)) \
+	@clang-tidy --quiet --warnings-as-errors='*' $(filter-out src/bacula/adapter.c,$(CHECKED)) \
 	    -- -std=c17 $(DEFINES) 2>$(BUILD)/tidy.log
-	cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
+	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
 	    --inline-suppr --library=.cppcheck.xml $(DEFINES) -DFD_INTERFACE=23 src
 
 install: all

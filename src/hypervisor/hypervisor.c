@@ -55,23 +55,25 @@ void hypervisor_load(void)
     pve_load();
 }
 
+void asked_free(struct asked *asked)
+{
+    guest_free(&asked->guest);
+    qmp_close(asked->qmp);
+    asked->qmp = NULL;
+}
+
 bool hypervisor_ask(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
-                    const struct target *target, struct features *features, struct guest *guest,
-                    struct qmp **connection, struct error *error)
+                    const struct target *target, struct asked *asked, struct error *error)
 {
     const struct monitor monitor = {
         .path = target->monitor, .cancel = call->cancel, .log = call->log};
-    _cleanup_qmp_ struct qmp *qmp = NULL;
 
+    *asked = (struct asked){0};
     if (target->refusal) {
         *error = *target->refusal;
         return false;
     }
-    if (!qmp_connect(&monitor, QMP_GREETING_LIMIT, &qmp, error) ||
-        !features_read(qmp, features, error) ||
-        !hypervisor->describe(call, target, qmp, features, guest, error))
-        return false;
-    if (connection)
-        *connection = TAKE_PTR(qmp);
-    return true;
+    return qmp_connect(&monitor, QMP_GREETING_LIMIT, &asked->qmp, error) &&
+           features_read(asked->qmp, &asked->features, error) &&
+           hypervisor->describe(call, target, asked->qmp, &asked->features, &asked->guest, error);
 }

@@ -147,10 +147,20 @@ const struct hypervisor *hypervisor_for(enum mode mode);
 /* Once, when the plugin is loaded and before any job. */
 void hypervisor_load(void);
 
-/* Connects to a guest's monitor and describes it; features are QEMU's.  The
- * connection is the caller's when `connection` is given. */
+/* What is known of a target after a look at it. */
+struct asked {
+    struct guest guest;
+    struct features features; /* of its QEMU */
+    struct qmp *qmp;          /* still connected */
+};
+
+/* Connects to a target's monitor and describes it.  `asked` is to be freed
+ * with asked_free in any case. */
 bool hypervisor_ask(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
-                    const struct target *target, struct features *features, struct guest *guest,
-                    struct qmp **connection, struct error *error);
+                    const struct target *target, struct asked *asked, struct error *error);
+
+void asked_free(struct asked *asked);
+
+#define _cleanup_asked_ CLEANUP(asked_free)
 
 #endif

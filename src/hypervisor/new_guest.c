@@ -31,8 +31,8 @@ struct making {
     struct pve_host host;
     struct pve_storage *storages;
     size_t storage_count;
-    bool made; /* the guest exists, by us */
-    struct volume *volumes;
+    bool made;              /* the guest exists, by us */
+    struct volume *volumes; /* room for one an image */
     size_t volume_count;
     bool attached;
     bool protected; /* set at the very end: a protected guest cannot be removed */
@@ -264,7 +264,10 @@ bool new_guest_begin(struct delivery *delivery, const struct restored_image *ima
     if (!making)
         return error_memory(error);
     making->left_out = TEXT_WITH_LIMIT(LEFT_OUT_LIMIT);
-    if (begin(delivery, making, images, count, error)) {
+    making->volumes = calloc(count + 1, sizeof(*making->volumes));
+    if (!making->volumes)
+        error_memory(error);
+    else if (begin(delivery, making, images, count, error)) {
         delivery->state = making;
         return true;
     }
@@ -313,18 +316,6 @@ static bool fill(const struct delivery *delivery, const struct making *making, c
            image_convert(&tool, image->path, path, format, true, error);
 }
 
-static struct volume *add_volume(struct making *making)
-{
-    struct volume *volumes =
-        reallocarray(making->volumes, making->volume_count + 1, sizeof(*volumes));
-
-    if (!volumes)
-        return NULL;
-    making->volumes = volumes;
-    volumes[making->volume_count] = (struct volume){0};
-    return &volumes[making->volume_count++];
-}
-
 bool new_guest_import(struct delivery *delivery, const struct restored_image *image,
                       struct error *error)
 {
@@ -334,21 +325,25 @@ bool new_guest_import(struct delivery *delivery, const struct restored_image *im
         storage_for(delivery, making->storages, making->storage_count, image->disk, error);
     _cleanup_pve_drive_ struct pve_drive drive = {0};
     const char *value = json_member_string(config_of(delivery), key_of(image));
+    struct pve_volume_wish wish;
     struct volume *volume;
     uint64_t size;
 
     if (!storage || !image_size(&tool, image->path, "qcow2", &size, error))
         return false;
-    volume = add_volume(making);
-    if (!volume || !value || !pve_drive_read(value, &drive))
+    if (!value || !pve_drive_read(value, &drive))
         return error_memory(error);
+    volume = &making->volumes[making->volume_count++];
     volume->key = text_copy(key_of(image));
     volume->rest = TAKE_PTR(drive.rest);
     if (!volume->key || !volume->rest)
         return error_memory(error);
-    if (!pve_volume_make(&making->host, storage->name, delivery->vmid,
-                         (unsigned)making->volume_count - 1, format_for(storage, image->disk), size,
-                         &volume->name, error))
+    wish = (struct pve_volume_wish){.storage = storage->name,
+                                    .vmid = delivery->vmid,
+                                    .number = (unsigned)making->volume_count - 1,
+                                    .format = format_for(storage, image->disk),
+                                    .size = size};
+    if (!pve_volume_make(&making->host, &wish, &volume->name, error))
         return error_context(error, "storage \"%s\"", storage->name);
     if (!fill(delivery, making, volume->name, image, error))
         return error_context(error, "volume \"%s\"", volume->name);

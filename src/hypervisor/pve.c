@@ -126,10 +126,11 @@ static bool find(const struct hypervisor_call *call, struct target_list *found, 
 {
     _cleanup_pve_host_ struct pve_host host = {0};
     _cleanup_choice_ struct choice choice = {0};
-    _cleanup_free_ char *version = NULL;
+    _cleanup_free_ char *version =
+        open_host(call, &host, error) ? pve_host_version(&host, error) : NULL;
 
     *found = (struct target_list){0};
-    if (!open_host(call, &host, error) || !pve_host_version(&host, &version, error))
+    if (!version)
         return false;
     say_connected(call, version);
     if (!choose(&host, call->options, &choice, error))
@@ -279,10 +280,11 @@ static bool ask_config(const struct hypervisor_call *call, const struct target *
                        struct guest *guest, json_t **config, struct error *error)
 {
     _cleanup_pve_host_ struct pve_host host = {0};
-    _cleanup_free_ char *version = NULL;
+    _cleanup_free_ char *version =
+        open_host(call, &host, error) ? pve_host_version(&host, error) : NULL;
 
-    if (!open_host(call, &host, error) || !pve_guest_config(&host, target->vmid, config, error) ||
-        !check_lock(*config, error) || !pve_host_version(&host, &version, error))
+    if (!version || !pve_guest_config(&host, target->vmid, config, error) ||
+        !check_lock(*config, error))
         return false;
     guest->proxmox =
         json_pack("{s:s, s:s, s:O}", "node", host.node, "version", version, "config", *config);

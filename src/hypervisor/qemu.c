@@ -175,9 +175,9 @@ static bool hold(const struct target *target, int *hold, struct error *error)
 static bool list(const struct hypervisor_call *call, enum list_kind kind, struct listed_list *list,
                  struct error *error)
 {
-    _cleanup_guest_ struct guest guest = {0};
+    _cleanup_asked_ struct asked asked = {0};
     struct target_list found = {0};
-    struct features features;
+    const struct guest *guest = &asked.guest;
     bool good;
 
     *list = (struct listed_list){0};
@@ -185,9 +185,8 @@ static bool list(const struct hypervisor_call *call, enum list_kind kind, struct
         return error_set(error, ERROR_CONFIG, "there are no storages with mode=QEMU");
     if (!find(call, &found, error))
         return false;
-    good =
-        hypervisor_ask(&hypervisor_qemu, call, &found.targets[0], &features, &guest, NULL, error) &&
-        (listed_add(list, guest.name, guest.vmid, guest_size(&guest)) || error_memory(error));
+    good = hypervisor_ask(&hypervisor_qemu, call, &found.targets[0], &asked, error) &&
+           (listed_add(list, guest->name, guest->vmid, guest_size(guest)) || error_memory(error));
     target_list_free(&found);
     return good;
 }

@@ -25,13 +25,15 @@ static const char *name_or_path(const struct guest_backup *backup)
 static bool describe(struct guest_backup *backup, struct error *error)
 {
     struct hypervisor_call call = job_call(backup->job, backup->options);
-    _cleanup_qmp_ struct qmp *qmp = NULL;
+    _cleanup_asked_ struct asked asked = {0};
 
-    if (!hypervisor_ask(backup->hypervisor, &call, &backup->target, &backup->dump.features,
-                        &backup->guest, &qmp, error))
+    if (!hypervisor_ask(backup->hypervisor, &call, &backup->target, &asked, error))
         return false;
+    backup->dump.features = asked.features;
+    backup->guest = asked.guest;
+    asked.guest = (struct guest){0};
     backup->described = true;
-    return leftover_clear(qmp, error);
+    return leftover_clear(asked.qmp, error);
 }
 
 /* What a disk's dump takes in the working directory, as far as one can know

@@ -281,12 +281,6 @@ static void fail_disk(const struct restored_guest *guest, const struct assembly 
     fail(guest, error);
 }
 
-static void fail_guest(const struct restored_guest *guest, struct error *error)
-{
-    error_context(error, "guest \"%s\"", shown_name(guest));
-    fail(guest, error);
-}
-
 static void finish_below_root(struct restored_guest *guest)
 {
     for (size_t i = 0; i < guest->image_count; i++) {
@@ -346,42 +340,45 @@ static bool deliver_images(struct restored_guest *guest, struct delivery *delive
     return all;
 }
 
-static void finish_at_hypervisor(struct restored_guest *guest)
+static bool deliver(struct restored_guest *guest, struct restored_image *images,
+                    struct error *error)
 {
-    _cleanup_free_ struct restored_image *images = calloc(guest->image_count + 1, sizeof(*images));
     struct child_watch watch;
     struct image_tool tool = restored_guest_tool(guest, &watch);
     struct delivery delivery = delivery_for(guest, tool.watch);
-    struct error error;
-    size_t count;
     bool all;
+    size_t count = collect_images(guest, images, &all);
 
-    if (!images) {
-        error_memory(&error);
-        fail_guest(guest, &error);
-        return;
+    if (!all && guest->hypervisor->whole_guests_only) {
+        error_set(error, ERROR_GENERAL,
+                  "it is not made, since not all its disks could be restored");
+        return error_hint(error, "see the lines above, or restore to a directory "
+                                 "(where=/some/path)");
     }
+    if (!guest->hypervisor->begin_delivery(&delivery, images, count, error))
+        return false;
+    all = deliver_images(guest, &delivery, images, count);
+    return guest->hypervisor->end_delivery(&delivery, all, error);
+}
+
+static void finish_at_hypervisor(struct restored_guest *guest)
+{
+    struct restored_image *images;
+    struct error error;
+
     if (guest->image_count == 0 && device_count(guest) && guest->hypervisor->whole_guests_only) {
         job_message(guest->job, MESSAGE_WARNING, "No guest is made of %s: none of its disks came",
                     shown_name(guest));
         return;
     }
-    count = collect_images(guest, images, &all);
-    if (!all && guest->hypervisor->whole_guests_only) {
-        error_set(&error, ERROR_GENERAL,
-                  "it is not made, since not all its disks could be "
-                  "restored");
-        error_hint(&error, "see the lines above, or restore to a directory (where=/some/path)");
-        fail_guest(guest, &error);
-        return;
+    images = calloc(guest->image_count + 1, sizeof(*images));
+    if (!images)
+        error_memory(&error);
+    if (!images || !deliver(guest, images, &error)) {
+        error_context(&error, "guest \"%s\"", shown_name(guest));
+        fail(guest, &error);
     }
-    if (!guest->hypervisor->begin_delivery(&delivery, images, count, &error)) {
-        fail_guest(guest, &error);
-        return;
-    }
-    all = deliver_images(guest, &delivery, images, count);
-    if (!guest->hypervisor->end_delivery(&delivery, all, &error))
-        fail_guest(guest, &error);
+    free(images);
 }
 
 void restored_guest_finish(struct restored_guest *guest)

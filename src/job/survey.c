@@ -6,15 +6,14 @@
 static bool describe(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
                      const struct target *target, struct survey *survey, struct error *error)
 {
-    struct guest *guest = &survey->guests[survey->count];
-    struct features features;
+    _cleanup_asked_ struct asked asked = {0};
 
-    if (hypervisor_ask(hypervisor, call, target, &features, guest, NULL, error)) {
-        survey->witness = features.witness;
-        survey->count++;
+    if (hypervisor_ask(hypervisor, call, target, &asked, error)) {
+        survey->witness = asked.features.witness;
+        survey->guests[survey->count++] = asked.guest;
+        asked.guest = (struct guest){0};
         return true;
     }
-    guest_free(guest);
     return error_context(error, "guest \"%s\"", target->name ? target->name : target->monitor);
 }
 
@@ -31,8 +30,10 @@ bool survey_take(const struct job *job, const struct options *options, struct su
     if (!hypervisor || !hypervisor->find(&call, &found, error))
         return false;
     survey->guests = calloc(found.count + 1, sizeof(*survey->guests));
-    if (!survey->guests)
-        good = error_memory(error);
+    if (!survey->guests) {
+        target_list_free(&found);
+        return error_memory(error);
+    }
     for (size_t i = 0; good && i < found.count; i++)
         if (!describe(hypervisor, &call, &found.targets[i], survey, error))
             good = failed(context, error);

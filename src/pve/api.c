@@ -68,17 +68,20 @@ static bool get(const struct pve_host *host, const char *path, const struct text
     return true;
 }
 
-bool pve_host_version(const struct pve_host *host, char **version, struct error *error)
+char *pve_host_version(const struct pve_host *host, struct error *error)
 {
     _cleanup_json_ json_t *data = NULL;
     const char *number, *build;
+    char *version;
 
     if (!get(host, "/version", NULL, JSON_OBJECT, &data, error))
-        return false;
+        return NULL;
     number = json_member_string(data, "version");
     build = json_member_string(data, "repoid");
-    *version = text_format("pve-manager/%s/%s", number ? number : "?", build ? build : "?");
-    return *version || error_memory(error);
+    version = text_format("pve-manager/%s/%s", number ? number : "?", build ? build : "?");
+    if (!version)
+        error_memory(error);
+    return version;
 }
 
 void pve_guests_free(struct pve_guest *guests, size_t count)
@@ -312,21 +315,22 @@ static bool change(const struct pve_host *host, enum pve_method method, const ch
 }
 
 /* One try to make a volume of a certain name. */
-static bool make_volume_named(const struct pve_host *host, const char *storage, uint32_t vmid,
-                              unsigned number, const char *format, uint64_t size, char **volume,
-                              struct error *error)
+static bool make_volume_once(const struct pve_host *host, const struct pve_volume_wish *wish,
+                             char **volume, struct error *error)
 {
-    _cleanup_free_ char *path = text_format("/nodes/%s/storage/%s/content", host->node, storage);
+    _cleanup_free_ char *path =
+        text_format("/nodes/%s/storage/%s/content", host->node, wish->storage);
     _cleanup_free_ char *name =
-        text_format("vm-%u-disk-%u%s%s", vmid, number, format ? "." : "", format ? format : "");
+        text_format("vm-%u-disk-%u%s%s", wish->vmid, wish->number, wish->format ? "." : "",
+                    wish->format ? wish->format : "");
     _cleanup_text_ struct text form = PVE_FORM_EMPTY;
     _cleanup_pve_answer_ struct pve_answer answer = {0};
     const uint64_t unit = 1024;
 
-    if (!name || !pve_form_add_number(&form, "vmid", vmid) ||
+    if (!name || !pve_form_add_number(&form, "vmid", wish->vmid) ||
         !pve_form_add(&form, "filename", name) ||
-        !pve_form_add_number(&form, "size", size / unit + (size % unit != 0)) ||
-        !pve_form_add(&form, "format", format ? format : "raw"))
+        !pve_form_add_number(&form, "size", wish->size / unit + (wish->size % unit != 0)) ||
+        !pve_form_add(&form, "format", wish->format ? wish->format : "raw"))
         return error_memory(error);
     if (!change(host, PVE_POST, path, &form, &answer, error))
         return false;
@@ -334,18 +338,19 @@ static bool make_volume_named(const struct pve_host *host, const char *storage, 
     return *volume || error_set(error, ERROR_GENERAL, "Proxmox did not say which volume it made");
 }
 
-bool pve_volume_make(const struct pve_host *host, const char *storage, uint32_t vmid,
-                     unsigned number, const char *format, uint64_t size, char **volume,
+bool pve_volume_make(const struct pve_host *host, const struct pve_volume_wish *wish, char **volume,
                      struct error *error)
 {
-    for (; number < DISKS_LIMIT; number++) {
-        if (make_volume_named(host, storage, vmid, number, format, size, volume, error))
+    struct pve_volume_wish next = *wish;
+
+    for (; next.number < DISKS_LIMIT; next.number++) {
+        if (make_volume_once(host, &next, volume, error))
             return true;
-        /* A volume that an earlier guest of this number left. */
+        /* A volume that an earlier guest of this VMID left. */
         if (error->kind != ERROR_REFUSED || !strstr(error->why, "already exists"))
             return false;
     }
-    return error_set(error, ERROR_GENERAL, "storage \"%s\" has no free volume name", storage);
+    return error_set(error, ERROR_GENERAL, "storage \"%s\" has no free volume name", wish->storage);
 }
 
 static char *volume_path(const struct pve_host *host, const char *volume)

@@ -24,7 +24,7 @@ void pve_host_close(struct pve_host *host);
 bool pve_member_number(const json_t *object, const char *key, uint64_t *number);
 
 /* "pve-manager/7.2-4/ba705571"; the caller's. */
-bool pve_host_version(const struct pve_host *host, char **version, struct error *error);
+char *pve_host_version(const struct pve_host *host, struct error *error);
 
 /* The guests of this node that we may see (VM.Audit), by rising VMID. */
 struct pve_guest {
@@ -58,12 +58,18 @@ void pve_storages_free(struct pve_storage *storages, size_t count);
 bool pve_free_vmid(const struct pve_host *host, uint32_t wanted, uint32_t *vmid,
                    struct error *error);
 
-/* A volume of at least `size` bytes for a guest, its `number`th or the next
- * one whose name is free.  `format` is "raw", "qcow2", …;
- * NULL on a storage that holds no files, whose volume names have no ending.
- * *volume ("local-lvm:vm-104-disk-0") is the caller's. */
-bool pve_volume_make(const struct pve_host *host, const char *storage, uint32_t vmid,
-                     unsigned number, const char *format, uint64_t size, char **volume,
+struct pve_volume_wish {
+    const char *storage;
+    uint32_t vmid;
+    unsigned number;    /* the guest's how manieth; the next free one is taken */
+    const char *format; /* "raw", "qcow2", …; NULL on a storage that holds no
+                         * files, whose volume names have no ending */
+    uint64_t size;      /* bytes, at least */
+};
+
+/* Makes a volume for a guest.  *volume ("local-lvm:vm-104-disk-0") is the
+ * caller's. */
+bool pve_volume_make(const struct pve_host *host, const struct pve_volume_wish *wish, char **volume,
                      struct error *error);
 
 /* Where its bytes lie, for qemu-img, and their format; the caller's. */

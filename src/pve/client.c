@@ -103,27 +103,36 @@ static bool prepare_handle(struct pve_client *client)
            pve_trust_apply(&client->trust, curl);
 }
 
+static bool fill_client(struct pve_client *client, const struct options *options,
+                        struct error *error)
+{
+    client->url = text_copy(options->url ? options->url : DEFAULT_URL);
+    if (!client->url)
+        return error_memory(error);
+    client->url[strlen(client->url) - (text_ends_with(client->url, "/") ? 1 : 0)] = '\0';
+    if (!pve_trust_read(options, &client->trust, error) ||
+        !pve_access_init(&client->access, options, error))
+        return false;
+    client->curl = curl_easy_init();
+    return prepare_handle(client) ||
+           error_set(error, ERROR_GENERAL, "libcurl cannot be used: it needs TLS by OpenSSL");
+}
+
 bool pve_client_new(const struct options *options, const struct cancel *cancel,
                     const struct log *log, struct pve_client **client, struct error *error)
 {
-    _cleanup_pve_client_ struct pve_client *made = calloc(1, sizeof(*made));
+    struct pve_client *made = calloc(1, sizeof(*made));
 
     if (!made)
         return error_memory(error);
     made->cancel = cancel;
     made->log = log;
-    made->url = text_copy(options->url ? options->url : DEFAULT_URL);
-    if (!made->url)
-        return error_memory(error);
-    made->url[strlen(made->url) - (text_ends_with(made->url, "/") ? 1 : 0)] = '\0';
-    if (!pve_trust_read(options, &made->trust, error) ||
-        !pve_access_init(&made->access, options, error))
-        return false;
-    made->curl = curl_easy_init();
-    if (!prepare_handle(made))
-        return error_set(error, ERROR_GENERAL, "libcurl cannot be used: it needs TLS by OpenSSL");
-    *client = TAKE_PTR(made);
-    return true;
+    if (fill_client(made, options, error)) {
+        *client = made;
+        return true;
+    }
+    pve_client_free(made);
+    return false;
 }
 
 void pve_client_free(struct pve_client *client)

@@ -178,28 +178,37 @@ static char *text_of(const json_t *value)
     return NULL;
 }
 
-static bool settle(const char *key, const char *value, const json_t *restored, bool has_token,
-                   const char *cloudinit_storage, json_t *settings, struct text *left_out)
+/* What is asked for, and what comes of it. */
+struct settling {
+    const json_t *restored;
+    bool has_token;
+    const char *cloudinit_storage;
+    json_t *settings;
+    struct text *left_out;
+};
+
+static bool settle(const struct settling *settling, const char *key, const char *value)
 {
-    const char *reason = why_left_out(key, value, has_token);
+    const char *reason = why_left_out(key, value, settling->has_token);
     _cleanup_free_ char *drive = NULL;
 
     if (reason)
-        return pve_settings_leave_out(left_out, key, *reason ? reason : NULL);
+        return pve_settings_leave_out(settling->left_out, key, *reason ? reason : NULL);
     if (!pve_is_drive(key))
-        return json_object_set_new(settings, key, json_string_nocheck(value)) == 0;
-    if (json_object_get(restored, key))
+        return json_object_set_new(settling->settings, key, json_string_nocheck(value)) == 0;
+    if (json_object_get(settling->restored, key))
         return true;
-    drive = value_of_drive(value, cloudinit_storage);
+    drive = value_of_drive(value, settling->cloudinit_storage);
     if (!drive)
-        return pve_settings_leave_out(left_out, key, "its data is not restored");
-    return json_object_set_new(settings, key, json_string_nocheck(drive)) == 0;
+        return pve_settings_leave_out(settling->left_out, key, "its data is not restored");
+    return json_object_set_new(settling->settings, key, json_string_nocheck(drive)) == 0;
 }
 
 bool pve_settings_for_new(const json_t *config, const json_t *restored, bool has_token,
                           const char *cloudinit_storage, json_t **settings, struct text *left_out)
 {
     _cleanup_json_ json_t *made = json_object();
+    const struct settling settling = {restored, has_token, cloudinit_storage, made, left_out};
     const char *key;
     json_t *value;
 
@@ -208,7 +217,7 @@ bool pve_settings_for_new(const json_t *config, const json_t *restored, bool has
     json_object_foreach ((json_t *)(uintptr_t)config, key, value) {
         _cleanup_free_ char *text = text_of(value);
 
-        if (text && !settle(key, text, restored, has_token, cloudinit_storage, made, left_out))
+        if (text && !settle(&settling, key, text))
             return false;
     }
     *settings = TAKE_PTR(made);
