@@ -165,7 +165,7 @@ void chain_choose(const struct disk *disk, char level, const char *previous_job,
     if (!base)
         full_because(choice,
                      "no bitmap of job %s: the guest was restarted since and the bitmap was not "
-                     "persistent, or the disk is new",
+                     "persistent, the disk is new, or that job did not save it",
                      previous_job);
     else if (base->inconsistent)
         full_because(choice,

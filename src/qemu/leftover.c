@@ -251,10 +251,36 @@ static bool clear_nodes(struct qmp *qmp, const json_t *fdsets, struct error *err
     return true;
 }
 
+/* A set without a node: its job died between the two.  QEMU keeps it, and the
+ * space of its file, for as long as any monitor is connected. */
+static void clear_descriptors(struct qmp *qmp, const json_t *fdsets)
+{
+    size_t index, inner;
+    json_t *set, *descriptor;
+
+    json_array_foreach (fdsets, index, set)
+        json_array_foreach (json_member_array(set, "fds"), inner, descriptor) {
+            const char *label = json_member_string(descriptor, "opaque");
+            struct error ignored;
+            uint32_t job_id;
+            uint64_t number;
+
+            if (!label || !scratch_name_read(label, &job_id) || job_lives(fdsets, job_id) ||
+                !json_member_size(set, "fdset-id", &number))
+                continue;
+            (void)qmp_execute(qmp, "remove-fd", json_pack("{s:I}", "fdset-id", (json_int_t)number),
+                              NULL, &ignored);
+            break;
+        }
+}
+
 bool leftover_clear(struct qmp *qmp, struct error *error)
 {
     _cleanup_json_ json_t *fdsets = NULL;
 
-    return qmp_execute(qmp, "query-fdsets", NULL, &fdsets, error) &&
-           clear_jobs(qmp, fdsets, error) && clear_nodes(qmp, fdsets, error);
+    if (!qmp_execute(qmp, "query-fdsets", NULL, &fdsets, error) ||
+        !clear_jobs(qmp, fdsets, error) || !clear_nodes(qmp, fdsets, error))
+        return false;
+    clear_descriptors(qmp, fdsets);
+    return true;
 }

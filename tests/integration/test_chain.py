@@ -151,7 +151,7 @@ def test_disks_that_come_grow_shrink_and_go(make_bacula, make_guest, workdir):
     assert sequences(bacula, grown) == {"a": 1, "b": 1, "new": 0}
     assert _fallbacks(grown) == {
         "new": f"no bitmap of job {full.name}: the guest was restarted since and the bitmap "
-        "was not persistent, or the disk is new"
+        "was not persistent, the disk is new, or that job did not save it"
     }
     history.start_restore()
 

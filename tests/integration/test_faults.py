@@ -211,7 +211,6 @@ def test_one_disk_fails(make_history):
     history.assert_restores()
 
 
-@pytest.mark.xfail(strict=True, reason="leftover_clear finds descriptors by their nodes only")
 @pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
 def test_descriptor_of_a_dead_job(make_history, workdir):
     """A daemon that is killed between blockdev-del and remove-fd leaves a set without a node.

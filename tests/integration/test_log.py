@@ -87,7 +87,7 @@ def test_full_dump_instead_says_why(bacula, guest):
     result = bacula.run("VM", level="Incremental")
     why = (
         f"no bitmap of job {full.name}: the guest was restarted since and the bitmap was not"
-        " persistent, or the disk is new"
+        " persistent, the disk is new, or that job did not save it"
     )
     expected = _backup_lines(bacula, result, "Incremental")
     expected[3] = expected[3].replace("Incremental", f"Full instead of Incremental ({why})")

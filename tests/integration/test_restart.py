@@ -58,7 +58,7 @@ def test_restarted_guest(make_history):
     _assert_full_because(
         after,
         f"no bitmap of job {full.name}: the guest was restarted since and the bitmap was not "
-        "persistent, or the disk is new",
+        "persistent, the disk is new, or that job did not save it",
     )
     history.start_restore()
     _backup(history, 3, 1)

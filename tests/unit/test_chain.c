@@ -314,7 +314,7 @@ static void a_larger_remote_volume(struct situation *now)
 
 #define NO_BITMAP                                                                                  \
     "no bitmap of job " FULL ": the guest was restarted since and the bitmap was not persistent,"  \
-    " or the disk is new"
+    " the disk is new, or that job did not save it"
 #define NO_WITNESS "nothing witnesses the size that the disk had at job " FULL
 #define SMALLER    "the disk was made smaller since job " FULL
 
