@@ -34,12 +34,17 @@ def run_unit(program):
     return passed, failed, counts.get("SKIPPED", 0)
 
 
+def _in_parallel():
+    """Most of a test is waiting, so one more runs than there are processors."""
+    return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup"]
+
+
 def run_integration(arguments):
     """Run pytest on the integration tests; the counts of its report."""
     _REPORT.unlink(missing_ok=True)
     folder = _TOP / "tests" / "integration"
     command = [sys.executable, "-m", "pytest", "-c", str(folder / "pytest.ini"), str(folder),
-               f"--junitxml={_REPORT}", "--durations=15", *arguments]
+               f"--junitxml={_REPORT}", "--durations=15", *_in_parallel(), *arguments]
     returned = subprocess.run(command, check=False).returncode
     if not _REPORT.exists():
         return 0, 1, 0

@@ -163,7 +163,24 @@ static bool check_images(const struct delivery *delivery, const struct making *m
     return true;
 }
 
-/* One request to make the guest, with what the settings are now. */
+/* The answer was lost, and the request may have been carried out.  Nobody else
+ * makes a guest with this UUID under a VMID that was free a moment ago. */
+static bool is_ours(const struct delivery *delivery, const struct making *making,
+                    const json_t *settings)
+{
+    const char *identity = json_member_string(settings, "smbios1");
+    _cleanup_json_ json_t *config = NULL;
+    const char *there;
+    struct error ignored;
+
+    if (!identity || !pve_guest_config(&making->host, delivery->vmid, &config, &ignored))
+        return false;
+    there = json_member_string(config, "smbios1");
+    return there && strcmp(there, identity) == 0;
+}
+
+/* One request to make the guest, with what the settings are now.  When it
+ * fails but for being refused, making->made may be true all the same. */
 static bool make_once(struct delivery *delivery, struct making *making, const json_t *settings,
                       struct pve_answer *answer, struct error *error)
 {
@@ -174,12 +191,13 @@ static bool make_once(struct delivery *delivery, struct making *making, const js
         return error_set(error, ERROR_GENERAL, "its configuration has more than %d bytes",
                          PVE_FORM_LIMIT);
     making->made = pve_guest_make(&making->host, &form, answer, error);
-    if (!making->made && (error->kind == ERROR_GONE || error->kind == ERROR_TIMEOUT))
-        error_hint(error,
-                   "whether guest %u was made is not known: look at it, and remove it when "
-                   "it has no disks",
-                   delivery->vmid);
-    return making->made;
+    if (making->made)
+        return true;
+    if (error->kind != ERROR_REFUSED) {
+        pve_client_ignore_cancel(making->host.client);
+        making->made = is_ours(delivery, making, settings);
+    }
+    return false;
 }
 
 /* Somebody may take the VMID between the question and the making, and
@@ -254,25 +272,6 @@ static bool begin(struct delivery *delivery, struct making *making,
            pve_storages(&making->host, &making->storages, &making->storage_count, error) &&
            prepare_settings(delivery, making, images, count, &settings, error) &&
            make_guest(delivery, making, settings, error);
-}
-
-bool new_guest_begin(struct delivery *delivery, const struct restored_image *images, size_t count,
-                     struct error *error)
-{
-    struct making *making = calloc(1, sizeof(*making));
-
-    if (!making)
-        return error_memory(error);
-    making->left_out = TEXT_WITH_LIMIT(LEFT_OUT_LIMIT);
-    making->volumes = calloc(count + 1, sizeof(*making->volumes));
-    if (!making->volumes)
-        error_memory(error);
-    else if (begin(delivery, making, images, count, error)) {
-        delivery->state = making;
-        return true;
-    }
-    making_free(making);
-    return false;
 }
 
 /* A file's ending, where the storage holds files: as it was, or qcow2 for
@@ -393,6 +392,38 @@ static bool take_back(struct delivery *delivery, struct making *making, struct e
     return good;
 }
 
+/* As take_back, behind an error that is to be reported first. */
+static void abandon(struct delivery *delivery, struct making *making, struct error *error)
+{
+    size_t used = strlen(error->why);
+    struct error cleaning;
+
+    if (!take_back(delivery, making, &cleaning))
+        (void)snprintf(error->why + used, sizeof(error->why) - used, "; and %.200s: %.200s",
+                       cleaning.context, cleaning.why);
+}
+
+bool new_guest_begin(struct delivery *delivery, const struct restored_image *images, size_t count,
+                     struct error *error)
+{
+    struct making *making = calloc(1, sizeof(*making));
+
+    if (!making)
+        return error_memory(error);
+    making->left_out = TEXT_WITH_LIMIT(LEFT_OUT_LIMIT);
+    making->volumes = calloc(count + 1, sizeof(*making->volumes));
+    if (!making->volumes)
+        error_memory(error);
+    else if (begin(delivery, making, images, count, error)) {
+        delivery->state = making;
+        return true;
+    } else if (making->made) {
+        abandon(delivery, making, error);
+    }
+    making_free(making);
+    return false;
+}
+
 static void say_left_out(const struct delivery *delivery, const struct making *making)
 {
     if (making->left_out.length)
@@ -402,23 +433,15 @@ static void say_left_out(const struct delivery *delivery, const struct making *m
 bool new_guest_end(struct delivery *delivery, bool good, struct error *error)
 {
     struct making *making = delivery->state;
-    struct error cleaning;
-    bool fine;
+    bool fine = true;
 
     delivery->state = NULL;
-    if (good && attach(delivery, making, error)) {
+    if (!good) /* what went wrong is said already */
+        fine = take_back(delivery, making, error);
+    else if (attach(delivery, making, error))
         say_left_out(delivery, making);
-        fine = true;
-    } else if (take_back(delivery, making, &cleaning)) {
-        fine = !good; /* what went wrong before is said already */
-    } else {
-        size_t used = good ? strlen(error->why) : 0;
-
-        if (good)
-            (void)snprintf(error->why + used, sizeof(error->why) - used, "; and %.200s: %.200s",
-                           cleaning.context, cleaning.why);
-        else
-            *error = cleaning;
+    else {
+        abandon(delivery, making, error);
         fine = false;
     }
     making_free(making);

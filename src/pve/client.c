@@ -223,6 +223,11 @@ static bool set_request(struct pve_client *client, enum pve_method method, const
         curl_easy_setopt(curl, CURLOPT_WRITEDATA, transfer) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_HEADERDATA, transfer) != CURLE_OK)
         return false;
+    /* libcurl repeats a request of its own accord when a connection that it
+     * kept turns out to be dead, and one that changes something may have been
+     * carried out all the same. */
+    if (curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, method == PVE_GET ? 0L : 1L) != CURLE_OK)
+        return false;
     /* The body is copied: `form` may be gone before the handle. */
     if (in_body && (curl_easy_setopt(curl, CURLOPT_POST, 1L) != CURLE_OK ||
                     curl_easy_setopt(curl, CURLOPT_COPYPOSTFIELDS, parameters) != CURLE_OK))

@@ -22,6 +22,13 @@ _TESTS = _TOP / "build" / "tests"
 _VERSIONS = ("9.6.7", "15.0.3")
 
 
+def pytest_collection_modifyitems(items):
+    """Tests with a Proxmox host share its one port, so they run one after another."""
+    for item in items:
+        if item.path.name.startswith(("test_proxmox", "test_pve")):
+            item.add_marker(pytest.mark.xdist_group("proxmox"))
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item):
     """Let fixtures see whether the test failed."""

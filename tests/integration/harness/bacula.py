@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 from dataclasses import dataclass
 from dataclasses import replace as replace_in
@@ -14,6 +13,7 @@ from pathlib import Path
 from . import configuration, restore_dialogue
 from .catalog import FINAL_STATUS, Catalog
 from .console import Console
+from .ports import free_ports
 from .process import Failure, kill_group, run, spawn, stop, wait_until
 
 _DAEMONS = ("dir", "sd", "fd")
@@ -107,7 +107,7 @@ class Bacula:
         self._make_folders()
         self._install_plugin()
         run(["cc", "-shared", "-fPIC", "-o", self._quick_queue, _QUICK_QUEUE])
-        self.ports = dict(zip(_DAEMONS, _free_ports(len(_DAEMONS))))
+        self.ports = dict(zip(_DAEMONS, free_ports(len(_DAEMONS))))
         self.write_configuration()
         self._make_catalog()
         for daemon in _DAEMONS:
@@ -395,15 +395,6 @@ class Bacula:
 
 def _as_list(value):
     return list(value) if isinstance(value, (list, tuple, set)) else [value]
-
-
-def _free_ports(count):
-    """Ports nobody listens on now; all are held until all are known."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
 
 
 def _listens(port):
