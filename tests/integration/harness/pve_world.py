@@ -1,0 +1,141 @@
+"""A Proxmox host with one guest and its backup, to restore from time and again."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from .bacula import Bacula
+from .disk import MIB
+from .process import wait_until
+from .proxmox import FakeProxmox
+from .pve_guest import Volume
+from .pve_restored import contents
+
+PORT = 18106  # beside a test that needs the API where Proxmox has it
+NEW = 101  # the number that a restored guest gets while 100 is there
+_STORAGES = [("local", "dir"), ("data", "dir"), ("local-lvm", "lvmthin"), ("thick", "lvm")]
+_DISKS = {"scsi0": Volume(size=4 * MIB), "virtio1": Volume("data", 3 * MIB, "raw", seed=2)}
+
+
+class ImportGate:
+    """A qemu-img before the real one that can wait, or fail, when it fills a volume."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.folder.mkdir()
+        program = self.folder / "qemu-img"
+        program.write_text(
+            f"#!/bin/sh\ncd {self.folder}\n"
+            'case "$*" in "convert -q -n "*)\n'
+            "  echo $$ >>started\n"
+            '  [ ! -e fail ] || [ "$(wc -l <started)" -le "$(head -n1 fail)" ] ||'
+            " { tail -n +2 fail >&2; exit 1; }\n"
+            "  while [ -e held ]; do sleep 0.05; done ;;\n"
+            f'esac\nexec {shutil.which("qemu-img")} "$@"\n'
+        )
+        program.chmod(0o755)
+
+    def reset(self):
+        """Let everything through."""
+        for name in ("started", "fail", "held"):
+            (self.folder / name).unlink(missing_ok=True)
+
+    def hold(self):
+        """Let imports wait."""
+        (self.folder / "held").touch()
+
+    def release(self):
+        """Let them go on."""
+        (self.folder / "held").unlink()
+
+    def fail(self, text, after=0):
+        """Let imports fail after so many good ones."""
+        (self.folder / "fail").write_text(f"{after}\n{text}\n")
+
+    def wait(self, count=1):
+        """Wait for an import to begin; its process."""
+        started = self.folder / "started"
+        wait_until(lambda: started.exists() and len(started.read_text().split()) >= count,
+                   60, "an import")
+        return Path(f"/proc/{started.read_text().split()[count - 1]}")
+
+
+class PveWorld:
+    """Guest 100 ("vm1"), a Full of it, and others that no restore may touch."""
+
+    def __init__(self, pve, bacula, gate, **guest):
+        self.pve = pve
+        self.bacula = bacula
+        self.gate = gate
+        self.guest = pve.guest(100, "vm1", **{"disks": _DISKS, **guest})
+        self.config = pve.config(100)
+        self._add_others()
+        self.held = contents(self.guest)
+        self.full = bacula.run("VM", "Full")
+        self.before = None
+
+    def _add_others(self):
+        volid, _ = self.pve.alloc("data", 150, MIB, fmt="raw")
+        config = {"name": "bystander", "scsi0": f"{volid},size=1M", "memory": "64"}
+        self.pve.control("add_guest", vmid=150, config=config)
+
+    def reset(self):
+        """As after the backup, with volumes of the new guest's number lying around."""
+        self.pve.control("clear_faults")
+        self.pve.control("set", task_duration=0.05)
+        self.gate.reset()
+        for vmid in {*self.pve.vmids(), NEW} - {100, 150}:
+            self.pve.control("destroy_guest", vmid=vmid)
+        for storage, name in (("local", f"vm-{NEW}-disk-7.raw"), ("data", f"vm-{NEW}-disk-1.raw")):
+            _, path = self.pve.alloc(storage, NEW, MIB, fmt="raw", name=name)
+            Path(path).write_bytes(b"orphan" * 1000)
+        self.pve.control("forget_requests")
+        self.before = self.state()
+
+    def state(self):
+        """Whatever a restore may change on the host."""
+        orphans = {volid: Path(path).read_bytes() for volid, path in self.pve.volumes().items()
+                   if f"vm-{NEW}-" in volid}
+        return self.pve.control("guests"), sorted(self.pve.volumes()), orphans
+
+    def restore(self, jobids=None, **options):
+        """Restore the Full to where=/."""
+        return self.bacula.restore(jobids or [self.full.jobid], "/", **options)
+
+    def assert_nothing_left(self):
+        """No guest, no volume, no lock, no file that was not there before."""
+        assert self.state() == self.before
+        self.assert_clean()
+
+    def assert_clean(self):
+        """Nothing in the working directory, nothing in the guest that runs."""
+        wait_until(lambda: not self.bacula.fd_leftovers(), 30, "a clean working directory")
+        self.guest.assert_clean()
+
+    def removed(self):
+        """What was asked to be removed: paths below the node's."""
+        prefix = f"DELETE /nodes/{self.pve.node}/"
+        return [line.removeprefix(prefix).split("?")[0] for line in self.pve.requests("^DELETE")]
+
+
+@contextlib.contextmanager
+def pve_world(bacula_root, plugin, folder, version, parameters="", storages=_STORAGES, **guest):
+    """A PveWorld whose Plugin line has these further parameters."""
+    with contextlib.ExitStack() as stack:
+        pve = stack.enter_context(
+            FakeProxmox(version, folder / "pve", port=PORT, storages=storages)
+        )
+        if callable(parameters):
+            parameters = parameters(pve)
+        gate = ImportGate(folder / "gate")
+        bacula = Bacula(
+            bacula_root,
+            folder / "bacula",
+            plugin=plugin,
+            filesets={"VM": [f"qemu: mode=PVE url={pve.url} {parameters}".rstrip()]},
+            fd_wrapper=pve.fd_wrapper,
+            fd_env={"PATH": f"{gate.folder}:{os.environ['PATH']}"},
+        )
+        stack.enter_context(bacula)
+        yield PveWorld(pve, bacula, gate, **guest)

@@ -1,0 +1,123 @@
+"""Restores of Proxmox guests that are ended from outside: cancelled, or their daemon killed."""
+
+import contextlib
+import threading
+
+import pytest
+from harness.marks import known_bug, one_version
+from harness.process import wait_until
+from harness.pve_restored import assert_volumes
+from harness.pve_world import NEW, pve_world
+
+_BOUND = 30  # seconds for what takes a few
+
+
+@pytest.fixture(scope="module")
+def _world(bacula_root, plugin, tmp_path_factory):
+    with pve_world(bacula_root, plugin, tmp_path_factory.mktemp("pve"), "9.1") as world:
+        assert world.full.ok, world.full.log
+        yield world
+
+
+@pytest.fixture
+def world(_world):
+    """The host and the backup, as if nothing had been restored yet."""
+    _world.reset()
+    return _world
+
+
+@contextlib.contextmanager
+def _cancelled(world, jobid):
+    """Look at what a cancel brings while the daemons still say goodbye.
+
+    Bacula 15 may take 20 seconds for that, and the console waits for it.
+    """
+    thread = threading.Thread(target=world.bacula.cancel, args=[jobid])
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+    assert world.bacula.wait(jobid).status == "A"
+
+
+def _asked(world, pattern, count=1):
+    wait_until(lambda: len(world.pve.requests(pattern)) >= count, 60, pattern)
+
+
+def _gone(world, timeout=_BOUND):
+    wait_until(lambda: world.state() == world.before, timeout, "everything to be taken back")
+
+
+def test_cancelled_during_an_import(world):
+    """qemu-img ends at once; guest and volumes go."""
+    world.gate.hold()
+    jobid = world.restore(wait=False)
+    process = world.gate.wait()
+    assert NEW in world.pve.vmids()
+    with _cancelled(world, jobid):
+        wait_until(lambda: not process.exists(), 10, "the end of qemu-img")
+        _gone(world)
+    world.assert_nothing_left()
+
+
+def test_cancelled_while_attaching(world):
+    """Proxmox does not answer: nobody waits for the request's limit of a minute."""
+    world.pve.fault("slow", "^PUT ", seconds=_BOUND)
+    jobid = world.restore(wait=False)
+    _asked(world, "^PUT ")
+    with _cancelled(world, jobid):
+        _gone(world)
+    world.assert_nothing_left()
+
+
+def test_creation_never_ends(world):
+    """A cancel ends the job; what Proxmox keeps locked is the number that the log named.
+
+    What a plugin says after a cancel, the Director does not write down.
+    """
+    world.pve.fault("task-hang", task="qmcreate")
+    jobid = world.restore(wait=False)
+    _asked(world, "/tasks/.*qmcreate")
+    with _cancelled(world, jobid):
+        wait_until(lambda: not world.bacula.fd_leftovers(), _BOUND, "the job's end")
+    assert world.pve.config(NEW) == {"lock": "create"}
+    assert f"qemu: Start Restore vm: vm1 (rid:{NEW}) devices: 2" in world.bacula.joblog(jobid)
+    world.assert_clean()
+
+
+def test_file_daemon_killed(world):
+    """Nobody is left to take back: what stays is stopped, unlocked and has no disks.
+
+    The next restore takes the next number, and clears the working directory.
+    """
+    world.gate.hold()
+    world.restore(wait=False)
+    process = world.gate.wait()
+    world.bacula.kill_fd()
+    wait_until(lambda: not process.exists(), 10, "the end of qemu-img")
+    assert world.bacula.fd_leftovers(), "the File Daemon was killed too late"
+    world.gate.release()
+    unfinished = world.pve.config(NEW)
+    assert not unfinished.keys() & {"lock", *world.held}
+    world.bacula.start_fd()
+    result = world.restore()
+    assert result.ok, result.log
+    assert_volumes(world.pve, 102, world.held)
+    world.assert_clean()
+    configs, volumes, orphans = world.state()
+    assert configs[str(NEW)] == unfinished
+    assert {vmid: configs[vmid] for vmid in world.before[0]} == world.before[0]
+    assert set(world.before[1]) < set(volumes) and world.before[2].items() <= orphans.items()
+
+
+@known_bug("a creation that is cancelled while its task runs is forgotten")
+@one_version
+def test_cancelled_while_the_guest_is_made(world):
+    """Its task takes seconds: what it makes is removed when it has ended."""
+    world.pve.control("set", task_duration=2)
+    jobid = world.restore(wait=False)
+    _asked(world, "/tasks/.*qmcreate")
+    with _cancelled(world, jobid):
+        _gone(world, 12)
+    world.assert_nothing_left()
