@@ -52,6 +52,7 @@ struct guest {
     char *hypervisor;     /* "QEMU" or "Proxmox VE" */
     char *qemu_version;   /* "7.2.22" */
     char *machine;        /* "pc-i440fx-7.2" */
+    bool has_tpm;         /* whose state is no disk of QEMU's */
     json_t *command_line; /* array of the process' arguments, or NULL */
     json_t *proxmox;      /* {"node", "version", "config"}; else NULL */
     struct disk *disks;

@@ -300,6 +300,7 @@ static bool describe(const struct hypervisor_call *call, const struct target *ta
     if (!ask_config(call, target, guest, &config, error) ||
         !qemu_describe(call, target, qmp, features, guest, error))
         return false;
+    guest->has_tpm = false; /* its tpmstate drive is said to be skipped */
     free(guest->hypervisor);
     guest->hypervisor = text_copy("Proxmox VE");
     return (guest->hypervisor && match_disks(guest, config)) || error_memory(error);

@@ -116,6 +116,14 @@ static json_t *command_line_of(pid_t pid)
     return TAKE_PTR(arguments);
 }
 
+static bool ask_tpm(struct qmp *qmp)
+{
+    _cleanup_json_ json_t *answer = NULL;
+    struct error ignored; /* a QEMU built without TPMs does not know the command */
+
+    return qmp_execute(qmp, "query-tpm", NULL, &answer, &ignored) && json_array_size(answer) > 0;
+}
+
 /* A guest without -name still needs one for its files. */
 static char *name_of(struct qmp *qmp, const struct target *target, const char *uuid)
 {
@@ -157,6 +165,7 @@ bool qemu_describe(const struct hypervisor_call *call, const struct target *targ
     guest->hypervisor = text_copy("QEMU");
     guest->qemu_version = ask_version(qmp);
     guest->machine = ask_machine(qmp);
+    guest->has_tpm = ask_tpm(qmp);
     guest->command_line = command_line_of(pid);
     if (!guest->name || !guest->hypervisor)
         return error_memory(error);

@@ -109,6 +109,11 @@ static bool write_config(struct guest_backup *backup, struct error *error)
 
 static void say_what_is_special(const struct guest_backup *backup)
 {
+    if (backup->guest.has_tpm)
+        job_message(backup->job, MESSAGE_WARNING,
+                    "%s has a TPM, whose state is not backed up: keep the recovery keys of what it "
+                    "protects (BitLocker)",
+                    backup->guest.name);
     for (size_t i = 0; i < backup->guest.disk_count; i++) {
         const struct disk *disk = &backup->guest.disks[i];
 

@@ -49,6 +49,14 @@ static bool may_be_dumped(const struct dump *dump, const struct disk *disk, stru
                   disk->driver);
         return error_hint(error, "set bitmap-persistence=0 or convert the disk to qcow2");
     }
+    if (dump->persistent && disk->on_block_device) {
+        /* When the device has no room left for the bitmap at the guest's
+         * shutdown, the image may not open any more. */
+        error_set(error, ERROR_CONFIG,
+                  "bitmap-persistence=1 is not possible: the image lies on a block device, which "
+                  "does not grow");
+        return error_hint(error, "set bitmap-persistence=0");
+    }
     return true;
 }
 
