@@ -261,7 +261,7 @@ def _targets(archives):
         'json:{"driver":"null-co"}': "the backup does not say which file it was",
         f"{archives.outside}/none/disk": f'the directory "{archives.outside}/none" is missing',
         f"{archives.canary}/disk": "canary",
-        "/proc/self/mem": "/mem",
+        "/proc/self/mem": "/proc/",
     }
 
 
