@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,14 @@ def workdir(request):
     yield folder
     if not getattr(request.node, "failed", False):
         shutil.rmtree(folder)
+
+
+@pytest.fixture
+def public_folder():
+    """A folder that other users can enter, also when the repository is in /root."""
+    with tempfile.TemporaryDirectory(prefix="guest-") as folder:
+        os.chmod(folder, 0o755)
+        yield Path(folder)
 
 
 @pytest.fixture(scope="module", params=_VERSIONS)

@@ -47,11 +47,11 @@ def _own_lines(result):
 
 
 @_one_version
-def test_qemu_of_another_user(make_bacula, make_guest, workdir):
+def test_qemu_of_another_user(make_bacula, make_guest, workdir, public_folder):
     """asks 44: QEMU's user has no right in the working directory and needs none."""
     disks = [
-        Disk("vda", make_image(workdir / "a.qcow2", 4 * MIB, seed=1)),
-        Disk("vdb", make_image(workdir / "b.raw", 2 * MIB, "raw", seed=2), "raw", style="blockdev"),
+        Disk("vda", make_image(public_folder / "a.qcow2", 4 * MIB, seed=1)),
+        Disk("vdb", make_image(public_folder / "b.raw", 2 * MIB, "raw", seed=2), "raw", style="blockdev"),
     ]
     guest = make_guest(name="VM1", disks=disks, runas="nobody")
     bacula = make_bacula(filesets={"VM": [_line(guest)]})
