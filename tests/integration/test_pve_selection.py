@@ -12,8 +12,7 @@ from harness import listing, restored
 from harness.configuration import quoted
 from harness.disk import MIB, assert_same
 from harness.pve_guest import Volume
-
-_one_version = pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
+from harness.pve_jobs import assert_nothing_left, one_version
 
 _RUNNING = {
     100: "web",
@@ -163,12 +162,6 @@ def _complaints(text):
     return sorted(re.findall(r'qemu: guest "([^"]*)": (.*)', text))
 
 
-def _assert_clean(pve, bacula):
-    for guest in pve.guests.values():
-        guest.assert_clean()
-    assert bacula.fd_leftovers() == []
-
-
 def test_guests_that_cannot_be_had(pve, make_bacula, workdir):
     """One error each that says which of the three; all others are backed up.
 
@@ -186,7 +179,7 @@ def test_guests_that_cannot_be_had(pve, make_bacula, workdir):
     assert _complaints(result.log) == sorted(_IMPOSSIBLE.values())
     assert len(re.findall(" Error: qemu: ", result.log)) == result.errors == len(_IMPOSSIBLE)
     assert result.status == "T" and "Backup OK -- with warnings" in result.log
-    _assert_clean(pve, bacula)
+    assert_nothing_left(pve, bacula)
 
     assert bacula.restore(result.jobid, workdir / "restored").ok
     for vmid in (106, 107):
@@ -194,7 +187,7 @@ def test_guests_that_cannot_be_had(pve, make_bacula, workdir):
         assert_same(pve.guests[vmid].shadow("drive-scsi0"), image)
 
 
-@_one_version
+@one_version
 def test_abort_on_error(pve, make_bacula):
     """The first guest that cannot be had ends the job, and is its only error.
 
@@ -215,10 +208,10 @@ def test_abort_on_error(pve, make_bacula):
         assert _saved(bacula, result) == []
     result = bacula.run(f"job-{len(asked)}")
     assert result.ok and _saved(bacula, result) == [], result.log
-    _assert_clean(pve, bacula)
+    assert_nothing_left(pve, bacula)
 
 
-@_one_version
+@one_version
 def test_bad_patterns(make_proxmox, make_bacula):
     """One that is none is said before anything is asked; one without end ends."""
     pve = make_proxmox("9.1")
@@ -244,7 +237,7 @@ def test_bad_patterns(make_proxmox, make_bacula):
         assert result.status == "f" and f"Fatal error: qemu: {text}\n" in result.log, result.log
 
 
-@_one_version
+@one_version
 @pytest.mark.xfail(strict=True, reason="selection.c, add_missing: one error for each vm=")
 def test_asked_for_twice(make_proxmox, make_bacula):
     """A guest that is not there is one error, however often it is asked for."""

@@ -79,7 +79,7 @@ class Bacula:
         self.ports = {}
         self.catalog = Catalog(self.folder / "dir" / "bacula.db")
         self._fd_env = fd_env or {}
-        self._fd_wrapper = list(fd_wrapper)
+        self.fd_wrapper = list(fd_wrapper)  # for the next start of the File Daemon
         self._fd_debug = fd_debug
         self._processes = {}
 
@@ -299,7 +299,7 @@ class Bacula:
     @property
     def _grace(self):
         """Seconds to end by itself: a leak check under valgrind needs some."""
-        return 60 if self._fd_wrapper else 10
+        return 60 if self.fd_wrapper else 10
 
     def _environment(self):
         return {"LD_LIBRARY_PATH": str(self.root / "usr/lib/bacula")}
@@ -335,7 +335,7 @@ class Bacula:
         if daemon == "dir":
             environment["LD_PRELOAD"] = str(self._quick_queue)
         if daemon == "fd":
-            argv = [*self._fd_wrapper, *argv]
+            argv = [*self.fd_wrapper, *argv]
             environment |= self._fd_env
             if self._fd_debug:
                 argv += ["-d", self._fd_debug, "-dt"]

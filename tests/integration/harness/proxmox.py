@@ -182,13 +182,13 @@ class FakeProxmox:
         else:
             path.unlink()
             make_image(path, volume.size, fmt, volume.seed, volume.density)
-        return self._disk(key, volid, path, cdrom=volume.is_cdrom)
+        return self._disk(key, volid, path, cdrom=volume.is_cdrom, slow=volume.slow)
 
     def _formats(self, volume):
         kinds = {about["name"]: about["type"] for about in self._settings["storages"]}
         return kinds[volume.storage] == "dir"
 
-    def _disk(self, key, volid, path, cdrom=False):
+    def _disk(self, key, volid, path, cdrom=False, slow=False):
         return PveDisk(
             f"drive-{key}",
             path,
@@ -197,6 +197,7 @@ class FakeProxmox:
             style="blockdev+throttle" if self.version == "9.1" else "drive",
             cdrom=cdrom,
             volid=volid,
+            slow=slow,
         )
 
     def _config(self, guest, volumes, made):

@@ -31,6 +31,8 @@ class Volume:
     seed: int = 1
     density: float = 0.25
     options: dict = field(default_factory=dict)
+    name: str = None
+    slow: bool = False
     name: str = ""
 
     @property
@@ -47,6 +49,7 @@ class PveDisk(Disk):
     """
 
     volid: str = ""
+    slow: bool = False
 
     def __post_init__(self):
         self.path = Path(self.path) if self.path else None
@@ -71,17 +74,25 @@ class PveDisk(Disk):
             return self.name
         return super().qemu_io_target
 
+    @property
+    def throttle_group(self):
+        return f"slow-{self.name}"
+
     def arguments(self):
         if self.interface == "efidisk":
             return self._flash()
-        if self.style == "drive" or self.cdrom:
-            return [*self._plain_drive(), "-device", self._device()]
-        return [*self._blockdev(), "-device", self._device()]
+        limits = ["-object", f"throttle-group,id={self.throttle_group}"] if self.slow else []
+        drive = self._plain_drive if self.style == "drive" or self.cdrom else self._blockdev
+        return [*limits, *drive(), "-device", self._device()]
 
     def _plain_drive(self):
         """A line such as print_drive_commandline_full makes."""
         options = "media=cdrom" if self.cdrom else "detect-zeroes=on"
-        if self.path:
+        if self.slow:
+            options += f",driver={self.fmt},file.driver=throttle"
+            options += f",file.throttle-group={self.throttle_group}"
+            options += f",file.file.driver=file,file.file.filename={self.path}"
+        elif self.path:
             options += f",file={self.path},format={self.fmt},cache=none,aio=threads"
         return ["-drive", f"if=none,id={self.name},{options}"]
 
@@ -104,16 +115,19 @@ class PveDisk(Disk):
         device = self.path.is_block_device()
         common = {"cache": {"direct": False, "no-flush": False}, "detect-zeroes": "on",
                   "discard": "ignore", "read-only": self.readonly}
+        storage = {
+            "driver": "host_device" if device else "file",
+            "filename": str(self.path),
+            "node-name": f"e{self._hash()}",
+            "aio": "threads",
+            **common,
+        }
+        if self.slow:
+            storage = {"driver": "throttle", "throttle-group": self.throttle_group, "file": storage}
         image = {
             "driver": self.fmt,
             "node-name": self.format_node,
-            "file": {
-                "driver": "host_device" if device else "file",
-                "filename": str(self.path),
-                "node-name": f"e{self._hash()}",
-                "aio": "threads",
-                **common,
-            },
+            "file": storage,
             **common,
         }
         group = f"throttle-{self.name}"

@@ -1,0 +1,33 @@
+"""What tests of jobs on a Proxmox host have in common."""
+
+import pytest
+
+from .process import wait_until
+
+LINE = "qemu: mode=PVE"
+
+
+def pairs(*versions):
+    """Run a test with these versions of (Bacula, Proxmox)."""
+    return pytest.mark.parametrize(
+        "bacula_version, version", versions, indirect=["bacula_version"], scope="module"
+    )
+
+
+all_proxmox = pairs(("9.6.7", "6.4"), ("15.0.3", "7.2"), ("15.0.3", "9.1"))
+old_and_new = pairs(("9.6.7", "6.4"), ("15.0.3", "9.1"))
+one_version = pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
+
+
+def start_bacula(make_bacula, pve, line=LINE):
+    """A Bacula whose File Daemon runs on the host, with the job VM."""
+    return make_bacula(filesets={"VM": [line]}, fd_wrapper=pve.fd_wrapper)
+
+
+def assert_nothing_left(pve, bacula):
+    """Neither in QEMU nor with qmeventd nor in the working directory."""
+    wait_until(lambda: not pve.qmeventd.holders, 10, "qmeventd to be let go")
+    for guest in pve.guests.values():
+        if guest.alive:
+            guest.assert_clean()
+    assert bacula.fd_leftovers() == []

@@ -1,0 +1,95 @@
+"""qmeventd ends the QEMU of a Proxmox guest that switched itself off: not during its dump."""
+
+import re
+
+from harness import restored
+from harness.disk import MIB, assert_same
+from harness.history import dumped, sequences, wait_for_dump
+from harness.process import wait_until
+from harness.pve_guest import Volume
+from harness.pve_jobs import (
+    assert_nothing_left,
+    old_and_new,
+    one_version,
+    start_bacula,
+)
+
+
+def _start_slow_dump(pve, bacula):
+    """A guest in the midst of its dump; (guest, job id)."""
+    guest = pve.guest(100, "vm1", disks={
+        "scsi0": Volume(size=6 * MIB, density=1, slow=True),
+        "virtio1": Volume(fmt="raw", seed=2),
+    })
+    guest.slow_down("drive-scsi0", 2 * MIB)
+    jobid = bacula.run("VM", wait=False)
+    wait_for_dump(guest, jobid)
+    assert pve.qmeventd.holders == ["100"]
+    return guest, jobid
+
+
+@old_and_new
+def test_guest_switches_itself_off(version, make_proxmox, make_bacula, workdir):
+    """qmeventd keeps its QEMU until the dump is done, and ends it then."""
+    pve = make_proxmox(version)
+    bacula = start_bacula(make_bacula, pve)
+    guest, jobid = _start_slow_dump(pve, bacula)
+    guest.power_off()
+    assert guest.qmp("query-status")["status"] == "shutdown"
+    result = bacula.wait(jobid)
+    assert result.ok, result.log
+    guest.wait_gone()
+    assert pve.qmeventd.history == [("hold", "100"), ("release", "100"), ("terminate", "100")]
+    assert bacula.fd_leftovers() == []
+
+    nobody = bacula.run("VM", level="Incremental")
+    assert nobody.ok and "Start Backup vm" not in nobody.log
+    guest.close_process()
+    pve.start_guest(100)
+    guest.random_writes("drive-scsi0", 3, seed=1)
+    again = bacula.run("VM", level="Incremental")
+    assert again.ok and {how[0] for how in dumped(again).values()} == {"Full"}, again.log
+    assert bacula.restore([result.jobid, nobody.jobid, again.jobid], workdir / "restored").ok
+    for drive in guest.disks:
+        image = restored.image(workdir / "restored", drive, "vm1", 100)
+        assert_same(guest.shadow(drive), image)
+    assert_nothing_left(pve, bacula)
+
+
+@one_version
+def test_cancelled_job_lets_go(make_proxmox, make_bacula):
+    """A guest that switches itself off after a cancelled job is ended by qmeventd."""
+    pve = make_proxmox("9.1")
+    bacula = start_bacula(make_bacula, pve)
+    guest, jobid = _start_slow_dump(pve, bacula)
+    bacula.cancel(jobid)
+    assert bacula.wait(jobid).status == "A"
+    guest.slow_down("drive-scsi0")
+    wait_until(lambda: not bacula.fd_leftovers(), 30, "a clean working directory")
+    assert_nothing_left(pve, bacula)
+    guest.power_off()
+    guest.wait_gone()
+    assert pve.qmeventd.history == [("hold", "100"), ("release", "100"), ("terminate", "100")]
+
+
+@old_and_new
+def test_without_qmeventd(version, make_proxmox, make_bacula):
+    """An error that names it and says how to start it; with it the next job is well."""
+    pve = make_proxmox(version)
+    guest = pve.guest(100, "vm1", disks={"scsi0": Volume(size=MIB)})
+    bacula = start_bacula(make_bacula, pve)
+    pve.qmeventd.stop()
+    result = bacula.run("VM")
+    text = (
+        'guest "vm1": qmeventd cannot be told to keep its QEMU should the guest power itself off'
+        " (/var/run/qmeventd.sock): No such file or directory; start it: systemctl start qmeventd"
+    )
+    assert re.findall(r" Error: qemu: (.*)", result.log) == [text] and result.errors == 1
+    assert "Finish backup" not in result.log and sequences(bacula, result) == {}
+    assert guest.bitmaps("drive-scsi0") == {}
+    assert_nothing_left(pve, bacula)
+    pve.qmeventd.start()
+    wait_until(lambda: "100" in pve.qmeventd.guests, 20, "QEMU to meet qmeventd again")
+    assert bacula.run("VM").ok
+
+
