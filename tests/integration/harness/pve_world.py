@@ -120,11 +120,11 @@ class PveWorld:
 
 
 @contextlib.contextmanager
-def pve_world(bacula_root, plugin, folder, version, parameters="", storages=_STORAGES, **guest):
-    """A PveWorld whose Plugin line has these further parameters."""
+def pve_world(bacula_root, plugin, folder, version, parameters="", port=PORT, **guest):
+    """A PveWorld whose Plugin line has these further parameters, or what a function makes."""
     with contextlib.ExitStack() as stack:
         pve = stack.enter_context(
-            FakeProxmox(version, folder / "pve", port=PORT, storages=storages)
+            FakeProxmox(version, folder / "pve", port=port, storages=_STORAGES)
         )
         if callable(parameters):
             parameters = parameters(pve)
