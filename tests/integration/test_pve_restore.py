@@ -1,8 +1,16 @@
 """Proxmox guests restored to where=/ as new guests: disks, settings, numbers, log lines."""
 
+import contextlib
+import shutil
+import sqlite3
+
 import pytest
+from harness import restored
+from harness.bacula import Bacula
 from harness.disk import MIB
+from harness.marks import known_bug, one_version
 from harness.process import wait_until
+from harness.proxmox import FakeProxmox
 from harness.pve_guest import Volume
 from harness.pve_restored import (
     assert_config,
@@ -108,3 +116,84 @@ def _assert_settings(pve, log, vmid, before):
     left_out = {"digest"} if pve.version == "6.4" else {"digest", "meta"}
     assert not_given(log, vmid) == dict.fromkeys(left_out, "")
     assert_config(pve, vmid, before, left_out)
+
+
+@pytest.fixture(scope="module")
+def _two_guests(bacula_root, plugin, tmp_path_factory):
+    """Guests 100 and 101, a Full and an Incremental of both, and what they held then."""
+    folder = tmp_path_factory.mktemp("pve")
+    with contextlib.ExitStack() as stack:
+        pve = stack.enter_context(FakeProxmox("7.2", folder / "pve", port=_PORT))
+        guests = {vmid: pve.guest(vmid, f"vm{vmid}", disks={"scsi0": Volume(size=MIB, seed=vmid)})
+                  for vmid in (100, 101)}
+        sockets = [f"qemu: qmpcontrol=/var/run/qemu-server/{vmid}.qmp" for vmid in guests]
+        bacula = Bacula(
+            bacula_root, folder / "bacula", plugin=plugin, fd_wrapper=pve.fd_wrapper,
+            filesets={"VM": [_line(pve)], "Plain": sockets},
+        )
+        chain = _Chain(stack.enter_context(bacula), guests)
+        full, _ = chain.backup("Full")
+        increment, held = chain.backup("Incremental")
+        yield pve, chain, [full, increment], held
+
+
+@known_bug("each guest asks for a free number as if it were the only one")
+@one_version
+def test_numbers_of_two_guests(_two_guests):
+    """One number is taken and one is free: the one that has to move takes no other's place."""
+    pve, chain, jobids, held = _two_guests
+    pve.control("forget_requests")
+    guest = pve.control("guests")["101"]
+    pve.control("destroy_guest", vmid=101)
+    try:
+        log = _restore(chain.bacula, jobids).log
+        assert pve.vmids() == [100, 101, 102]
+        assert (pve.config(101)["name"], pve.config(102)["name"]) == ("vm101", "vm100")
+        assert_volumes(pve, 101, held[101])
+        assert_volumes(pve, 102, held[100])
+        for old, new in ((100, 102), (101, 101)):
+            assert f"qemu: Start Restore vm: vm{old} (rid:{new}) devices: 1" in log
+        assert "taken meanwhile" not in log
+    finally:
+        for vmid in set(pve.vmids()) - {100}:
+            pve.control("destroy_guest", vmid=vmid)
+        pve.control("add_guest", vmid=101, config=guest)
+
+
+@one_version
+def test_without_restore_objects(_two_guests):
+    """A catalog that lacks them: config.json arrives as a file, after the Full's disks."""
+    pve, chain, jobids, held = _two_guests
+    with contextlib.closing(sqlite3.connect(chain.bacula.folder / "dir/bacula.db")) as catalog:
+        catalog.execute("UPDATE RestoreObject SET JobId = -JobId")
+        catalog.commit()
+        try:
+            log = _restore(chain.bacula, jobids).log
+        finally:
+            catalog.execute("UPDATE RestoreObject SET JobId = -JobId")
+            catalog.commit()
+    new = sorted(set(pve.vmids()) - {100, 101})
+    assert len(new) == 2
+    for vmid in new:
+        old = int(pve.config(vmid)["name"].removeprefix("vm"))
+        assert_volumes(pve, vmid, held[old])
+        _assert_settings(pve, log, vmid, pve.config(old) | {"scsi0": "x,size=1M"})
+        pve.control("destroy_guest", vmid=vmid)
+
+
+@one_version
+def test_genuine_backup(_two_guests):
+    """Through their own sockets: where=/ leaves images, and nobody asks the API."""
+    pve, chain, _, _ = _two_guests
+    bacula, before = chain.bacula, pve.vmids()
+    held = {vmid: contents(guest) for vmid, guest in chain.guests.items()}
+    full = bacula.run("Plain", "Full")
+    assert full.ok, full.log
+    pve.control("forget_requests")
+    result = bacula.restore([full.jobid], "/")
+    assert result.ok, result.log
+    for vmid in held:
+        expected = {"drive-scsi0": held[vmid]["scsi0"]}
+        restored.assert_restored(expected, bacula.fd_working, f"vm{vmid}")
+    shutil.rmtree(bacula.fd_working / "@qemu")
+    assert pve.requests() == [] and pve.vmids() == before
