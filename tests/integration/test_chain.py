@@ -104,6 +104,7 @@ def _order_of_dumps(guest):
         ("15.0.3", "transaction=disk", False),
     ],
     indirect=["bacula_version"],
+    scope="module",
 )
 def test_full_in_the_middle(make_history, parameters, accurate):
     """A second Full starts a new chain; Accurate mode and transaction=disk change nothing."""

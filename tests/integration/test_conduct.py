@@ -51,7 +51,12 @@ def test_qemu_of_another_user(make_bacula, make_guest, workdir, public_folder):
     """asks 44: QEMU's user has no right in the working directory and needs none."""
     disks = [
         Disk("vda", make_image(public_folder / "a.qcow2", 4 * MIB, seed=1)),
-        Disk("vdb", make_image(public_folder / "b.raw", 2 * MIB, "raw", seed=2), "raw", style="blockdev"),
+        Disk(
+            "vdb",
+            make_image(public_folder / "b.raw", 2 * MIB, "raw", seed=2),
+            "raw",
+            style="blockdev",
+        ),
     ]
     guest = make_guest(name="VM1", disks=disks, runas="nobody")
     bacula = make_bacula(filesets={"VM": [_line(guest)]})
@@ -213,7 +218,10 @@ def test_paused_guest_holds_no_disk_space(make_bacula, make_guest, workdir):
 
 
 @pytest.mark.parametrize(
-    ("bacula_version", "end"), [("9.6.7", "kill"), ("15.0.3", "quit")], indirect=["bacula_version"]
+    ("bacula_version", "end"),
+    [("9.6.7", "kill"), ("15.0.3", "quit")],
+    indirect=["bacula_version"],
+    scope="module",
 )
 def test_guest_that_ends_during_its_dump(end, make_bacula, make_guest, workdir):
     """asks 27 and 28: an error within seconds, the next guest is saved, the daemon lives."""
