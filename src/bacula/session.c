@@ -220,6 +220,13 @@ static bool begin_restore(struct session *session, const char *command, struct e
 
     if (!learn_facts(session, error) || !command_read(command, &options, error))
         return false;
+    if (form && !form->count) {
+        options_free(&options);
+        error_set(error, ERROR_CONFIG, "the restore options came back empty");
+        return error_hint(error, "an SQLite catalog of Bacula 9.6 loses them at every third "
+                                 "length: choose them again with a value that is one character "
+                                 "longer, such as a / behind working");
+    }
     if (form && !form_read(form->text, form->count, &options, error)) {
         options_free(&options);
         return false;
@@ -284,10 +291,19 @@ void session_end_backup(struct session *session)
         backup_end(session->backup, ended_well(session));
 }
 
+static enum restore_outcome restore_outcome(const struct session *session)
+{
+    if (ended_well(session))
+        return RESTORE_GOOD;
+    if (ask_number(session, DAEMON_JOB_STATUS) == 'E' && !cancel_raised(&session->job.cancel))
+        return RESTORE_ERRORS;
+    return RESTORE_BAD;
+}
+
 void session_end_restore(struct session *session)
 {
     if (session->restore)
-        restore_end(session->restore, ended_well(session));
+        restore_end(session->restore, restore_outcome(session));
 }
 
 const struct producer *session_producer(const struct session *session)

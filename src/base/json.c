@@ -3,6 +3,8 @@
  */
 #include "base/json.h"
 
+#include <string.h>
+
 const char *json_member_string(const json_t *object, const char *key)
 {
     return json_string_value(json_object_get(object, key));
@@ -37,4 +39,20 @@ json_t *json_member_array(const json_t *object, const char *key)
     json_t *value = json_object_get(object, key);
 
     return json_is_array(value) ? value : NULL;
+}
+
+json_t *json_find(const json_t *array, const char *key, const char *value)
+{
+    size_t index;
+    json_t *entry;
+
+    if (!value)
+        return NULL;
+    json_array_foreach (array, index, entry) {
+        const char *found = json_member_string(entry, key);
+
+        if (found && strcmp(found, value) == 0)
+            return entry;
+    }
+    return NULL;
 }

@@ -34,4 +34,8 @@ bool json_member_size(const json_t *object, const char *key, uint64_t *number);
 json_t *json_member_object(const json_t *object, const char *key);
 json_t *json_member_array(const json_t *object, const char *key);
 
+/* The first object of an array whose string member `key` is `value`, borrowed;
+ * NULL when there is none, or nothing to look for. */
+json_t *json_find(const json_t *array, const char *key, const char *value);
+
 #endif

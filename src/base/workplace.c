@@ -30,19 +30,25 @@ static int open_folder(int parent, const char *name)
     return openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 }
 
-static void empty_folder(int folder)
+/* The entries of a folder from its first one on; `folder` stays the caller's. */
+static DIR *list_folder(int folder)
 {
     int listed = fcntl(folder, F_DUPFD_CLOEXEC, 3);
-    _cleanup_directory_ DIR *directory = listed < 0 ? NULL : fdopendir(listed);
+    DIR *directory = listed < 0 ? NULL : fdopendir(listed);
+
+    if (directory)
+        rewinddir(directory);
+    else if (listed >= 0)
+        close(listed);
+    return directory;
+}
+
+static void empty_folder(int folder)
+{
+    _cleanup_directory_ DIR *directory = list_folder(folder);
     const struct dirent *entry;
 
-    if (!directory) {
-        if (listed >= 0)
-            close(listed);
-        return;
-    }
-    rewinddir(directory);
-    while ((entry = readdir(directory)))
+    while (directory && (entry = readdir(directory)))
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             (void)unlinkat(folder, entry->d_name, 0);
 }
@@ -85,16 +91,10 @@ static bool is_job_folder(const char *name)
 
 static void remove_dead_folders(int parent)
 {
-    int listed = fcntl(parent, F_DUPFD_CLOEXEC, 3);
-    _cleanup_directory_ DIR *directory = listed < 0 ? NULL : fdopendir(listed);
+    _cleanup_directory_ DIR *directory = list_folder(parent);
     const struct dirent *entry;
 
-    if (!directory) {
-        if (listed >= 0)
-            close(listed);
-        return;
-    }
-    while ((entry = readdir(directory)))
+    while (directory && (entry = readdir(directory)))
         if (is_job_folder(entry->d_name))
             remove_if_dead(parent, entry->d_name);
 }

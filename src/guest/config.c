@@ -113,7 +113,8 @@ static bool take_string(const json_t *object, const char *key, char **into)
 static bool disk_from_json(const json_t *object, struct disk *disk, struct error *error)
 {
     const json_t *owner = json_member_object(object, "owner");
-    uint64_t uid, gid, mode;
+    const json_t *dump = json_member_object(object, "dump");
+    uint64_t uid, gid, mode, sequence;
 
     if (!take_string(object, "drive", &disk->drive) ||
         !take_string(object, "device", &disk->device) ||
@@ -130,6 +131,10 @@ static bool disk_from_json(const json_t *object, struct disk *disk, struct error
     if (!json_member_size(object, "virtual_size", &disk->size))
         return error_set(error, ERROR_GENERAL, "no size for disk \"%s\"", disk->drive);
     disk->on_block_device = json_member_bool(object, "block_device", false);
+    disk->sequence_known =
+        dump && json_member_size(dump, "sequence", &sequence) && sequence <= UINT32_MAX;
+    if (disk->sequence_known)
+        disk->sequence = (uint32_t)sequence;
     if (owner && json_member_size(owner, "uid", &uid) && uid <= UINT32_MAX &&
         json_member_size(owner, "gid", &gid) && gid <= UINT32_MAX &&
         json_member_size(owner, "mode", &mode) && mode <= 0777) {
@@ -153,7 +158,8 @@ static bool guest_from_json(const json_t *root, struct guest *guest, struct erro
     if (!take_string(head, "name", &guest->name) || !take_string(head, "uuid", &guest->uuid) ||
         !take_string(head, "hypervisor", &guest->hypervisor) ||
         !take_string(head, "qemu_version", &guest->qemu_version) ||
-        !take_string(head, "machine", &guest->machine))
+        !take_string(head, "machine", &guest->machine) ||
+        !take_string(json_member_object(root, "job"), "name", &guest->job))
         return error_memory(error);
     if (!guest->name || !json_member_size(head, "vmid", &vmid) || vmid > UINT32_MAX)
         return error_set(error, ERROR_GENERAL, "the guest has no name or no vmid");

@@ -33,6 +33,7 @@ void guest_free(struct guest *guest)
     free(guest->qemu_version);
     free(guest->machine);
     json_decref(guest->command_line);
+    free(guest->job);
     json_decref(guest->proxmox);
     for (size_t i = 0; i < guest->disk_count; i++)
         disk_free(&guest->disks[i]);

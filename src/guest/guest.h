@@ -39,8 +39,10 @@ struct disk {
     char *volume;   /* Proxmox': "local-lvm:vm-100-disk-0"; else NULL */
     uint32_t owner; /* of `file`, to be given to a restored one */
     uint32_t group;
-    uint32_t mode; /* permission bits; 0 when unknown */
-    char *skipped; /* why it is not backed up; NULL when it is */
+    uint32_t mode;       /* permission bits; 0 when unknown */
+    uint32_t sequence;   /* of the part in this backup, … */
+    bool sequence_known; /* … where config.json says it */
+    char *skipped;       /* why it is not backed up; NULL when it is */
     struct bitmap *bitmaps;
     size_t bitmap_count;
 };
@@ -54,6 +56,8 @@ struct guest {
     char *machine;        /* "pc-i440fx-7.2" */
     bool has_tpm;         /* whose state is no disk of QEMU's */
     json_t *command_line; /* array of the process' arguments, or NULL */
+    char *job;            /* that made the backup, Bacula's unique name; only in a config.json
+                           * that was read back */
     json_t *proxmox;      /* {"node", "version", "config"}; else NULL */
     struct disk *disks;
     size_t disk_count;

@@ -155,6 +155,17 @@ static bool is_matched(const struct selection *selection, const struct candidate
     return true;
 }
 
+/* Whether the same name or id stands earlier in the list. */
+static bool was_asked(const struct string_list *asked, size_t index, bool by_id)
+{
+    for (size_t i = 0; i < index; i++)
+        if (by_id
+                ? strtoull(asked->strings[i], NULL, 10) == strtoull(asked->strings[index], NULL, 10)
+                : strcmp(asked->strings[i], asked->strings[index]) == 0)
+            return true;
+    return false;
+}
+
 /* Adds what was asked for by name or id and nobody is. */
 static void add_missing(const struct string_list *asked, bool by_id,
                         const struct candidate *candidates, size_t count, struct selected *chosen,
@@ -162,7 +173,7 @@ static void add_missing(const struct string_list *asked, bool by_id,
 {
     for (size_t i = 0; i < asked->count; i++) {
         const char *wanted = asked->strings[i];
-        bool found = false;
+        bool found = was_asked(asked, i, by_id);
 
         for (size_t j = 0; j < count && !found; j++)
             found = by_id ? strtoull(wanted, NULL, 10) == candidates[j].vmid

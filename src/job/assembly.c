@@ -78,6 +78,7 @@ bool assembly_begin(struct assembly *assembly, const struct part *part, struct e
         assembly_fail(assembly);
         return false;
     }
+    assembly->write_error = 0;
     assembly->expected = part->size;
     assembly->received = 0;
     return true;
@@ -89,8 +90,10 @@ bool assembly_write(struct assembly *assembly, const void *bytes, size_t count)
         errno = EBADF;
         return false;
     }
-    if (!path_write_all(assembly->file, bytes, count))
+    if (!path_write_all(assembly->file, bytes, count)) {
+        assembly->write_error = errno;
         return false;
+    }
     assembly->received += count;
     return true;
 }
@@ -100,6 +103,12 @@ static bool take_part(struct assembly *assembly, const struct part *part,
 {
     uint64_t size;
 
+    if (assembly->file < 0 && assembly->write_error) {
+        error_errno(error, assembly->write_error, "cannot write it");
+        if (assembly->write_error == ENOSPC)
+            error_hint(error, "make room there or choose another directory");
+        return false;
+    }
     if (assembly->file < 0)
         return error_set(error, ERROR_GENERAL, "it was not written to its end");
     close_part(assembly);
@@ -109,7 +118,9 @@ static bool take_part(struct assembly *assembly, const struct part *part,
                          (unsigned long long)assembly->expected);
     if (!qcow2_read_file(part->sequence ? assembly->part : assembly->path, &size, error))
         return false;
-    if (part->sequence && !image_patch(tool, assembly->path, assembly->part, size, error))
+    /* A damaged part may look empty, and patch nothing in without a word. */
+    if (part->sequence && (!image_check(tool, assembly->part, error) ||
+                           !image_patch(tool, assembly->path, assembly->part, size, error)))
         return false;
     (void)unlink(assembly->part);
     return true;

@@ -30,6 +30,7 @@ struct assembly {
     uint64_t identity; /* of the last part in it; 0: it carried none */
     time_t modified;   /* of the last part */
     int file;          /* the part that arrives now */
+    int write_error;   /* why it could not be written; 0: it could */
     uint64_t expected;
     uint64_t received;
 };

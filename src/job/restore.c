@@ -241,13 +241,14 @@ void restore_end_file(struct restore *restore)
     restore->image = NULL;
 }
 
-void restore_end(struct restore *restore, bool good)
+void restore_end(struct restore *restore, enum restore_outcome outcome)
 {
     if (restore->ended)
         return;
     restore->ended = true;
     for (size_t i = 0; i < restore->guest_count; i++) {
-        if (good && !restore->guests[i]->failed)
+        restore->guests[i]->doubtful = outcome != RESTORE_GOOD;
+        if (outcome != RESTORE_BAD && !restore->guests[i]->failed)
             restored_guest_finish(restore->guests[i]);
         workplace_close(&restore->guests[i]->workplace);
     }
@@ -257,7 +258,7 @@ void restore_free(struct restore *restore)
 {
     if (!restore)
         return;
-    restore_end(restore, false);
+    restore_end(restore, RESTORE_BAD);
     for (size_t i = 0; i < restore->guest_count; i++) {
         restored_guest_free(restore->guests[i]);
         free(restore->guests[i]);

@@ -41,9 +41,16 @@ bool restore_write(struct restore *restore, const void *bytes, size_t count, int
 /* The file is complete. */
 void restore_end_file(struct restore *restore);
 
-/* The job has ended.  When it is `good`, brings the images to their places.
- * May be called again. */
-void restore_end(struct restore *restore, bool good);
+/* How the File Daemon says that it ended. */
+enum restore_outcome {
+    RESTORE_GOOD,
+    RESTORE_ERRORS, /* some were reported; what is whole is to be kept */
+    RESTORE_BAD,    /* cancelled or failed: nothing is kept */
+};
+
+/* The job has ended: brings the images to their places.  May be called
+ * again. */
+void restore_end(struct restore *restore, enum restore_outcome outcome);
 
 void restore_free(struct restore *restore);
 

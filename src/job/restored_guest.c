@@ -214,6 +214,9 @@ bool restored_guest_admits(struct restored_guest *guest, const struct assembly *
     if (stays_below_root(guest)) {
         _cleanup_free_ char *place = place_of(guest, image->drive);
 
+        /* Later parts may be newer: seen when all are there. */
+        if (place && (enum replace)guest->job->facts.replace == REPLACE_IF_NEWER)
+            return true;
         return place ? may_replace(guest, place, part->modified) : error_memory(error);
     }
     /* Without a config yet, it is seen at the end. */
@@ -258,6 +261,8 @@ static bool put_below_root(struct restored_guest *guest, struct assembly *image,
 
     if (!place)
         return error_memory(error);
+    if (!may_replace(guest, place, image->modified))
+        return true;
     if (!path_make_directories(guest->directory, strlen(guest->root), error))
         return false;
     if (rename(image->path, place) != 0)
@@ -281,16 +286,59 @@ static void fail_disk(const struct restored_guest *guest, const struct assembly 
     fail(guest, error);
 }
 
+/* Whether its newest part is of the job that config.json is of.  The Director
+ * leaves out what does not follow in its catalog, and says so on the console
+ * only; and a Storage Daemon that dies looks to the File Daemon like the end of
+ * the data. */
+static bool is_whole(const struct restored_guest *guest, const struct assembly *image,
+                     struct error *error)
+{
+    const struct disk *disk = disk_of(guest, image->drive);
+    _cleanup_free_ char *name = disk ? text_format(SAVED_NAME_ROOT "%s/%u/%s" SAVED_NAME_IMAGE,
+                                                   guest->component, guest->vmid, image->drive)
+                                     : NULL;
+
+    if (image->state == ASSEMBLY_EMPTY)
+        return error_set(error, ERROR_GENERAL, "its data did not come to its end");
+    if (!disk && guest->doubtful) {
+        error_set(error, ERROR_GENERAL,
+                  "the restore had errors, and without config.json nobody "
+                  "can say whether all its parts came");
+        return error_hint(error, "restore it again");
+    }
+    if (!disk || !disk->sequence_known || !guest->config.job || !name || !image->identity ||
+        part_identity(guest->config.job, name) == image->identity)
+        return true;
+    error_set(error, ERROR_GENERAL, "part %u, of job %s, is missing", disk->sequence,
+              guest->config.job);
+    return error_hint(error, "restore the whole chain of one job, or up to the job before the one "
+                             "that lacks it");
+}
+
+/* Whether an image is there, whole and sound; says what is wrong, but for what
+ * was said or skipped before. */
+static bool is_good(struct restored_guest *guest, struct assembly *image)
+{
+    struct child_watch watch;
+    struct image_tool tool = restored_guest_tool(guest, &watch);
+    struct error error;
+
+    if (image->state != ASSEMBLY_GOOD && image->state != ASSEMBLY_EMPTY)
+        return false;
+    if (is_whole(guest, image, &error) && assembly_finish(image, &tool, &error))
+        return true;
+    fail_disk(guest, image, &error);
+    image->state = ASSEMBLY_FAILED;
+    return false;
+}
+
 static void finish_below_root(struct restored_guest *guest)
 {
     for (size_t i = 0; i < guest->image_count; i++) {
         struct assembly *image = &guest->images[i];
-        struct child_watch watch;
-        struct image_tool tool = restored_guest_tool(guest, &watch);
         struct error error;
 
-        if (image->state == ASSEMBLY_GOOD &&
-            (!assembly_finish(image, &tool, &error) || !put_below_root(guest, image, &error)))
+        if (is_good(guest, image) && !put_below_root(guest, image, &error))
             fail_disk(guest, image, &error);
     }
 }
@@ -299,20 +347,13 @@ static void finish_below_root(struct restored_guest *guest)
  * one that was to be restored is not among them. */
 static size_t collect_images(struct restored_guest *guest, struct restored_image *images, bool *all)
 {
-    struct child_watch watch;
-    struct image_tool tool = restored_guest_tool(guest, &watch);
     size_t count = 0;
 
     *all = true;
     for (size_t i = 0; i < guest->image_count; i++) {
         struct assembly *image = &guest->images[i];
-        struct error error;
 
-        if (image->state == ASSEMBLY_GOOD && !assembly_finish(image, &tool, &error)) {
-            fail_disk(guest, image, &error);
-            image->state = ASSEMBLY_FAILED;
-        }
-        if (image->state == ASSEMBLY_GOOD)
+        if (is_good(guest, image))
             images[count++] = (struct restored_image){.drive = image->drive,
                                                       .disk = disk_of(guest, image->drive),
                                                       .path = image->path,

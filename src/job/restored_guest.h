@@ -23,6 +23,7 @@ struct restored_guest {
     struct workplace workplace;
     struct guest config; /* from config.json */
     bool has_config;
+    bool doubtful;  /* errors came, so parts may be missing */
     bool announced; /* "Start Restore" is in the job log */
     bool failed;    /* it could not be set up: its files are passed over */
     struct assembly *images;

@@ -51,18 +51,7 @@ bool block_ask(struct qmp *qmp, const struct features *features, struct block_an
 
 static const json_t *find_node(const json_t *nodes, const char *name)
 {
-    size_t index;
-    json_t *node;
-
-    if (!name)
-        return NULL;
-    json_array_foreach (nodes, index, node) {
-        const char *node_name = json_member_string(node, "node-name");
-
-        if (node_name && strcmp(node_name, name) == 0)
-            return node;
-    }
-    return NULL;
+    return json_find(nodes, "node-name", name);
 }
 
 static const json_t *graph_node(const json_t *graph, const char *key, const json_t *value)
@@ -87,15 +76,12 @@ static const char *child_of(const struct block_answers *answers, const json_t *n
 {
     const json_t *id = json_object_get(
         graph_node(answers->graph, "name", json_object_get(node, "node-name")), "id");
+    const json_t *listed = json_find(json_member_array(node, "children"), "child", child);
     size_t index;
     json_t *entry;
 
-    json_array_foreach (json_member_array(node, "children"), index, entry) {
-        const char *name = json_member_string(entry, "child");
-
-        if (name && strcmp(name, child) == 0)
-            return json_member_string(entry, "node-name");
-    }
+    if (listed)
+        return json_member_string(listed, "node-name");
     if (!id)
         return NULL;
     json_array_foreach (json_member_array(answers->graph, "edges"), index, entry) {

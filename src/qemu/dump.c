@@ -145,26 +145,12 @@ bool dump_start(struct dump *dump, size_t first, size_t count, struct error *err
     return good;
 }
 
-static const json_t *find_job(const json_t *jobs, const char *id)
-{
-    size_t index;
-    json_t *job;
-
-    json_array_foreach (jobs, index, job) {
-        const char *other = json_member_string(job, "id");
-
-        if (other && strcmp(other, id) == 0)
-            return job;
-    }
-    return NULL;
-}
-
 /* While one dump is waited for, others come to their end. */
 static void note_ends(struct dump *dump, const json_t *jobs)
 {
     for (size_t i = 0; i < dump->count; i++) {
         struct dump_disk *disk = &dump->disks[i];
-        const char *status = json_member_string(find_job(jobs, disk->name), "status");
+        const char *status = json_member_string(json_find(jobs, "id", disk->name), "status");
 
         if (status && strcmp(status, "concluded") == 0 && !disk->ended)
             disk->ended = clock_now();
@@ -187,7 +173,7 @@ static bool poll_job(struct dump *dump, struct dump_disk *disk, bool *concluded,
     if (!qmp_execute(qmp, "query-jobs", NULL, &jobs, error))
         return false;
     note_ends(dump, jobs);
-    job = find_job(jobs, disk->name);
+    job = json_find(jobs, "id", disk->name);
     status = json_member_string(job, "status");
     if (!status)
         return error_set(error, ERROR_GENERAL, "its QEMU job is gone: somebody dismissed it");

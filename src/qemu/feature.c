@@ -9,34 +9,15 @@
  * the names of types are numbers that differ from build to build. */
 static const json_t *entity(const json_t *schema, const char *name)
 {
-    size_t index;
-    json_t *entry;
-
-    if (!name)
-        return NULL;
-    json_array_foreach (schema, index, entry) {
-        const char *entry_name = json_member_string(entry, "name");
-
-        if (entry_name && strcmp(entry_name, name) == 0)
-            return entry;
-    }
-    return NULL;
+    return json_find(schema, "name", name);
 }
 
 /* The member of a command's arguments, or NULL. */
 static const json_t *argument(const json_t *schema, const char *command, const char *name)
 {
     const json_t *type = entity(schema, json_member_string(entity(schema, command), "arg-type"));
-    size_t index;
-    json_t *member;
 
-    json_array_foreach (json_member_array(type, "members"), index, member) {
-        const char *member_name = json_member_string(member, "name");
-
-        if (member_name && strcmp(member_name, name) == 0)
-            return member;
-    }
-    return NULL;
+    return json_find(json_member_array(type, "members"), "name", name);
 }
 
 /* Since 4.1 the sources of a merge are strings or {node, name} objects: an

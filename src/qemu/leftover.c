@@ -77,21 +77,6 @@ static bool job_lives(const json_t *fdsets, uint32_t job_id)
     return false;
 }
 
-/* The state of a job: NULL when QEMU does not know it.  Borrowed from `jobs`. */
-static const char *job_status(const json_t *jobs, const char *id)
-{
-    size_t index;
-    json_t *job;
-
-    json_array_foreach (jobs, index, job) {
-        const char *other = json_member_string(job, "id");
-
-        if (other && strcmp(other, id) == 0)
-            return json_member_string(job, "status");
-    }
-    return NULL;
-}
-
 bool leftover_end_job(struct qmp *qmp, const char *id, struct error *error)
 {
     int64_t deadline = clock_deadline(END_LIMIT);
@@ -104,7 +89,7 @@ bool leftover_end_job(struct qmp *qmp, const char *id, struct error *error)
 
         if (!qmp_execute(qmp, "query-jobs", NULL, &jobs, error))
             return false;
-        status = job_status(jobs, id);
+        status = json_member_string(json_find(jobs, "id", id), "status");
         if (!status)
             return true;
         if (strcmp(status, "concluded") == 0)
@@ -120,20 +105,6 @@ bool leftover_end_job(struct qmp *qmp, const char *id, struct error *error)
     }
 }
 
-static bool node_exists(const json_t *nodes, const char *name)
-{
-    size_t index;
-    json_t *node;
-
-    json_array_foreach (nodes, index, node) {
-        const char *other = json_member_string(node, "node-name");
-
-        if (other && strcmp(other, name) == 0)
-            return true;
-    }
-    return false;
-}
-
 bool leftover_remove_node(struct qmp *qmp, const char *name, struct error *error)
 {
     int64_t deadline = clock_deadline(NODE_LIMIT);
@@ -147,7 +118,7 @@ bool leftover_remove_node(struct qmp *qmp, const char *name, struct error *error
         if (error->kind != ERROR_REFUSED)
             return false;
         if (!qmp_execute(qmp, "query-named-block-nodes", NULL, &nodes, &ignored) ||
-            !node_exists(nodes, name))
+            !json_find(nodes, "node-name", name))
             return nodes != NULL;
         if (clock_slice(deadline) == 0)
             return false;

@@ -51,20 +51,15 @@ static bool add_target_node(struct qmp *qmp, const struct dump *dump, const stru
 static bool last_sector_is_marked(struct qmp *qmp, const char *node, struct error *error)
 {
     _cleanup_json_ json_t *nodes = NULL;
-    size_t index;
-    json_t *entry;
+    const json_t *bitmap;
+    uint64_t count;
 
     if (!qmp_execute(qmp, "query-named-block-nodes", NULL, &nodes, error))
         return false;
-    json_array_foreach (nodes, index, entry) {
-        const char *name = json_member_string(entry, "node-name");
-        const json_t *bitmap = json_array_get(json_member_array(entry, "dirty-bitmaps"), 0);
-        uint64_t count;
-
-        if (name && strcmp(name, node) == 0 && json_member_size(bitmap, "count", &count) &&
-            count == WITNESS_GRANULARITY)
-            return true;
-    }
+    bitmap =
+        json_array_get(json_member_array(json_find(nodes, "node-name", node), "dirty-bitmaps"), 0);
+    if (json_member_size(bitmap, "count", &count) && count == WITNESS_GRANULARITY)
+        return true;
     return error_set(error, ERROR_GENERAL, "QEMU did not mark the last sector of node \"%s\"",
                      node);
 }

@@ -13,12 +13,9 @@ from harness.bacula import Bacula
 from harness.disk import MIB, SECTOR, Disk, assert_same, make_image
 from harness.guest import Guest
 from harness.history import History
-from harness.marks import known_bug, one_version
+from harness.marks import one_version
 from harness.process import run
 
-_NO_LOCK_SEEN = known_bug(
-    "`qemu-img info -f raw` takes no lock, so a running guest is never noticed"
-)
 _OPTIONS = {"convdestination": "yes"}
 _ODD = 4 * MIB + 3 * SECTOR
 _PATTERN = (0x5A, MIB, 64 * 1024)
@@ -191,7 +188,6 @@ def test_replace(saved):
     _assert_converted(saved)
 
 
-@_NO_LOCK_SEEN
 def test_running_guest_is_not_overwritten(saved):
     """QEMU's lock on the images is seen, and the guest goes on undisturbed."""
     assert _restore(saved).ok
@@ -312,7 +308,6 @@ def test_mounted_device(on_devices, workdir):
 
 
 @one_version
-@_NO_LOCK_SEEN
 def test_device_of_a_running_guest(on_devices):
     """A device is not written to while QEMU has it open."""
     assert _restore(on_devices).ok

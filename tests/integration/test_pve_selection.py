@@ -238,7 +238,6 @@ def test_bad_patterns(make_proxmox, make_bacula):
 
 
 @one_version
-@pytest.mark.xfail(strict=True, reason="selection.c, add_missing: one error for each vm=")
 def test_asked_for_twice(make_proxmox, make_bacula):
     """A guest that is not there is one error, however often it is asked for."""
     pve = make_proxmox("9.1")

@@ -7,7 +7,7 @@ from pathlib import Path
 from harness import restored
 from harness.disk import MIB, Disk, make_image
 from harness.history import History
-from harness.marks import known_bug, one_version
+from harness.marks import one_version
 from harness.process import run, wait_until
 from harness.vm1 import FILES, restored_files
 
@@ -59,13 +59,11 @@ def _lengths(workdir, count=3):
     return folders
 
 
-def test_restore_options_form(vm1, workdir, bacula_version, request):
+def test_restore_options_form(vm1, workdir):
     """bconsole shows the options as in the manual's 6.1, and what is chosen counts.
 
     Also for every length: an SQLite catalog of Bacula 9.6 loses a form of every third.
     """
-    if bacula_version == "9.6.7":
-        request.applymarker(known_bug("an empty form counts as no choice made"))
     for folder in _lengths(workdir):
         job = vm1.bacula.restore(vm1.jobids, "/", plugin_options={"working": str(folder)})
         shown = [" ".join(line.split()) for line in job.transcript.splitlines()]
@@ -172,7 +170,6 @@ def test_replace(vm1, workdir):
 
 
 @one_version
-@known_bug("Replace is decided at part 0, by the Full's time")
 def test_replace_looks_at_the_newest_part(own_vm1, workdir):
     """A file from after the Full but before the last Incremental is older than the restore."""
     where = workdir / "restored"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from harness import restored
 from harness.disk import MIB, Disk, make_image
-from harness.marks import known_bug, one_version
+from harness.marks import one_version
 from harness.process import run, wait_until
 from harness.vm1 import FILES, restored_files
 
@@ -62,7 +62,6 @@ def test_cancel_while_data_comes(vm1, workdir):
         vm1.bacula.limit_bandwidth("0")
 
 
-@known_bug("after an error the job's status keeps restore_end from finishing any disk")
 def test_bad_disk_costs_only_itself(vm1, workdir):
     """One disk lacks a part: the other is restored all the same."""
     where = workdir / "restored"
@@ -75,7 +74,6 @@ def test_bad_disk_costs_only_itself(vm1, workdir):
     restored.assert_restored({"ide0-hd1": vm1.contents["ide0-hd1"]}, where, "VM1")
 
 
-@known_bug("nobody compares the last part with what config.json says it should be")
 def test_parts_that_the_director_leaves_out(vm1, workdir):
     """Of Full and second Incremental the Director sends the Full only: not the state asked for."""
     where = workdir / "restored"
@@ -87,12 +85,7 @@ def test_parts_that_the_director_leaves_out(vm1, workdir):
     assert restored_files(where) == FILES[:1]
 
 
-_NOT_SAID = known_bug("assembly_end does not say why writing the part failed")
-
-
-@pytest.mark.parametrize("whole_parts", [
-    pytest.param(0, marks=_NOT_SAID), pytest.param(1, marks=_NOT_SAID), 2,
-])
+@pytest.mark.parametrize("whole_parts", [0, 1, 2])
 def test_full_destination(vm1, make_tmpfs, whole_parts):
     """No room for a part, or for patching it in: a clear line and no image (asks 33)."""
     path = "/@qemu/VM1/0/ide0-hd0.qcow2"
