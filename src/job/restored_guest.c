@@ -309,8 +309,9 @@ static bool is_whole(const struct restored_guest *guest, const struct assembly *
     if (!disk || !disk->sequence_known || !guest->config.job || !name || !image->identity ||
         part_identity(guest->config.job, name) == image->identity)
         return true;
-    error_set(error, ERROR_GENERAL, "part %u, of job %s, is missing", disk->sequence,
-              guest->config.job);
+    error_set(error, ERROR_GENERAL, "part %u is missing: the newest should be part %u, of job %s",
+              disk->sequence > image->sequence ? image->sequence + 1 : disk->sequence,
+              disk->sequence, guest->config.job);
     return error_hint(error, "restore the whole chain of one job, or up to the job before the one "
                              "that lacks it");
 }

@@ -23,11 +23,22 @@ _TESTS = _TOP / "build" / "tests"
 _VERSIONS = ("9.6.7", "15.0.3")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items):
-    """Tests with a Proxmox host share its one port, so they run one after another."""
+    """Which tests run one after another when others run beside them (pytest-xdist)."""
     for item in items:
-        if item.path.name.startswith(("test_proxmox", "test_pve")):
-            item.add_marker(pytest.mark.xdist_group("proxmox"))
+        if group := _group_of(item):
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+def _group_of(item):
+    """Those of one Proxmox host share its port, those of one module what it made once."""
+    if item.path.name.startswith(("test_proxmox", "test_pve")):
+        return "proxmox"
+    if {"_shared_vm1", "_shared", "_world", "saved"} & set(item.fixturenames):
+        version = getattr(item, "callspec", None) and item.callspec.params.get("bacula_version")
+        return f"{item.path.stem}-{version}"
+    return None
 
 
 @pytest.hookimpl(hookwrapper=True)
