@@ -1,7 +1,10 @@
 """What tests of jobs on a Proxmox host have in common."""
 
+import time
+
 import pytest
 
+from . import listing
 from .process import wait_until
 
 LINE = "qemu: mode=PVE"
@@ -31,3 +34,24 @@ def assert_nothing_left(pve, bacula):
         if guest.alive:
             guest.assert_clean()
     assert bacula.fd_leftovers() == []
+
+
+def with_guest(pve):
+    """The host, with a guest that is in its list alone."""
+    pve.control("add_guest", vmid=100, config={"name": "vm1"}, running=True)
+    return pve
+
+
+def ask(bacula, more=""):
+    """What .ls finds: the guests' names, or in words why not."""
+    output = bacula.ls(f"{LINE} {more}", "/vm")
+    return listing.own_lines(output) or [entry[-1] for entry in listing.entries(output)]
+
+
+def assert_refused(bacula, more, *parts):
+    """.ls says one line that has these words, soon."""
+    begun = time.monotonic()
+    (said,) = ask(bacula, more)
+    assert time.monotonic() - begun < 20
+    for part in parts:
+        assert part in said, said
