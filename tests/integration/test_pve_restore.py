@@ -9,6 +9,7 @@ from harness import restored
 from harness.bacula import Bacula
 from harness.disk import MIB
 from harness.marks import known_bug, one_version
+from harness.ports import free_ports
 from harness.process import wait_until
 from harness.proxmox import FakeProxmox
 from harness.pve_guest import Volume
@@ -20,7 +21,6 @@ from harness.pve_restored import (
     not_given,
 )
 
-_PORT = 18106  # beside a test that needs the API where Proxmox has it
 _STORAGES = [("local", "dir"), ("data", "dir"), ("local-lvm", "lvmthin")]
 
 
@@ -80,7 +80,7 @@ def _restore(bacula, jobids, **options):
 )
 def test_chain(version, make_proxmox, make_bacula):
     """Full, Incremental and Differential of three guests; original numbers taken, then free."""
-    pve = make_proxmox(version, port=_PORT, storages=_STORAGES)
+    pve = make_proxmox(version, port=free_ports(1)[0], storages=_STORAGES)
     guests = _three_guests(pve)
     line = _line(pve, "include=prod exclude=^test")
     bacula = make_bacula(filesets={"VM": [line]}, fd_wrapper=pve.fd_wrapper)
@@ -123,7 +123,7 @@ def _two_guests(bacula_root, plugin, tmp_path_factory):
     """Guests 100 and 101, a Full and an Incremental of both, and what they held then."""
     folder = tmp_path_factory.mktemp("pve")
     with contextlib.ExitStack() as stack:
-        pve = stack.enter_context(FakeProxmox("7.2", folder / "pve", port=_PORT))
+        pve = stack.enter_context(FakeProxmox("7.2", folder / "pve", port=free_ports(1)[0]))
         guests = {vmid: pve.guest(vmid, f"vm{vmid}", disks={"scsi0": Volume(size=MIB, seed=vmid)})
                   for vmid in (100, 101)}
         sockets = [f"qemu: qmpcontrol=/var/run/qemu-server/{vmid}.qmp" for vmid in guests]

@@ -8,7 +8,7 @@ from harness.disk import MIB
 from harness.marks import known_bug, one_version
 from harness.pve_guest import Volume
 from harness.pve_restored import assert_config, assert_volumes, not_given, volume
-from harness.pve_world import NEW, PORT, pve_world
+from harness.pve_world import NEW, pve_world
 
 pytestmark = one_version
 
@@ -70,7 +70,7 @@ def _make(version, parameters, bacula_root, plugin, tmp_path_factory):
     config = _PLAIN | {key: value for key, (value, _) in _LEFT_OUT.items()} | _FOR_ROOT
     config["ide2"] = "local:100/vm-100-cloudinit.qcow2,media=cdrom"
     with pve_world(bacula_root, plugin, tmp_path_factory.mktemp("pve"), version, parameters,
-                   disks=_DISKS, config=config, port=PORT + bool(parameters)) as world:
+                   disks=_DISKS, config=config) as world:
         assert world.full.status == "T", world.full.log
         del world.held["sata0"]
         yield world
@@ -156,7 +156,7 @@ def test_token_takes_back(token_world):
 def _simple(bacula_root, plugin, tmp_path_factory):
     disks = {"scsi0": _DISKS["scsi0"], "virtio1": _DISKS["virtio1"]}
     folder = tmp_path_factory.mktemp("pve")
-    with pve_world(bacula_root, plugin, folder, "7.2", port=PORT + 2, disks=disks) as world:
+    with pve_world(bacula_root, plugin, folder, "7.2", disks=disks) as world:
         yield world
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from .bacula import Bacula
 from .disk import MIB
+from .ports import free_ports
 from .process import wait_until
 from .proxmox import FakeProxmox
 from .pve_guest import Volume
 from .pve_restored import contents
 
-PORT = 18106  # beside a test that needs the API where Proxmox has it
 NEW = 101  # the number that a restored guest gets while 100 is there
 _STORAGES = [("local", "dir"), ("data", "dir"), ("local-lvm", "lvmthin"), ("thick", "lvm")]
 _DISKS = {"scsi0": Volume(size=4 * MIB), "virtio1": Volume("data", 3 * MIB, "raw", seed=2)}
@@ -120,11 +120,11 @@ class PveWorld:
 
 
 @contextlib.contextmanager
-def pve_world(bacula_root, plugin, folder, version, parameters="", port=PORT, **guest):
+def pve_world(bacula_root, plugin, folder, version, parameters="", **guest):
     """A PveWorld whose Plugin line has these further parameters, or what a function makes."""
     with contextlib.ExitStack() as stack:
         pve = stack.enter_context(
-            FakeProxmox(version, folder / "pve", port=port, storages=_STORAGES)
+            FakeProxmox(version, folder / "pve", port=free_ports(1)[0], storages=_STORAGES)
         )
         if callable(parameters):
             parameters = parameters(pve)
