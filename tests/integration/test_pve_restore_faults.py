@@ -167,36 +167,41 @@ def test_attaching_refused(world):
     assert _REMOVED in result.log
 
 
-_SENT_AGAIN = known_bug("libcurl sends a request again when a kept connection ends without answer")
+def _sent(world, method, path, word=""):
+    """How many such requests came, with that word in the body."""
+    return sum(
+        request["method"] == method and bool(re.search(path, request["path"]))
+        and word in request["body"] for request in world.pve.control("requests")
+    )
 
 
-@_SENT_AGAIN
+@known_bug("take_back does not undo protection=1, which it may have set")
 def test_answer_to_attaching_lost(world):
     """Proxmox has taken the disks and protects the guest, and said so to nobody."""
     world.pve.fault("cut", "^PUT ", done=True)
     error, result = _fail(world)
     assert "the connection failed" in error and _REMOVED in result.log
-    assert len(world.pve.requests("^PUT ")) == 1
+    assert _sent(world, "PUT", "/config$", "scsi0=") == 1
 
 
-@_SENT_AGAIN
+@known_bug("is_ours looks once, when Proxmox has made no more of the guest than its lock")
 def test_answer_to_creation_lost(world):
-    """Sent once; whether there is a guest now must be said."""
+    """Sent once; the guest is removed, or named as one that may be there."""
     world.pve.fault("cut", "^POST /nodes/[^/]+/qemu$", done=True)
     (error,) = _errors(world.restore())
-    assert len(world.pve.requests("^POST /nodes/[^/]+/qemu$")) == 1
-    assert "the connection failed" in error and f"guest {NEW}" in error
-    assert world.pve.vmids() == [100, NEW, 150]
+    assert _sent(world, "POST", "/qemu$") == 1
+    assert "the connection failed" in error
+    assert world.state() == world.before or f"guest {NEW}" in error
 
 
-@_SENT_AGAIN
+@known_bug("make_volume_once does not say which volume may be there")
 def test_answer_to_allocation_lost(world):
     """Sent once; a volume that may have been made is removed or named."""
     world.pve.fault("cut", f"^POST .*{_CONTENT}$", done=True)
     result = world.restore()
-    assert len(world.pve.requests(f"^POST .*{_CONTENT}$")) == 1
+    assert _sent(world, "POST", f"{_CONTENT}$") == 1
     new = set(world.pve.volumes()) - set(world.before[1])
-    assert all(volid in " ".join(_errors(result)) for volid in new)
+    assert all(volid.split("/")[-1] in " ".join(_errors(result)) for volid in new)
     assert _REMOVED in result.log and world.state()[0] == world.before[0]
 
 
@@ -267,7 +272,7 @@ def test_api_comes_back(world):
     assert_volumes(world.pve, NEW, world.held)
 
 
-@known_bug("make_guest takes any refused question after the creation for a refused creation")
+@known_bug("make_once takes a refused question about the task for a refused creation")
 def test_task_cannot_be_followed(world):
     """The guest is being made, and the API says nothing of it: it must not be forgotten."""
     world.pve.fault("status", "^GET .*/tasks/", status=596, reason="Broken pipe", times=-1)
