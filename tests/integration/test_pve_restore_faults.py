@@ -292,7 +292,6 @@ def _increments(world, count):
     return jobids
 
 
-@known_bug("after an error the job's status keeps restore_end from finishing any guest")
 def test_missing_part(world):
     """A disk lacks a part: no guest is made of the others."""
     jobids = _increments(world, 2)
