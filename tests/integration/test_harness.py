@@ -219,10 +219,10 @@ def test_bitmaps_below_a_filter_are_found(make_guest, workdir):
         assert list(guest.bitmaps(name)) == [f"of-{name}"]
 
 
-def test_guest_of_another_user_with_cdrom_and_overlay(make_guest, workdir):
-    base = make_image(workdir / "base.qcow2", 8 * MIB)
-    overlay = make_image(workdir / "top.qcow2", 8 * MIB, backing=(base, "qcow2"))
-    image = make_image(workdir / "medium.raw", MIB, "raw")
+def test_guest_of_another_user_with_cdrom_and_overlay(make_guest, public_folder):
+    base = make_image(public_folder / "base.qcow2", 8 * MIB)
+    overlay = make_image(public_folder / "top.qcow2", 8 * MIB, backing=(base, "qcow2"))
+    image = make_image(public_folder / "medium.raw", MIB, "raw")
     disks = [
         Disk("system", overlay, style="blockdev"),
         Disk("medium", image, "raw", "ide", "blockdev", cdrom=True),

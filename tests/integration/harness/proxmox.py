@@ -112,7 +112,7 @@ class FakeProxmox:
     def fd_wrapper(self):
         """Runs a command as if on the host, for make_bacula."""
         view = [_HERE / "pve_view.sh", self.node, self.folder, self.run]
-        return ["unshare", "--mount", "--uts", *map(str, view)]
+        return [sys.executable, str(_HERE / "own_mounts.py"), *map(str, view)]
 
     # Guests
 

@@ -1,9 +1,9 @@
 #!/bin/sh
 # Show one process a stand-in's files where a real Proxmox host has them.
 #
-#   unshare --mount --uts pve_view.sh NODE FOLDER RUN COMMAND...
+#   own_mounts.py pve_view.sh NODE FOLDER RUN COMMAND...
 #
-# Everything is in the mount namespace that unshare made, and goes with it:
+# Everything is in the mount namespace that own_mounts.py made, and goes with it:
 #   /etc/pve             -> FOLDER/etc-pve
 #   /run/qemu-server     -> RUN/qemu-server      (also what comes there later)
 #   /run/qmeventd.sock   -> RUN/qmeventd.sock    (a link: it may come and go)
