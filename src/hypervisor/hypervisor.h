@@ -73,6 +73,8 @@ struct delivery {
     struct hypervisor_call call; /* its report and context are set */
     enum replace replace;
     void (*skipped)(void *context, const char *path, const char *why);
+    /* An error beside the one that a call returns: something stays behind. */
+    void (*problem)(void *context, struct error *error);
     const struct child_watch *watch; /* keeps the Director informed */
     const struct guest *guest;       /* as in config.json; NULL without */
     uint32_t vmid;                   /* that the restored guest is to have */
@@ -133,8 +135,8 @@ struct hypervisor {
                     struct error *error);
 
     /* After the last one.  When all went well (`good`) makes the guest
-     * whole; else, and when that fails, takes back what this delivery made.
-     * Not hindered by a cancel. */
+     * whole; else, and when that fails, takes back what this delivery made,
+     * not hindered by a cancel; what cannot be taken back is a problem each. */
     bool (*end_delivery)(struct delivery *delivery, bool good, struct error *error);
 
     const struct form_field *form; /* ends with a NULL name */

@@ -4,6 +4,7 @@
 #include "hypervisor/new_guest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -193,9 +194,15 @@ static bool make_once(struct delivery *delivery, struct making *making, const js
     making->made = pve_guest_make(&making->host, &form, answer, error);
     if (making->made)
         return true;
-    if (error->kind != ERROR_REFUSED) {
-        pve_client_ignore_cancel(making->host.client);
-        making->made = is_ours(delivery, making, settings);
+    if (error->kind == ERROR_REFUSED)
+        return false;
+    pve_client_ignore_cancel(making->host.client);
+    pve_settle(&making->host, answer);
+    making->made = is_ours(delivery, making, settings);
+    if (!making->made) {
+        error->hint[0] = '\0';
+        error_hint(error, "look whether guest %u was made, and remove it when it has no disks",
+                   delivery->vmid);
     }
     return false;
 }
@@ -301,10 +308,36 @@ static bool wait_for_device(const struct delivery *delivery, const char *path, s
     return true;
 }
 
+enum { ZERO_PIECE = 1 << 16 };
+
+/* A volume has whole extents, and what lies behind the image's end is what was
+ * on the disk before: another guest's data.  Zeroes are left as they are, so that
+ * a thin volume stays thin. */
+static bool zero_rest(const char *path, uint64_t size, struct error *error)
+{
+    static const char zeroes[ZERO_PIECE];
+    _cleanup_close_ int volume = open(path, O_RDWR | O_CLOEXEC);
+    off_t end = volume < 0 ? -1 : lseek(volume, 0, SEEK_END);
+    char piece[ZERO_PIECE];
+
+    if (end < 0)
+        return error_errno(error, errno, "cannot open \"%s\"", path);
+    for (off_t at = (off_t)size; at < end;) {
+        size_t wanted = end - at < ZERO_PIECE ? (size_t)(end - at) : ZERO_PIECE;
+        ssize_t count = pread(volume, piece, wanted, at);
+
+        if (count <= 0 || (memcmp(piece, zeroes, (size_t)count) != 0 &&
+                           pwrite(volume, zeroes, (size_t)count, at) != count))
+            return error_errno(error, errno, "cannot write zeroes to the end of \"%s\"", path);
+        at += count;
+    }
+    return fsync(volume) == 0 || error_errno(error, errno, "cannot flush \"%s\"", path);
+}
+
 /* Into a volume that exists already: what was zero is written as zeroes,
  * which thin storages keep thin and thick ones need. */
 static bool fill(const struct delivery *delivery, const struct making *making, const char *volume,
-                 const struct restored_image *image, struct error *error)
+                 const struct restored_image *image, uint64_t size, struct error *error)
 {
     const struct image_tool tool = {.cancel = delivery->call.cancel, .watch = delivery->watch};
     _cleanup_free_ char *path = NULL;
@@ -312,7 +345,27 @@ static bool fill(const struct delivery *delivery, const struct making *making, c
 
     return pve_volume_find(&making->host, volume, &path, &format, error) &&
            wait_for_device(delivery, path, error) &&
-           image_convert(&tool, image->path, path, format, true, error);
+           image_convert(&tool, image->path, path, format, true, error) &&
+           (*path != '/' || strcmp(format, "raw") != 0 || zero_rest(path, size, error));
+}
+
+/* The answer was lost.  A volume of that name may also have been there before,
+ * which Proxmox would have said, so it is named and not removed. */
+static void say_lost_volume(const struct delivery *delivery, const struct making *making,
+                            const struct pve_volume_wish *wish)
+{
+    _cleanup_free_ char *volume = NULL;
+    struct error error;
+
+    pve_client_ignore_cancel(making->host.client);
+    volume = pve_volume_lost(&making->host, wish);
+    if (!volume)
+        return;
+    error_set(&error, ERROR_GENERAL,
+              "volume \"%s\" is there, and whether it was made for this guest is not known",
+              volume);
+    error_hint(&error, "when nobody uses it, remove it: pvesm free %s", volume);
+    delivery->problem(delivery->call.context, &error);
 }
 
 bool new_guest_import(struct delivery *delivery, const struct restored_image *image,
@@ -342,9 +395,12 @@ bool new_guest_import(struct delivery *delivery, const struct restored_image *im
                                     .number = (unsigned)making->volume_count - 1,
                                     .format = format_for(storage, image->disk),
                                     .size = size};
-    if (!pve_volume_make(&making->host, &wish, &volume->name, error))
+    if (!pve_volume_make(&making->host, &wish, &volume->name, error)) {
+        if (error->kind != ERROR_REFUSED)
+            say_lost_volume(delivery, making, &wish);
         return error_context(error, "storage \"%s\"", storage->name);
-    if (!fill(delivery, making, volume->name, image, error))
+    }
+    if (!fill(delivery, making, volume->name, image, size, error))
         return error_context(error, "volume \"%s\"", volume->name);
     report(delivery, "Successfully imported device %s as %s", image->drive, volume->name);
     return true;
@@ -369,38 +425,41 @@ static bool attach(struct delivery *delivery, struct making *making, struct erro
     return making->attached;
 }
 
-/* Takes back all that was made; says what it could not. */
-static bool take_back(struct delivery *delivery, struct making *making, struct error *error)
+static void stays(const struct delivery *delivery, struct error *error, const char *what,
+                  const char *command)
 {
+    error_context(error, "%s could not be removed", what);
+    error->hint[0] = '\0'; /* what to do about it is this: */
+    error_hint(error, "remove it: %s", command);
+    delivery->problem(delivery->call.context, error);
+}
+
+/* Takes back all that was made; says what it could not. */
+static void take_back(struct delivery *delivery, struct making *making)
+{
+    char what[200], command[200];
+    struct error error;
     bool good = true;
 
     pve_client_ignore_cancel(making->host.client);
     for (size_t i = 0; i < making->volume_count && !making->attached; i++) {
         const char *name = making->volumes[i].name;
 
-        if (name && !pve_volume_remove(&making->host, name, error)) {
-            good = error_context(error, "volume \"%s\" could not be removed", name);
-            (void)error_hint(error, "remove it: pvesm free %s", name);
-        }
+        if (!name || pve_volume_remove(&making->host, name, &error))
+            continue;
+        good = false;
+        (void)snprintf(what, sizeof(what), "volume \"%s\"", name);
+        (void)snprintf(command, sizeof(command), "pvesm free %s", name);
+        stays(delivery, &error, what, command);
     }
-    if (!pve_guest_remove(&making->host, delivery->vmid, error)) {
-        good = error_context(error, "the unfinished guest %u could not be removed", delivery->vmid);
-        (void)error_hint(error, "remove it: qm destroy %u", delivery->vmid);
+    if (!pve_guest_remove(&making->host, delivery->vmid, &error)) {
+        good = false;
+        (void)snprintf(what, sizeof(what), "the unfinished guest %u", delivery->vmid);
+        (void)snprintf(command, sizeof(command), "qm destroy %u", delivery->vmid);
+        stays(delivery, &error, what, command);
     }
     if (good)
         report(delivery, "Removed the unfinished guest %u again", delivery->vmid);
-    return good;
-}
-
-/* As take_back, behind an error that is to be reported first. */
-static void abandon(struct delivery *delivery, struct making *making, struct error *error)
-{
-    size_t used = strlen(error->why);
-    struct error cleaning;
-
-    if (!take_back(delivery, making, &cleaning))
-        (void)snprintf(error->why + used, sizeof(error->why) - used, "; and %.200s: %.200s",
-                       cleaning.context, cleaning.why);
 }
 
 bool new_guest_begin(struct delivery *delivery, const struct restored_image *images, size_t count,
@@ -418,7 +477,7 @@ bool new_guest_begin(struct delivery *delivery, const struct restored_image *ima
         delivery->state = making;
         return true;
     } else if (making->made) {
-        abandon(delivery, making, error);
+        take_back(delivery, making);
     }
     making_free(making);
     return false;
@@ -433,17 +492,13 @@ static void say_left_out(const struct delivery *delivery, const struct making *m
 bool new_guest_end(struct delivery *delivery, bool good, struct error *error)
 {
     struct making *making = delivery->state;
-    bool fine = true;
+    bool whole = good && attach(delivery, making, error);
 
     delivery->state = NULL;
-    if (!good) /* what went wrong is said already */
-        fine = take_back(delivery, making, error);
-    else if (attach(delivery, making, error))
+    if (whole)
         say_left_out(delivery, making);
-    else {
-        abandon(delivery, making, error);
-        fine = false;
-    }
+    else
+        take_back(delivery, making);
     making_free(making);
-    return fine;
+    return whole || !good; /* what went wrong before is said already */
 }

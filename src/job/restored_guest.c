@@ -61,11 +61,25 @@ static void skipped(void *context, const char *path, const char *why)
     job_message(guest->job, MESSAGE_SKIPPED, "File skipped. %s: %s", why, path);
 }
 
+static void fail(const struct restored_guest *guest, struct error *error)
+{
+    job_report(guest->job, guest->options.abort_on_error ? MESSAGE_FATAL : MESSAGE_ERROR, error);
+}
+
+static void problem(void *context, struct error *error)
+{
+    const struct restored_guest *guest = context;
+
+    error_context(error, "guest \"%s\"", shown_name(guest));
+    fail(guest, error);
+}
+
 static struct delivery delivery_for(struct restored_guest *guest, const struct child_watch *watch)
 {
     struct delivery delivery = {.call = job_call(guest->job, &guest->options),
                                 .replace = (enum replace)guest->job->facts.replace,
                                 .skipped = skipped,
+                                .problem = problem,
                                 .watch = watch,
                                 .guest = guest->has_config ? &guest->config : NULL,
                                 .vmid = guest->new_vmid};
@@ -272,11 +286,6 @@ static bool put_below_root(struct restored_guest *guest, struct assembly *image,
         job_message(guest->job, MESSAGE_INFO, "Restored device %s is ready as: %s", image->drive,
                     place);
     return true;
-}
-
-static void fail(const struct restored_guest *guest, struct error *error)
-{
-    job_report(guest->job, guest->options.abort_on_error ? MESSAGE_FATAL : MESSAGE_ERROR, error);
 }
 
 static void fail_disk(const struct restored_guest *guest, const struct assembly *image,

@@ -9,7 +9,8 @@
 
 enum {
     TASK_LIMIT = 600 * 1000, /* ms; of what we ask for, only metadata is written */
-    TASK_PAUSE = 100,        /* ms, growing to … */
+    SETTLE_LIMIT = 60 * 1000,
+    TASK_PAUSE = 100, /* ms, growing to … */
     TASK_LONGEST = 1000,
     GUESTS_LIMIT = 100000,
     DISKS_LIMIT = 1000, /* tries to find a free volume name */
@@ -269,18 +270,23 @@ static char *task_path(const char *task)
     return path;
 }
 
-static bool wait_for_task(const struct pve_host *host, const char *task, struct error *error)
+static bool wait_for_task(const struct pve_host *host, const char *task, int64_t limit,
+                          struct error *error)
 {
     _cleanup_free_ char *path = task_path(task);
-    int64_t deadline = clock_deadline(TASK_LIMIT);
+    int64_t deadline = clock_deadline(limit);
     int64_t pause = TASK_PAUSE;
 
     for (;;) {
         _cleanup_json_ json_t *data = NULL;
         const char *status, *result;
 
-        if (!get(host, path, NULL, JSON_OBJECT, &data, error))
+        if (!get(host, path, NULL, JSON_OBJECT, &data, error)) {
+            /* It was the question that was refused; how the task ends is open. */
+            if (error->kind == ERROR_REFUSED)
+                error->kind = ERROR_GENERAL;
             return false;
+        }
         status = json_member_string(data, "status");
         result = json_member_string(data, "exitstatus");
         if (status && strcmp(status, "stopped") == 0) {
@@ -290,7 +296,8 @@ static bool wait_for_task(const struct pve_host *host, const char *task, struct 
             return error_context(error, "Proxmox task %s", task);
         }
         if (clock_slice(deadline) == 0) {
-            error_set(error, ERROR_TIMEOUT, "it did not end within %d seconds", TASK_LIMIT / 1000);
+            error_set(error, ERROR_TIMEOUT, "it did not end within %lld seconds",
+                      (long long)(limit / 1000));
             error_hint(error, "see the task in Proxmox' task list");
             return error_context(error, "Proxmox task %s", task);
         }
@@ -298,6 +305,12 @@ static bool wait_for_task(const struct pve_host *host, const char *task, struct 
             return false;
         pause = pause * 2 < TASK_LONGEST ? pause * 2 : TASK_LONGEST;
     }
+}
+
+static bool is_task(const struct pve_answer *answer)
+{
+    return json_is_string(answer->data) &&
+           text_starts_with(json_string_value(answer->data), "UPID:");
 }
 
 /* A request that changes something.  Some answer with a task to wait for,
@@ -309,9 +322,22 @@ static bool change(const struct pve_host *host, enum pve_method method, const ch
         return error_memory(error);
     if (!pve_request(host->client, method, path, form, answer, error))
         return false;
-    return !json_is_string(answer->data) ||
-           !text_starts_with(json_string_value(answer->data), "UPID:") ||
-           wait_for_task(host, json_string_value(answer->data), error);
+    return !is_task(answer) ||
+           wait_for_task(host, json_string_value(answer->data), TASK_LIMIT, error);
+}
+
+void pve_settle(const struct pve_host *host, const struct pve_answer *answer)
+{
+    struct error ignored;
+
+    if (is_task(answer))
+        (void)wait_for_task(host, json_string_value(answer->data), SETTLE_LIMIT, &ignored);
+}
+
+static char *volume_name(const struct pve_volume_wish *wish)
+{
+    return text_format("vm-%u-disk-%u%s%s", wish->vmid, wish->number, wish->format ? "." : "",
+                       wish->format ? wish->format : "");
 }
 
 /* One try to make a volume of a certain name. */
@@ -320,9 +346,7 @@ static bool make_volume_once(const struct pve_host *host, const struct pve_volum
 {
     _cleanup_free_ char *path =
         text_format("/nodes/%s/storage/%s/content", host->node, wish->storage);
-    _cleanup_free_ char *name =
-        text_format("vm-%u-disk-%u%s%s", wish->vmid, wish->number, wish->format ? "." : "",
-                    wish->format ? wish->format : "");
+    _cleanup_free_ char *name = volume_name(wish);
     _cleanup_text_ struct text form = PVE_FORM_EMPTY;
     _cleanup_pve_answer_ struct pve_answer answer = {0};
     const uint64_t unit = 1024;
@@ -351,6 +375,29 @@ bool pve_volume_make(const struct pve_host *host, const struct pve_volume_wish *
             return false;
     }
     return error_set(error, ERROR_GENERAL, "storage \"%s\" has no free volume name", wish->storage);
+}
+
+char *pve_volume_lost(const struct pve_host *host, const struct pve_volume_wish *wish)
+{
+    _cleanup_free_ char *path =
+        text_format("/nodes/%s/storage/%s/content", host->node, wish->storage);
+    _cleanup_free_ char *name = volume_name(wish);
+    _cleanup_text_ struct text form = PVE_FORM_EMPTY;
+    _cleanup_json_ json_t *data = NULL;
+    struct error ignored;
+    size_t index;
+    json_t *entry;
+
+    if (!name || !pve_form_add_number(&form, "vmid", wish->vmid) ||
+        !get(host, path, &form, JSON_ARRAY, &data, &ignored))
+        return NULL;
+    json_array_foreach (data, index, entry) {
+        const char *volume = json_member_string(entry, "volid");
+
+        if (volume && text_ends_with(volume, name))
+            return text_copy(volume);
+    }
+    return NULL;
 }
 
 static char *volume_path(const struct pve_host *host, const char *volume)

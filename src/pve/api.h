@@ -72,6 +72,10 @@ struct pve_volume_wish {
 bool pve_volume_make(const struct pve_host *host, const struct pve_volume_wish *wish, char **volume,
                      struct error *error);
 
+/* The name of a volume that a request asked for whose answer was lost, when it
+ * is there; the caller's, NULL when it is not or cannot be seen. */
+char *pve_volume_lost(const struct pve_host *host, const struct pve_volume_wish *wish);
+
 /* Where its bytes lie, for qemu-img, and their format; the caller's. */
 bool pve_volume_find(const struct pve_host *host, const char *volume, char **path, char **format,
                      struct error *error);
@@ -83,6 +87,10 @@ bool pve_volume_remove(const struct pve_host *host, const char *volume, struct e
  * exists when it returns true. */
 bool pve_guest_make(const struct pve_host *host, const struct text *settings,
                     struct pve_answer *answer, struct error *error);
+
+/* The end of what an answer started, when the way there was cut short (by a
+ * cancel, say); waits for a minute at most.  Harmless when it started nothing. */
+void pve_settle(const struct pve_host *host, const struct pve_answer *answer);
 
 /* Gives it further settings (its disks). */
 bool pve_guest_set(const struct pve_host *host, uint32_t vmid, const struct text *settings,

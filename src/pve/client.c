@@ -21,6 +21,7 @@ struct pve_client {
     struct pve_trust trust;
     const struct cancel *cancel;
     const struct log *log;
+    bool never_sent; /* the last request did not reach anybody */
     char complaint[CURL_ERROR_SIZE];
 };
 
@@ -272,9 +273,11 @@ static bool transfer_once(struct pve_client *client, enum pve_method method, con
     bool is_json;
 
     *client->complaint = '\0';
+    client->never_sent = false;
     if (headers && set_request(client, method, path, form, &transfer) &&
         curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, headers) == CURLE_OK)
         code = curl_easy_perform(client->curl);
+    client->never_sent = code == CURLE_COULDNT_CONNECT;
     (void)curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, NULL);
     curl_slist_free_all(headers);
     (void)curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &answer->status);
@@ -309,9 +312,11 @@ static void add_details(const struct pve_answer *answer, struct error *error)
         }
 }
 
-static bool may_repeat(enum pve_method method, const struct pve_answer *answer,
-                       const struct error *error)
+static bool may_repeat(const struct pve_client *client, enum pve_method method,
+                       const struct pve_answer *answer, const struct error *error)
 {
+    if (client->never_sent)
+        return true;
     if (method != PVE_GET)
         return false;
     if (error->kind == ERROR_REFUSED)
@@ -348,7 +353,7 @@ bool pve_request(struct pve_client *client, enum pve_method method, const char *
     for (int tried = 1;; tried++) {
         if (attempt(client, method, path, form, answer, error))
             return true;
-        if (tried == ATTEMPTS || !may_repeat(method, answer, error))
+        if (tried == ATTEMPTS || !may_repeat(client, method, answer, error))
             break;
         if (!clock_sleep(pause, client->cancel, error))
             break;

@@ -76,8 +76,8 @@ void pve_answer_free(struct pve_answer *answer);
 
 /* One request to "/api2/json" + path (already encoded where it must be).  GET
  * is repeated with pauses when the connection breaks or the server says 5xx;
- * nothing else ever is.  A 401 makes a new ticket once.  False for all but
- * 2xx: ERROR_REFUSED with Proxmox's words (then `answer` has the details),
+ * anything else only when nobody listened, so that it was never sent.  A 401 makes a new ticket
+ * once.  False for all but 2xx: ERROR_REFUSED with Proxmox's words (then `answer` has the details),
  * ERROR_TIMEOUT, ERROR_GONE, ERROR_CANCELLED, ERROR_GENERAL for an answer that
  * is no JSON. */
 bool pve_request(struct pve_client *client, enum pve_method method, const char *path,

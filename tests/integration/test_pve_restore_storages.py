@@ -2,7 +2,7 @@
 
 import pytest
 from harness.disk import MIB
-from harness.marks import known_bug, one_version
+from harness.marks import one_version
 from harness.pve_guest import Volume
 from harness.pve_restored import assert_guest_reads, assert_volumes, contents, volume
 from harness.pve_world import NEW, pve_world
@@ -127,10 +127,7 @@ def _assert_whole_extents(world):
 
 
 @one_version
-@pytest.mark.parametrize("storage", [
-    "local-lvm",
-    pytest.param("thick", marks=known_bug("nobody zeroes a volume beyond the image's end")),
-])
+@pytest.mark.parametrize("storage", ["local-lvm", "thick"])
 def test_odd_size_in_a_logical_volume(world, storage):
     """A volume has whole extents: the last one's rest is zero."""
     _restore(world, storage)
