@@ -12,15 +12,6 @@
 
 #define HEAD "qemu-fd-object 1 "
 
-struct object_entry {
-    uint32_t job_id;
-    uint32_t vmid;
-    uint32_t index; /* from 0 on */
-    uint32_t pieces;
-    char *component;
-    char *bytes;
-};
-
 size_t object_pieces(const char *text)
 {
     return (strlen(text) + OBJECT_PIECE - 1) / OBJECT_PIECE;

@@ -26,6 +26,15 @@ size_t object_pieces(const char *text);
  * the guest's name as in its files' names. */
 char *object_piece(const char *text, size_t index, uint32_t vmid, const char *component);
 
+struct object_entry {
+    uint32_t job_id;
+    uint32_t vmid;
+    uint32_t index; /* from 0 on */
+    uint32_t pieces;
+    char *component;
+    char *bytes;
+};
+
 /* The pieces of several guests and jobs, as they come back. */
 struct object_store {
     struct object_entry *entries;

@@ -78,7 +78,9 @@ struct delivery {
     const struct child_watch *watch; /* keeps the Director informed */
     const struct guest *guest;       /* as in config.json; NULL without */
     uint32_t vmid;                   /* that the restored guest is to have */
-    void *state;                     /* the hypervisor's own, from begin_delivery on */
+    const uint32_t *reserved;        /* VMIDs that other guests of the job are to have */
+    size_t reserved_count;
+    void *state; /* the hypervisor's own, from begin_delivery on */
 };
 
 /* One field of the restore-options form. */

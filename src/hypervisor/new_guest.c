@@ -21,6 +21,8 @@ enum {
     LEFT_OUT_LIMIT = 1500,    /* bytes of one line in the job log */
 };
 
+#define NOT_IN_CONFIG "the guest's newest configuration has no such disk"
+
 /* One volume that was made. */
 struct volume {
     char *key;  /* "scsi0" */
@@ -79,7 +81,8 @@ bool new_guest_choose_vmid(struct delivery *delivery, struct error *error)
     _cleanup_pve_host_ struct pve_host host = {0};
 
     return open_host(delivery, &host, error) &&
-           pve_free_vmid(&host, delivery->vmid, &delivery->vmid, error);
+           pve_free_vmid(&host, delivery->vmid, delivery->reserved, delivery->reserved_count,
+                         &delivery->vmid, error);
 }
 
 static const struct pve_storage *find_storage(const struct pve_storage *storages, size_t count,
@@ -145,17 +148,17 @@ static const json_t *config_of(const struct delivery *delivery)
     return delivery->guest ? json_member_object(delivery->guest->proxmox, "config") : NULL;
 }
 
-static bool check_images(const struct delivery *delivery, const struct making *making,
+static bool check_images(const struct delivery *delivery, struct making *making,
                          const struct restored_image *images, size_t count, json_t *restored,
                          struct error *error)
 {
     for (size_t i = 0; i < count; i++) {
         const char *key = key_of(&images[i]);
 
-        if (!json_member_string(config_of(delivery), key))
-            return error_set(error, ERROR_GENERAL,
-                             "disk \"%s\" is not in the configuration that was backed up",
-                             images[i].drive);
+        if (!json_member_string(config_of(delivery), key)) {
+            pve_settings_leave_out(&making->left_out, key, NOT_IN_CONFIG);
+            continue;
+        }
         if (!storage_for(delivery, making->storages, making->storage_count, images[i].disk, error))
             return error_context(error, "disk \"%s\"", images[i].drive);
         if (json_object_set_new(restored, key, json_true()) != 0)
@@ -207,6 +210,16 @@ static bool make_once(struct delivery *delivery, struct making *making, const js
     return false;
 }
 
+/* "unable to create VM 100 - VM 100 already exists on node 'pve7'"; a volume
+ * may be said to exist as well. */
+static bool is_taken(uint32_t vmid, const struct error *error)
+{
+    char words[64];
+
+    (void)snprintf(words, sizeof(words), "VM %u already exists", vmid);
+    return strstr(error->why, words) != NULL;
+}
+
 /* Somebody may take the VMID between the question and the making, and
  * Proxmox may refuse a setting that it once gave out. */
 static bool make_guest(struct delivery *delivery, struct making *making, json_t *settings,
@@ -217,7 +230,8 @@ static bool make_guest(struct delivery *delivery, struct making *making, json_t 
     for (int i = 0; i < MAKE_ATTEMPTS; i++) {
         _cleanup_pve_answer_ struct pve_answer answer = {0};
 
-        if (!pve_free_vmid(&making->host, delivery->vmid, &delivery->vmid, error))
+        if (!pve_free_vmid(&making->host, delivery->vmid, delivery->reserved,
+                           delivery->reserved_count, &delivery->vmid, error))
             return false;
         if (make_once(delivery, making, settings, &answer, error)) {
             if (delivery->vmid != wanted)
@@ -227,16 +241,29 @@ static bool make_guest(struct delivery *delivery, struct making *making, json_t 
         }
         if (error->kind != ERROR_REFUSED)
             return false;
-        if (!strstr(error->why, "already exists") &&
-            !pve_settings_drop_refused(settings, answer.errors, error->why, &making->left_out))
+        if (!is_taken(delivery->vmid, error) &&
+            !pve_settings_drop_refused(settings, answer.errors, error->why, &making->left_out) &&
+            !pve_settings_eject(settings, error->why, &making->left_out))
             return false;
     }
     return false;
 }
 
-/* The storage that a new cloud-init drive is made on. */
-static const char *cloudinit_storage(const struct delivery *delivery, const struct making *making,
-                                     const struct restored_image *images, size_t count)
+/* The storages that may be used: the one that was chosen, else all. */
+static json_t *usable_storages(const struct delivery *delivery, const struct making *making)
+{
+    const char *wanted = delivery->call.options->storage;
+    bool only_wanted = find_storage(making->storages, making->storage_count, wanted) != NULL;
+    json_t *storages = json_object();
+
+    for (size_t i = 0; i < making->storage_count; i++)
+        if (!only_wanted || strcmp(making->storages[i].name, wanted) == 0)
+            json_object_set_new(storages, making->storages[i].name, json_true());
+    return storages;
+}
+
+static const char *any_storage(const struct delivery *delivery, const struct making *making,
+                               const struct restored_image *images, size_t count)
 {
     struct error ignored;
     const struct pve_storage *storage =
@@ -247,21 +274,36 @@ static const char *cloudinit_storage(const struct delivery *delivery, const stru
     return storage ? storage->name : NULL;
 }
 
+/* Protection is set at the very end: a protected guest cannot be removed. */
+static bool take_protection(json_t *settings)
+{
+    const char *value = json_member_string(settings, "protection");
+    bool is_on = value && strcmp(value, "0") != 0;
+
+    if (is_on)
+        json_object_del(settings, "protection");
+    return is_on;
+}
+
 static bool prepare_settings(const struct delivery *delivery, struct making *making,
                              const struct restored_image *images, size_t count, json_t **settings,
                              struct error *error)
 {
     _cleanup_json_ json_t *restored = json_object();
+    _cleanup_json_ json_t *storages = usable_storages(delivery, making);
+    const struct pve_settings_wish wish = {.restored = restored,
+                                           .storages = storages,
+                                           .other_storage =
+                                               any_storage(delivery, making, images, count),
+                                           .has_token = pve_client_has_token(making->host.client)};
 
-    if (!restored)
+    if (!restored || !storages)
         return error_memory(error);
     if (!check_images(delivery, making, images, count, restored, error))
         return false;
-    if (!pve_settings_for_new(
-            config_of(delivery), restored, pve_client_has_token(making->host.client),
-            cloudinit_storage(delivery, making, images, count), settings, &making->left_out))
+    if (!pve_settings_for_new(config_of(delivery), &wish, settings, &making->left_out))
         return error_memory(error);
-    making->protected = json_object_del(*settings, "protection") == 0;
+    making->protected = take_protection(*settings);
     return true;
 }
 
@@ -381,9 +423,11 @@ bool new_guest_import(struct delivery *delivery, const struct restored_image *im
     struct volume *volume;
     uint64_t size;
 
+    if (!value)
+        return true; /* a disk that the guest had once: named already */
     if (!storage || !image_size(&tool, image->path, "qcow2", &size, error))
         return false;
-    if (!value || !pve_drive_read(value, &drive))
+    if (!pve_drive_read(value, &drive))
         return error_memory(error);
     volume = &making->volumes[making->volume_count++];
     volume->key = text_copy(key_of(image));
@@ -406,7 +450,8 @@ bool new_guest_import(struct delivery *delivery, const struct restored_image *im
     return true;
 }
 
-static bool attach(struct delivery *delivery, struct making *making, struct error *error)
+static bool attach_once(struct delivery *delivery, struct making *making, struct pve_answer *answer,
+                        struct error *error)
 {
     _cleanup_text_ struct text form = PVE_FORM_EMPTY;
 
@@ -421,8 +466,36 @@ static bool attach(struct delivery *delivery, struct making *making, struct erro
         return error_memory(error);
     if (!form.length)
         return true;
-    making->attached = pve_guest_set(&making->host, delivery->vmid, &form, error);
+    making->attached = pve_guest_set(&making->host, delivery->vmid, &form, answer, error);
     return making->attached;
+}
+
+/* Takes the options from the drives that Proxmox refuses; false when there is
+ * nothing to take. */
+static bool drop_options(struct making *making, const json_t *errors)
+{
+    bool any = false;
+
+    for (size_t i = 0; i < making->volume_count; i++) {
+        struct volume *volume = &making->volumes[i];
+
+        if (!json_object_get(errors, volume->key) || !*volume->rest)
+            continue;
+        pve_settings_leave_out(&making->left_out, volume->key,
+                               "Proxmox refuses one of its options: it has none");
+        *volume->rest = '\0';
+        any = true;
+    }
+    return any;
+}
+
+static bool attach(struct delivery *delivery, struct making *making, struct error *error)
+{
+    _cleanup_pve_answer_ struct pve_answer answer = {0};
+    _cleanup_pve_answer_ struct pve_answer second = {0};
+
+    return attach_once(delivery, making, &answer, error) ||
+           (drop_options(making, answer.errors) && attach_once(delivery, making, &second, error));
 }
 
 static void stays(const struct delivery *delivery, struct error *error, const char *what,

@@ -63,6 +63,17 @@ static bool config_from_catalog(const struct restore *restore, const struct save
     return false;
 }
 
+/* The numbers that other guests of the job have got, or had and may get again. */
+static void reserve_for_others(const struct restore *restore, struct restored_guest *guest,
+                               uint32_t vmid)
+{
+    for (size_t i = 0; i < restore->guest_count; i++)
+        restored_guest_reserve(guest, restore->guests[i]->new_vmid);
+    for (size_t i = 0; i < restore->objects.count; i++)
+        if (restore->objects.entries[i].index == 0 && restore->objects.entries[i].vmid != vmid)
+            restored_guest_reserve(guest, restore->objects.entries[i].vmid);
+}
+
 static struct restored_guest *add_guest(struct restore *restore, const struct saved_name *name,
                                         struct error *error)
 {
@@ -79,6 +90,7 @@ static struct restored_guest *add_guest(struct restore *restore, const struct sa
         error_memory(error);
         return NULL;
     }
+    reserve_for_others(restore, guest, name->vmid);
     known = config_from_catalog(restore, name, &config);
     if (!restored_guest_init(guest, restore->job, name, &restore->options, known ? &config : NULL,
                              error))

@@ -82,7 +82,9 @@ static struct delivery delivery_for(struct restored_guest *guest, const struct c
                                 .problem = problem,
                                 .watch = watch,
                                 .guest = guest->has_config ? &guest->config : NULL,
-                                .vmid = guest->new_vmid};
+                                .vmid = guest->new_vmid,
+                                .reserved = guest->reserved,
+                                .reserved_count = guest->reserved_count};
 
     delivery.call.report = report;
     delivery.call.context = guest;
@@ -131,11 +133,24 @@ static bool choose_directories(struct restored_guest *guest, struct error *error
            workplace_open(&guest->workplace, guest->root, facts->id, error);
 }
 
+void restored_guest_reserve(struct restored_guest *guest, uint32_t vmid)
+{
+    uint32_t *reserved =
+        reallocarray(guest->reserved, guest->reserved_count + 1, sizeof(*reserved));
+
+    if (!reserved)
+        return;
+    guest->reserved = reserved;
+    reserved[guest->reserved_count++] = vmid;
+}
+
 bool restored_guest_init(struct restored_guest *guest, struct job *job,
                          const struct saved_name *name, struct options *options,
                          struct guest *config, struct error *error)
 {
     *guest = (struct restored_guest){.job = job,
+                                     .reserved = guest->reserved,
+                                     .reserved_count = guest->reserved_count,
                                      .vmid = name->vmid,
                                      .new_vmid = name->vmid,
                                      .component = text_copy(name->guest),
@@ -453,4 +468,5 @@ void restored_guest_free(struct restored_guest *guest)
     free(guest->component);
     free(guest->root);
     free(guest->directory);
+    free(guest->reserved);
 }

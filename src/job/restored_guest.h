@@ -10,10 +10,12 @@
 #include "job/job.h"
 
 struct restored_guest {
-    struct job *job;   /* borrowed */
-    char *component;   /* its name as in the files' names */
-    uint32_t vmid;     /* as in its files' names */
-    uint32_t new_vmid; /* that the restored guest is to have */
+    struct job *job;    /* borrowed */
+    char *component;    /* its name as in the files' names */
+    uint32_t vmid;      /* as in its files' names */
+    uint32_t new_vmid;  /* that the restored guest is to have */
+    uint32_t *reserved; /* VMIDs that others of the job are to have */
+    size_t reserved_count;
     struct options options;
     const struct hypervisor *hypervisor;
     bool local;      /* where= is a directory, not "/" */
@@ -32,7 +34,11 @@ struct restored_guest {
     time_t config_modified;
 };
 
-/* Sets it up and says in the job log what is to be restored.  `config` is
+/* A VMID that another guest of the job is to have; without memory it is not
+ * noted, and a number more may be asked for later. */
+void restored_guest_reserve(struct restored_guest *guest, uint32_t vmid);
+
+/* Sets it up (what is reserved stays) and says in the job log what is to be restored.  `config` is
  * taken over; NULL when the catalog had none. */
 bool restored_guest_init(struct restored_guest *guest, struct job *job,
                          const struct saved_name *name, struct options *options,

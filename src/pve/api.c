@@ -13,6 +13,7 @@ enum {
     TASK_PAUSE = 100, /* ms, growing to … */
     TASK_LONGEST = 1000,
     GUESTS_LIMIT = 100000,
+    VMID_TRIES = 1000,
     DISKS_LIMIT = 1000, /* tries to find a free volume name */
 };
 
@@ -238,18 +239,39 @@ static bool ask_vmid(const struct pve_host *host, uint32_t wanted, uint32_t *vmi
     return number || error_set(error, ERROR_GENERAL, "Proxmox names no free VMID");
 }
 
-bool pve_free_vmid(const struct pve_host *host, uint32_t wanted, uint32_t *vmid,
-                   struct error *error)
+static bool is_reserved(uint32_t vmid, const uint32_t *reserved, size_t count)
 {
-    _cleanup_pve_answer_ struct pve_answer taken = {0};
+    for (size_t i = 0; i < count; i++)
+        if (reserved[i] == vmid)
+            return true;
+    return false;
+}
+
+bool pve_free_vmid(const struct pve_host *host, uint32_t wanted, const uint32_t *reserved,
+                   size_t count, uint32_t *vmid, struct error *error)
+{
     _cleanup_pve_answer_ struct pve_answer next = {0};
 
-    if (wanted && ask_vmid(host, wanted, vmid, &taken, error))
-        return true;
-    /* 400 is the answer for one that is taken, and for one that is none. */
-    if (wanted && taken.status != 400)
-        return false;
-    return ask_vmid(host, 0, vmid, &next, error);
+    for (int tries = 0; wanted && tries < VMID_TRIES; tries++) {
+        _cleanup_pve_answer_ struct pve_answer taken = {0};
+
+        if ((tries == 0 || !is_reserved(wanted, reserved, count)) &&
+            ask_vmid(host, wanted, vmid, &taken, error))
+            return true;
+        /* 400 is the answer for one that is taken, and for one that is none. */
+        if (taken.status && taken.status != 400)
+            return false;
+        if (tries == 0) {
+            pve_answer_free(&next);
+            if (!ask_vmid(host, 0, vmid, &next, error))
+                return false;
+            if (!is_reserved(*vmid, reserved, count))
+                return true;
+            wanted = *vmid;
+        }
+        wanted++;
+    }
+    return error_set(error, ERROR_GENERAL, "no VMID is free");
 }
 
 bool pve_task_is_good(const char *exit_status)
@@ -448,12 +470,11 @@ bool pve_guest_make(const struct pve_host *host, const struct text *settings,
 }
 
 bool pve_guest_set(const struct pve_host *host, uint32_t vmid, const struct text *settings,
-                   struct error *error)
+                   struct pve_answer *answer, struct error *error)
 {
     _cleanup_free_ char *path = text_format("/nodes/%s/qemu/%u/config", host->node, vmid);
-    _cleanup_pve_answer_ struct pve_answer answer = {0};
 
-    return change(host, PVE_PUT, path, settings, &answer, error);
+    return change(host, PVE_PUT, path, settings, answer, error);
 }
 
 bool pve_guest_remove(const struct pve_host *host, uint32_t vmid, struct error *error)

@@ -54,9 +54,10 @@ bool pve_storages(const struct pve_host *host, struct pve_storage **storages, si
                   struct error *error);
 void pve_storages_free(struct pve_storage *storages, size_t count);
 
-/* `wanted` when it is free in the cluster, else the next one that is. */
-bool pve_free_vmid(const struct pve_host *host, uint32_t wanted, uint32_t *vmid,
-                   struct error *error);
+/* `wanted` when it is free in the cluster, else the next one that is and that is
+ * none of the `count` in `reserved`. */
+bool pve_free_vmid(const struct pve_host *host, uint32_t wanted, const uint32_t *reserved,
+                   size_t count, uint32_t *vmid, struct error *error);
 
 struct pve_volume_wish {
     const char *storage;
@@ -92,9 +93,9 @@ bool pve_guest_make(const struct pve_host *host, const struct text *settings,
  * cancel, say); waits for a minute at most.  Harmless when it started nothing. */
 void pve_settle(const struct pve_host *host, const struct pve_answer *answer);
 
-/* Gives it further settings (its disks). */
+/* Gives it further settings (its disks); *answer as in pve_guest_make. */
 bool pve_guest_set(const struct pve_host *host, uint32_t vmid, const struct text *settings,
-                   struct error *error);
+                   struct pve_answer *answer, struct error *error);
 
 /* Removes a guest with the volumes in its configuration, not those that only
  * bear its number. */

@@ -17,8 +17,8 @@ static const char *const never[] = {
 };
 
 /* "only root can set 'X' config" for a token, even root's own. */
-static const char *const not_with_token[] = {"vmgenid",   "args",     "hookscript", "arch",
-                                             "hugepages", "affinity", "startdate"};
+static const char *const not_with_token[] = {"vmgenid", "args",      "hookscript",
+                                             "arch",    "hugepages", "affinity"};
 
 static bool is_one_of(const char *key, const char *const *list, size_t count)
 {
@@ -115,10 +115,16 @@ const char *pve_volume_format(const char *volume)
     return NULL;
 }
 
-bool pve_settings_leave_out(struct text *left_out, const char *key, const char *reason)
+void pve_settings_leave_out(struct text *left_out, const char *key, const char *reason)
 {
-    return text_printf(left_out, "%s%s%s%s%s", left_out->length ? ", " : "", key,
-                       reason ? " (" : "", reason ? reason : "", reason ? ")" : "");
+    static const char more[] = ", …";
+
+    if (text_printf(left_out, "%s%s%s%s%s", left_out->length ? ", " : "", key, reason ? " (" : "",
+                    reason ? reason : "", reason ? ")" : "") ||
+        !left_out->data || text_ends_with(left_out->data, more))
+        return;
+    left_out->limit = left_out->length + sizeof(more); /* the line is full: say that */
+    (void)text_append(left_out, more, strlen(more));
 }
 
 static bool needs_root(const char *key, const char *value)
@@ -152,14 +158,18 @@ static const char *why_left_out(const char *key, const char *value, bool has_tok
 
 /* The value of a drive that the new guest gets at once; NULL when it gets
  * none. */
-static char *value_of_drive(const char *value, const char *cloudinit_storage)
+static char *value_of_drive(const char *value, const struct pve_settings_wish *wish)
 {
     _cleanup_pve_drive_ struct pve_drive drive = {0};
+    _cleanup_free_ char *storage = NULL;
 
     if (!pve_drive_read(value, &drive))
         return NULL;
-    if (drive.cloudinit && cloudinit_storage)
-        return text_format("%s:cloudinit", cloudinit_storage);
+    storage = pve_volume_storage(drive.volume);
+    if (drive.cloudinit && storage && json_object_get(wish->storages, storage))
+        return text_format("%s:cloudinit", storage);
+    if (drive.cloudinit && wish->other_storage)
+        return text_format("%s:cloudinit", wish->other_storage);
     if (drive.cdrom && !drive.cloudinit)
         return text_format("%s%s", drive.volume, drive.rest);
     return NULL;
@@ -180,35 +190,37 @@ static char *text_of(const json_t *value)
 
 /* What is asked for, and what comes of it. */
 struct settling {
-    const json_t *restored;
-    bool has_token;
-    const char *cloudinit_storage;
+    const struct pve_settings_wish *wish;
     json_t *settings;
     struct text *left_out;
 };
 
 static bool settle(const struct settling *settling, const char *key, const char *value)
 {
-    const char *reason = why_left_out(key, value, settling->has_token);
+    const char *reason = why_left_out(key, value, settling->wish->has_token);
     _cleanup_free_ char *drive = NULL;
 
-    if (reason)
-        return pve_settings_leave_out(settling->left_out, key, *reason ? reason : NULL);
+    if (reason) {
+        pve_settings_leave_out(settling->left_out, key, *reason ? reason : NULL);
+        return true;
+    }
     if (!pve_is_drive(key))
         return json_object_set_new(settling->settings, key, json_string_nocheck(value)) == 0;
-    if (json_object_get(settling->restored, key))
+    if (json_object_get(settling->wish->restored, key))
         return true;
-    drive = value_of_drive(value, settling->cloudinit_storage);
-    if (!drive)
-        return pve_settings_leave_out(settling->left_out, key, "its data is not restored");
+    drive = value_of_drive(value, settling->wish);
+    if (!drive) {
+        pve_settings_leave_out(settling->left_out, key, "its data is not restored");
+        return true;
+    }
     return json_object_set_new(settling->settings, key, json_string_nocheck(drive)) == 0;
 }
 
-bool pve_settings_for_new(const json_t *config, const json_t *restored, bool has_token,
-                          const char *cloudinit_storage, json_t **settings, struct text *left_out)
+bool pve_settings_for_new(const json_t *config, const struct pve_settings_wish *wish,
+                          json_t **settings, struct text *left_out)
 {
     _cleanup_json_ json_t *made = json_object();
-    const struct settling settling = {restored, has_token, cloudinit_storage, made, left_out};
+    const struct settling settling = {wish, made, left_out};
     const char *key;
     json_t *value;
 
@@ -235,7 +247,7 @@ size_t pve_settings_drop_refused(json_t *settings, const json_t *errors, const c
 
     json_object_foreach ((json_t *)(uintptr_t)errors, key, value)
         if (json_object_del(settings, key) == 0) {
-            (void)pve_settings_leave_out(left_out, key, "Proxmox refuses it");
+            pve_settings_leave_out(left_out, key, "Proxmox refuses it");
             dropped++;
         }
     if (at) {
@@ -243,11 +255,28 @@ size_t pve_settings_drop_refused(json_t *settings, const json_t *errors, const c
             strndup(at + strlen(root_only), strcspn(at + strlen(root_only), "'"));
 
         if (name && json_object_del(settings, name) == 0) {
-            (void)pve_settings_leave_out(left_out, name, "only root may set it");
+            pve_settings_leave_out(left_out, name, "only root may set it");
             dropped++;
         }
     }
     return dropped;
+}
+
+bool pve_settings_eject(json_t *settings, const char *reason, struct text *left_out)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach (settings, key, value) {
+        _cleanup_pve_drive_ struct pve_drive drive = {0};
+
+        if (!pve_is_drive(key) || !pve_drive_read(json_string_value(value), &drive) ||
+            !drive.cdrom || !strchr(drive.volume, ':') || !strstr(reason, drive.volume))
+            continue;
+        pve_settings_leave_out(left_out, key, "its medium is not there: the drive is empty");
+        return json_object_set_new(settings, key, json_string("none,media=cdrom")) == 0;
+    }
+    return false;
 }
 
 bool pve_settings_to_form(const json_t *settings, struct text *form)

@@ -36,23 +36,35 @@ char *pve_volume_storage(const char *volume);
  * Borrowed from `volume`. */
 const char *pve_volume_format(const char *volume);
 
+/* How a new guest is to be. */
+struct pve_settings_wish {
+    const json_t *restored;    /* an object whose keys are those of restored disks */
+    const json_t *storages;    /* an object whose keys are storages it may use */
+    const char *other_storage; /* for a drive whose storage is none of them */
+    bool has_token;            /* the API is asked with a token */
+};
+
 /* What a new guest is given: an object of strings.  Left out, and named in
  * *left_out ("meta, digest, scsi1 (its data is not restored)"): what Proxmox
  * refuses or sets itself, what a token may not set, drives whose data is not in
- * the backup.  Disks in `restored` (an object whose keys are drive keys) are
- * not in it either: they are attached when they are filled.  A cloud-init drive
- * is made anew on `cloudinit_storage`.  False without memory. */
-bool pve_settings_for_new(const json_t *config, const json_t *restored, bool has_token,
-                          const char *cloudinit_storage, json_t **settings, struct text *left_out);
+ * the backup.  Restored disks are not in it either: they are attached when they
+ * are filled.  A cloud-init drive is made anew.  False without memory. */
+bool pve_settings_for_new(const json_t *config, const struct pve_settings_wish *wish,
+                          json_t **settings, struct text *left_out);
 
-/* One more that is left out, with a reason or NULL. */
-bool pve_settings_leave_out(struct text *left_out, const char *key, const char *reason);
+/* One more that is left out, with a reason or NULL; a list that is full ends in
+ * dots. */
+void pve_settings_leave_out(struct text *left_out, const char *key, const char *reason);
 
 /* The keys that an answer of Proxmox refuses: those in its `errors`, or the
  * one in "only root can set 'KEY' config".  Removes them from `settings` and
  * adds them to *left_out; how many there were. */
 size_t pve_settings_drop_refused(json_t *settings, const json_t *errors, const char *reason,
                                  struct text *left_out);
+
+/* Empties the CD-ROM drive whose medium a refusal names; false when it names
+ * none. */
+bool pve_settings_eject(json_t *settings, const char *reason, struct text *left_out);
 
 /* As parameters of a request. */
 bool pve_settings_to_form(const json_t *settings, struct text *form);

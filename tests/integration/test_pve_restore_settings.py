@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from harness.disk import MIB
-from harness.marks import known_bug, one_version
+from harness.marks import one_version
 from harness.pve_guest import Volume
 from harness.pve_restored import assert_config, assert_volumes, not_given, volume
 from harness.pve_world import NEW, pve_world
@@ -130,7 +130,6 @@ def test_one_disk(world):
     assert_volumes(world.pve, NEW, {"scsi0": world.held["scsi0"]})
 
 
-@known_bug("startdate is left out, which a token may set on 6.4, 7.2 and 9.1 (tried)")
 def test_token(token_world):
     """The documented role is enough; what only root may set is named as well."""
     world = token_world
@@ -181,14 +180,12 @@ def restored_with(_simple):
     return restore
 
 
-@known_bug("prepare_settings asks whether there is a setting protection, not for its value")
 def test_no_protection(restored_with):
     """Off is off."""
     world, _ = restored_with({"protection": "0"})
     assert world.pve.config(NEW).get("protection", "0") == "0"
 
 
-@known_bug("a list of more than 1,500 bytes is taken for a lack of memory")
 def test_many_left_out(restored_with):
     """Sixty volumes that are in no drive: the guest comes back without them."""
     unused = {f"unused{number}": f"data:100/vm-100-disk-{number}.raw" for number in range(10, 70)}
@@ -196,14 +193,12 @@ def test_many_left_out(restored_with):
     assert_volumes(world.pve, NEW, world.held)
 
 
-@known_bug("cloudinit_storage takes the first disk's storage")
 def test_storage_of_cloudinit(restored_with):
     """The drive is made where it was."""
     world, _ = restored_with({"ide2": "local-lvm:vm-100-cloudinit,media=cdrom"})
     assert volume(world.pve, NEW, "ide2")[0] == f"local-lvm:vm-{NEW}-cloudinit"
 
 
-@known_bug("any refusal that says 'already exists' is taken for a taken VMID")
 def test_cloudinit_of_an_earlier_guest(_simple):
     """It is in the way: said after one try."""
     _simple.reset()
@@ -220,7 +215,6 @@ def test_cloudinit_of_an_earlier_guest(_simple):
     assert _simple.state() == before
 
 
-@known_bug("a drive's option that Proxmox refuses fails the restore when all data is there")
 def test_option_of_a_drive_refused(restored_with, _simple):
     """An option of another version: the disk comes without its options, which are named."""
     world, left_out = restored_with({"scsi0": _simple.config["scsi0"] + ",newoption=1"})
@@ -228,7 +222,6 @@ def test_option_of_a_drive_refused(restored_with, _simple):
     assert_volumes(world.pve, NEW, world.held)
 
 
-@known_bug("a medium that Proxmox refuses fails the restore")
 def test_medium_gone(restored_with):
     """An ISO image that was removed since: the drive comes empty."""
     world, left_out = restored_with({"ide0": "local:iso/gone.iso,media=cdrom"})
@@ -237,7 +230,6 @@ def test_medium_gone(restored_with):
     assert_volumes(world.pve, NEW, world.held)
 
 
-@known_bug("check_images refuses the guest for a disk that its newest configuration lacks")
 def test_disk_removed_since_the_full(restored_with, _simple):
     """The Full has a disk that the Incremental's guest has not: it is named, the rest comes."""
     full = _simple.bacula.run("VM", "Full")

@@ -133,12 +133,13 @@ static void gives_back_all_that_can_be(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         _cleanup_json_ json_t *config = parse(recorded);
         _cleanup_json_ json_t *restored = parse("{\"scsi0\":true}");
+        _cleanup_json_ json_t *storages = parse("{\"data\":true}");
+        const struct pve_settings_wish wish = {restored, storages, "data", rows[i].token};
         _cleanup_json_ json_t *settings = NULL;
         _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(1500);
         _cleanup_free_ char *given = NULL;
 
-        assert_true(
-            pve_settings_for_new(config, restored, rows[i].token, "data", &settings, &left_out));
+        assert_true(pve_settings_for_new(config, &wish, &settings, &left_out));
         given = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
         check_string("given", given, rows[i].given);
         check_string("left out", left_out.data, rows[i].left_out);
@@ -175,6 +176,31 @@ static void drops_what_proxmox_refuses(void **state)
     }
 }
 
+static void empties_a_drive_whose_medium_is_gone(void **state)
+{
+    _cleanup_json_ json_t *settings =
+        parse("{\"ide0\":\"local:iso/a.iso,media=cdrom\",\"ide2\":\"none,media=cdrom\","
+              "\"scsi0\":\"local:1/d.raw\"}");
+    _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(1500);
+
+    (void)state;
+    assert_false(pve_settings_eject(settings, "volume 'local:1/d.raw' is gone", &left_out));
+    assert_false(pve_settings_eject(settings, "none of that", &left_out));
+    assert_true(pve_settings_eject(settings, "volume 'local:iso/a.iso' is gone", &left_out));
+    check_string("ide0", json_member_string(settings, "ide0"), "none,media=cdrom");
+    check_string("said", left_out.data, "ide0 (its medium is not there: the drive is empty)");
+}
+
+static void a_full_list_says_that_it_is(void **state)
+{
+    _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(12);
+
+    (void)state;
+    for (const char *key = "abcdefgh"; *key; key++)
+        pve_settings_leave_out(&left_out, (char[]){*key, *key, '\0'}, NULL);
+    check_string("list", left_out.data, "aa, bb, cc, …");
+}
+
 static void writes_forms_that_survive(void **state)
 {
     _cleanup_json_ json_t *settings = parse("{\"description\":\"\\u00e4 %&=+;,\\\"'\\\\\\nx\"}");
@@ -193,6 +219,8 @@ int main(void)
         cmocka_unit_test(takes_volumes_apart),
         cmocka_unit_test(gives_back_all_that_can_be),
         cmocka_unit_test(drops_what_proxmox_refuses),
+        cmocka_unit_test(empties_a_drive_whose_medium_is_gone),
+        cmocka_unit_test(a_full_list_says_that_it_is),
         cmocka_unit_test(writes_forms_that_survive),
     };
 
