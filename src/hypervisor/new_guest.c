@@ -16,9 +16,11 @@
 #include "qemu/image.h"
 
 enum {
-    MAKE_ATTEMPTS = 64,       /* VMIDs that others take, settings that are refused */
-    DEVICE_LIMIT = 15 * 1000, /* ms until a new volume's device shows up */
-    LEFT_OUT_LIMIT = 1500,    /* bytes of one line in the job log */
+    MAKE_ATTEMPTS = 64,        /* VMIDs that others take, settings that are refused */
+    DEVICE_LIMIT = 15 * 1000,  /* ms until a new volume's device shows up */
+    CONFIRM_LIMIT = 15 * 1000, /* ms until a creation that nobody confirmed shows */
+    CONFIRM_PAUSE = 200,       /* ms */
+    LEFT_OUT_LIMIT = 1500,     /* bytes of one line in the job log */
 };
 
 #define NOT_IN_CONFIG "the guest's newest configuration has no such disk"
@@ -38,6 +40,7 @@ struct making {
     struct volume *volumes; /* room for one an image */
     size_t volume_count;
     bool attached;
+    bool in_doubt;  /* whether they are attached */
     bool protected; /* set at the very end: a protected guest cannot be removed */
     struct text left_out;
 };
@@ -130,7 +133,10 @@ bool new_guest_may_deliver(const struct delivery *delivery, const struct restore
 
     if (!open_host(delivery, &host, error) || !pve_storages(&host, &storages, &count, error))
         return false;
-    good = storage_for(delivery, storages, count, image->disk, error) != NULL;
+    /* A disk without a volume is not in the guest's newest configuration: it is
+     * left out later. */
+    good =
+        !image->disk->volume || storage_for(delivery, storages, count, image->disk, error) != NULL;
     pve_storages_free(storages, count);
     return good;
 }
@@ -168,19 +174,29 @@ static bool check_images(const struct delivery *delivery, struct making *making,
 }
 
 /* The answer was lost, and the request may have been carried out.  Nobody else
- * makes a guest with this UUID under a VMID that was free a moment ago. */
+ * makes a guest with this UUID under a VMID that was free a moment ago.  While
+ * the task that makes it runs, a new guest has a lock and nothing else. */
 static bool is_ours(const struct delivery *delivery, const struct making *making,
                     const json_t *settings)
 {
     const char *identity = json_member_string(settings, "smbios1");
-    _cleanup_json_ json_t *config = NULL;
-    const char *there;
+    int64_t deadline = clock_deadline(CONFIRM_LIMIT);
     struct error ignored;
 
-    if (!identity || !pve_guest_config(&making->host, delivery->vmid, &config, &ignored))
-        return false;
-    there = json_member_string(config, "smbios1");
-    return there && strcmp(there, identity) == 0;
+    for (;;) {
+        _cleanup_json_ json_t *config = NULL;
+        const char *there, *lock;
+
+        if (!identity || !pve_guest_config(&making->host, delivery->vmid, &config, &ignored))
+            return false;
+        there = json_member_string(config, "smbios1");
+        lock = json_member_string(config, "lock");
+        if (there && !lock)
+            return strcmp(there, identity) == 0;
+        if (!lock || strcmp(lock, "create") != 0 || clock_slice(deadline) == 0)
+            return false;
+        (void)clock_sleep(CONFIRM_PAUSE, NULL, &ignored);
+    }
 }
 
 /* One request to make the guest, with what the settings are now.  When it
@@ -200,7 +216,6 @@ static bool make_once(struct delivery *delivery, struct making *making, const js
     if (error->kind == ERROR_REFUSED)
         return false;
     pve_client_ignore_cancel(making->host.client);
-    pve_settle(&making->host, answer);
     making->made = is_ours(delivery, making, settings);
     if (!making->made) {
         error->hint[0] = '\0';
@@ -467,6 +482,7 @@ static bool attach_once(struct delivery *delivery, struct making *making, struct
     if (!form.length)
         return true;
     making->attached = pve_guest_set(&making->host, delivery->vmid, &form, answer, error);
+    making->in_doubt = !making->attached && error->kind != ERROR_REFUSED;
     return making->attached;
 }
 
@@ -507,6 +523,23 @@ static void stays(const struct delivery *delivery, struct error *error, const ch
     delivery->problem(delivery->call.context, error);
 }
 
+/* When the answer to attaching was lost, the guest may have its disks, and be
+ * protected against what comes now. */
+static void find_out_what_is_attached(const struct delivery *delivery, struct making *making)
+{
+    _cleanup_text_ struct text form = PVE_FORM_EMPTY;
+    _cleanup_pve_answer_ struct pve_answer answer = {0};
+    _cleanup_json_ json_t *config = NULL;
+    struct error ignored;
+
+    if (!making->in_doubt || !pve_guest_config(&making->host, delivery->vmid, &config, &ignored))
+        return;
+    making->attached =
+        making->volume_count && json_object_get(config, making->volumes[0].key) != NULL;
+    if (making->attached && making->protected && pve_form_add(&form, "protection", "0"))
+        (void)pve_guest_set(&making->host, delivery->vmid, &form, &answer, &ignored);
+}
+
 /* Takes back all that was made; says what it could not. */
 static void take_back(struct delivery *delivery, struct making *making)
 {
@@ -515,6 +548,7 @@ static void take_back(struct delivery *delivery, struct making *making)
     bool good = true;
 
     pve_client_ignore_cancel(making->host.client);
+    find_out_what_is_attached(delivery, making);
     for (size_t i = 0; i < making->volume_count && !making->attached; i++) {
         const char *name = making->volumes[i].name;
 

@@ -135,6 +135,9 @@ static bool find(const struct hypervisor_call *call, struct target_list *found, 
     say_connected(call, version);
     if (!choose(&host, call->options, &choice, error))
         return false;
+    if (choice.count == 0 && pve_client_has_token(host.client) && call->report)
+        call->report(call->context, "Proxmox shows this API token no guest of this node: it needs "
+                                    "the privilege VM.Audit on /vms");
     found->targets = calloc(choice.selected_count + 1, sizeof(*found->targets));
     if (!found->targets)
         return error_memory(error);
@@ -250,11 +253,26 @@ static bool add_unseen(struct guest *guest, const char *key, const char *value)
                                       : "QEMU does not show it, so it cannot be backed up");
 }
 
+/* QEMU shows a guest's firmware, too. */
+static void drop_firmware(struct guest *guest)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < guest->disk_count; i++) {
+        if (strcmp(guest->disks[i].drive, "pflash0") == 0)
+            disk_free(&guest->disks[i]);
+        else
+            guest->disks[kept++] = guest->disks[i];
+    }
+    guest->disk_count = kept;
+}
+
 static bool match_disks(struct guest *guest, const json_t *config)
 {
     const char *key;
     json_t *value;
 
+    drop_firmware(guest);
     for (size_t i = 0; i < guest->disk_count; i++)
         if (!match_disk(&guest->disks[i], config))
             return false;

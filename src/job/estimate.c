@@ -38,7 +38,7 @@ struct estimate *estimate_new(const struct job *job, const struct options *optio
     error.kind = ERROR_NONE;
     if (survey_take(job, options, &estimate->survey, guest_failed, estimate, &error))
         return estimate;
-    if (error.kind == ERROR_CONFIG || error.kind == ERROR_MEMORY)
+    if (error.kind != ERROR_NONE)
         job_report(job, MESSAGE_FATAL, &error);
     estimate_free(estimate);
     return NULL;

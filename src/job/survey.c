@@ -35,8 +35,10 @@ bool survey_take(const struct job *job, const struct options *options, struct su
         return error_memory(error);
     }
     for (size_t i = 0; good && i < found.count; i++)
-        if (!describe(hypervisor, &call, &found.targets[i], survey, error))
+        if (!describe(hypervisor, &call, &found.targets[i], survey, error)) {
             good = failed(context, error);
+            error->kind = ERROR_NONE; /* it has been said */
+        }
     target_list_free(&found);
     return good;
 }

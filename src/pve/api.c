@@ -8,9 +8,9 @@
 #include <sys/utsname.h>
 
 enum {
-    TASK_LIMIT = 600 * 1000, /* ms; of what we ask for, only metadata is written */
-    SETTLE_LIMIT = 60 * 1000,
-    TASK_PAUSE = 100, /* ms, growing to … */
+    TASK_LIMIT = 600 * 1000,    /* ms; of what we ask for, only metadata is written */
+    CLEANING_LIMIT = 60 * 1000, /* ms, once cancels are ignored */
+    TASK_PAUSE = 100,           /* ms, growing to … */
     TASK_LONGEST = 1000,
     GUESTS_LIMIT = 100000,
     VMID_TRIES = 1000,
@@ -292,10 +292,11 @@ static char *task_path(const char *task)
     return path;
 }
 
-static bool wait_for_task(const struct pve_host *host, const char *task, int64_t limit,
-                          struct error *error)
+static bool wait_for_task(const struct pve_host *host, const char *task, struct error *error)
 {
     _cleanup_free_ char *path = task_path(task);
+    /* Who cleans up has no time for a task that hangs. */
+    const int64_t limit = pve_client_cancel(host->client) ? TASK_LIMIT : CLEANING_LIMIT;
     int64_t deadline = clock_deadline(limit);
     int64_t pause = TASK_PAUSE;
 
@@ -344,16 +345,7 @@ static bool change(const struct pve_host *host, enum pve_method method, const ch
         return error_memory(error);
     if (!pve_request(host->client, method, path, form, answer, error))
         return false;
-    return !is_task(answer) ||
-           wait_for_task(host, json_string_value(answer->data), TASK_LIMIT, error);
-}
-
-void pve_settle(const struct pve_host *host, const struct pve_answer *answer)
-{
-    struct error ignored;
-
-    if (is_task(answer))
-        (void)wait_for_task(host, json_string_value(answer->data), SETTLE_LIMIT, &ignored);
+    return !is_task(answer) || wait_for_task(host, json_string_value(answer->data), error);
 }
 
 static char *volume_name(const struct pve_volume_wish *wish)

@@ -89,10 +89,6 @@ bool pve_volume_remove(const struct pve_host *host, const char *volume, struct e
 bool pve_guest_make(const struct pve_host *host, const struct text *settings,
                     struct pve_answer *answer, struct error *error);
 
-/* The end of what an answer started, when the way there was cut short (by a
- * cancel, say); waits for a minute at most.  Harmless when it started nothing. */
-void pve_settle(const struct pve_host *host, const struct pve_answer *answer);
-
 /* Gives it further settings (its disks); *answer as in pve_guest_make. */
 bool pve_guest_set(const struct pve_host *host, uint32_t vmid, const struct text *settings,
                    struct pve_answer *answer, struct error *error);

@@ -252,7 +252,7 @@ static bool judge_transfer(const struct pve_client *client, CURLcode code, struc
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CONNECT_ERROR:
-        error_set(error, ERROR_GENERAL, "its certificate is not accepted: %s", complaint);
+        error_set(error, ERROR_CONFIG, "its certificate is not accepted: %s", complaint);
         return error_hint(error, "check cafile= or fingerprint=, or renew the host's certificates "
                                  "(pvecm updatecerts)");
     case CURLE_WRITE_ERROR:

@@ -33,6 +33,8 @@ def pytest_collection_modifyitems(items):
 
 def _group_of(item):
     """Those of one Proxmox host share its port, those of one module what it made once."""
+    if item.path.name.startswith("test_pve_restore"):  # on ports of their own
+        return item.path.stem
     if item.path.name.startswith(("test_proxmox", "test_pve")):
         return "proxmox"
     if {"_shared_vm1", "_shared", "_world", "saved"} & set(item.fixturenames):

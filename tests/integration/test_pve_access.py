@@ -237,7 +237,6 @@ def test_token_with_few_rights(make_proxmox, make_bacula):
     assert_nothing_left(pve, bacula)
 
 
-@pytest.mark.xfail(strict=True, reason="pve.c, find: a list without what a token may not see")
 def test_token_without_rights(make_proxmox, make_bacula):
     """Proxmox shows it no guest and refuses nothing: without a word backups would be empty."""
     pve = make_proxmox("9.1")

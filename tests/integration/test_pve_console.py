@@ -161,7 +161,6 @@ def test_errors_are_shown_in_the_console(make_proxmox, make_bacula):
 
 
 @one_version
-@pytest.mark.xfail(strict=True, reason="estimate.c, estimate_new: errors of find are not said")
 def test_estimate_says_why_it_finds_nobody(make_proxmox, make_bacula):
     """No guests and no word would look as if there were none."""
     pve = make_proxmox("7.2")

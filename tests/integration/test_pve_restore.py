@@ -8,7 +8,7 @@ import pytest
 from harness import restored
 from harness.bacula import Bacula
 from harness.disk import MIB
-from harness.marks import known_bug, one_version
+from harness.marks import one_version
 from harness.ports import free_ports
 from harness.process import wait_until
 from harness.proxmox import FakeProxmox
@@ -137,7 +137,6 @@ def _two_guests(bacula_root, plugin, tmp_path_factory):
         yield pve, chain, [full, increment], held
 
 
-@known_bug("each guest asks for a free number as if it were the only one")
 @one_version
 def test_numbers_of_two_guests(_two_guests):
     """One number is taken and one is free: the one that has to move takes no other's place."""

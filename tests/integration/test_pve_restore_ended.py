@@ -4,7 +4,7 @@ import contextlib
 import threading
 
 import pytest
-from harness.marks import known_bug, one_version
+from harness.marks import one_version
 from harness.process import wait_until
 from harness.pve_restored import assert_volumes
 from harness.pve_world import NEW, pve_world
@@ -111,7 +111,6 @@ def test_file_daemon_killed(world):
     assert set(world.before[1]) < set(volumes) and world.before[2].items() <= orphans.items()
 
 
-@known_bug("is_ours looks once, when Proxmox has made no more of the guest than its lock")
 @one_version
 def test_cancelled_while_the_guest_is_made(world):
     """Its task takes seconds: what it makes is removed when it has ended."""

@@ -12,7 +12,7 @@ import sqlite3
 import time
 
 import pytest
-from harness.marks import known_bug, one_version
+from harness.marks import one_version
 from harness.process import wait_until
 from harness.pve_restored import assert_config, assert_volumes
 from harness.pve_world import NEW, pve_world
@@ -175,7 +175,6 @@ def _sent(world, method, path, word=""):
     )
 
 
-@known_bug("take_back does not undo protection=1, which it may have set")
 def test_answer_to_attaching_lost(world):
     """Proxmox has taken the disks and protects the guest, and said so to nobody."""
     world.pve.fault("cut", "^PUT ", done=True)
@@ -184,17 +183,14 @@ def test_answer_to_attaching_lost(world):
     assert _sent(world, "PUT", "/config$", "scsi0=") == 1
 
 
-@known_bug("is_ours looks once, when Proxmox has made no more of the guest than its lock")
 def test_answer_to_creation_lost(world):
-    """Sent once; the guest is removed, or named as one that may be there."""
+    """Sent once; the guest that was made is known for ours and goes."""
     world.pve.fault("cut", "^POST /nodes/[^/]+/qemu$", done=True)
-    (error,) = _errors(world.restore())
-    assert _sent(world, "POST", "/qemu$") == 1
-    assert "the connection failed" in error
-    assert world.state() == world.before or f"guest {NEW}" in error
+    error, result = _fail(world)
+    assert len(world.pve.requests("^POST /nodes/[^/]+/qemu$")) == 1
+    assert "the connection failed" in error and _REMOVED in result.log
 
 
-@known_bug("make_volume_once does not say which volume may be there")
 def test_answer_to_allocation_lost(world):
     """Sent once; a volume that may have been made is removed or named."""
     world.pve.fault("cut", f"^POST .*{_CONTENT}$", done=True)
@@ -205,7 +201,6 @@ def test_answer_to_allocation_lost(world):
     assert _REMOVED in result.log and world.state()[0] == world.before[0]
 
 
-@known_bug("new_guest_end drops the hint of what could not be removed")
 def test_removing_fails(world):
     """What could not be taken back is named, with the command that does it; the rest is."""
     world.pve.fault("status", "^PUT ", status=500, reason="not now")
@@ -221,7 +216,6 @@ def test_removing_fails(world):
     assert "pvesm free local:101/vm-101-disk-0.qcow2" in errors
 
 
-@known_bug("take_back keeps the last of its errors only")
 def test_nothing_can_be_removed(world):
     """Each volume is named, and the guest."""
     world.pve.fault("status", "^(PUT|DELETE) ", status=500, reason="not now", times=-1)
@@ -245,7 +239,6 @@ def _go_on_without_api(world):
     return jobid
 
 
-@known_bug("take_back keeps the last of its errors only")
 def test_api_dies(world):
     """What stays behind is named; the next restore finds its way past it."""
     jobid = _go_on_without_api(world)
@@ -261,7 +254,6 @@ def test_api_dies(world):
     assert_volumes(world.pve, 102, world.held)
 
 
-@known_bug("a connection that is refused is not tried again unless it was for a question")
 def test_api_comes_back(world):
     """pveproxy is restarted: what was never sent can be sent again."""
     jobid = _go_on_without_api(world)
@@ -272,7 +264,6 @@ def test_api_comes_back(world):
     assert_volumes(world.pve, NEW, world.held)
 
 
-@known_bug("make_once takes a refused question about the task for a refused creation")
 def test_task_cannot_be_followed(world):
     """The guest is being made, and the API says nothing of it: it must not be forgotten."""
     world.pve.fault("status", "^GET .*/tasks/", status=596, reason="Broken pipe", times=-1)
