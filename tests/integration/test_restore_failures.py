@@ -62,6 +62,17 @@ def test_cancel_while_data_comes(vm1, workdir):
         vm1.bacula.limit_bandwidth("0")
 
 
+def test_storage_daemon_dies(own_vm1, workdir):
+    """To the File Daemon it looks like the end of the data: no older state gets the name."""
+    where = workdir / "restored"
+    own_vm1.bacula.limit_bandwidth("500kb/s")
+    own_vm1.bacula.restore(own_vm1.jobids, where, wait=False)
+    wait_until(lambda: list(where.glob("*/0.qcow2")), 30, "data")
+    own_vm1.bacula.kill_sd()
+    wait_until(lambda: not list(where.glob("qemu-fd-*")), 60, "the end of the restore")
+    assert not [name for name in restored_files(where) if name.endswith(".qcow2")]
+
+
 def test_bad_disk_costs_only_itself(vm1, workdir):
     """One disk lacks a part: the other is restored all the same."""
     where = workdir / "restored"
