@@ -4,6 +4,7 @@
 #   make            build/qemu-fd.so
 #   make check      unit tests under ASan and UBSan, then the integration tests
 #   make demo       a backup and a restore of a real guest, shown step by step
+#   make fuzz       libFuzzer on every parser, FUZZ_SECONDS each
 #   make lint       formatter, clang build, gcc -fanalyzer, clang-tidy, cppcheck
 #   make install    to $(DESTDIR)$(PLUGINDIR)
 #
@@ -39,7 +40,7 @@ HEADERS    := $(wildcard include/*/*.h src/*/*.h)
 MAKEFLAGS += -r
 
 .DELETE_ON_ERROR:
-.PHONY: all check check-unit check-integration demo lint format install dist clean bacula
+.PHONY: all fuzz check check-unit check-integration demo lint format install dist clean bacula
 
 all: $(BUILD)/qemu-fd.so
 
@@ -90,6 +91,37 @@ $(ASAN)/unit/%: tests/unit/%.c $(ASAN_OBJECTS)
 
 -include $(ASAN_OBJECTS:.o=.d) $(UNIT_TESTS:=.d)
 
+# Fuzz targets: run over their corpus with the unit tests, and searched with
+# libFuzzer by "make fuzz" (FUZZ_SECONDS each).
+FUZZ_NAMES   := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+FUZZ_REPLAYS := $(FUZZ_NAMES:%=$(ASAN)/fuzz/replay_%)
+FUZZ_SECONDS ?= 600
+FUZZ_FLAGS   := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+
+$(ASAN)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(ASAN_OBJECTS)
+	@mkdir -p $(@D)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -o $@ $(filter %.c %.o,$^) $(LIBRARIES)
+
+FUZZED := $(BUILD)/fuzzed
+
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(SOURCES) $(HEADERS)
+	@mkdir -p $(@D)
+	$(Q)$(MAKE) BUILD=$(FUZZED) CC=clang CFLAGS="-O1 -g $(FUZZ_FLAGS)" \
+	    LDFLAGS="-fsanitize=address,undefined" $(OBJECTS:$(BUILD)/%=$(FUZZED)/%)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)clang $(CFLAGS) -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
+	    -o $@ $< $(OBJECTS:$(BUILD)/%=$(FUZZED)/%) $(LIBRARIES)
+
+# Needs clang and libclang-rt.  What the search keeps is in build/; an input that
+# breaks something is to be moved into tests/fuzz/corpus.
+fuzz: $(FUZZ_NAMES:%=$(BUILD)/fuzz/fuzz_%)
+	@for name in $(FUZZ_NAMES); do \
+	    mkdir -p $(BUILD)/fuzz/corpus/$$name; \
+	    $(BUILD)/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -print_final_stats=1 \
+	        -artifact_prefix=$(BUILD)/fuzz/ -close_fd_mask=1 \
+	        $(BUILD)/fuzz/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
+
 # Plays the File Daemon for interface versions that no package here has; with
 # the sanitizers for the tests of memory.
 HOST_OBJECTS := $(patsubst tests/%.c,obj/%.o,$(filter-out tests/host/driver.c,$(wildcard tests/host/*.c))) \
@@ -136,14 +168,14 @@ HOSTS := $(BUILD)/fd-host $(ASAN)/fd-host $(ASAN)/qemu-fd.so tsan
 bacula:
 	tools/fetch-bacula $(BACULA_DIR)
 
-check-unit: $(UNIT_TESTS)
-	$(PYTHON) tests/run.py --unit $(UNIT_TESTS)
+check-unit: $(UNIT_TESTS) $(FUZZ_REPLAYS)
+	$(PYTHON) tests/run.py --unit $(UNIT_TESTS) --replay $(FUZZ_REPLAYS)
 
 check-integration: all $(HOSTS) bacula
 	$(PYTHON) tests/run.py --integration
 
-check: all $(UNIT_TESTS) $(HOSTS) bacula
-	$(PYTHON) tests/run.py --unit $(UNIT_TESTS) --integration
+check: all $(UNIT_TESTS) $(FUZZ_REPLAYS) $(HOSTS) bacula
+	$(PYTHON) tests/run.py --unit $(UNIT_TESTS) --replay $(FUZZ_REPLAYS) --integration
 
 demo: all bacula
 	$(PYTHON) demo/demo.py
@@ -151,7 +183,7 @@ demo: all bacula
 # --- the code's own quality ------------------------------------------------
 
 CHECKED := $(wildcard src/*.c src/*/*.c)
-SHOWN   := $(wildcard src/*.[ch] src/*/*.[ch] include/*/*.h tests/unit/*.[ch] tests/host/*.[ch])
+SHOWN   := $(wildcard src/*.[ch] src/*/*.[ch] include/*/*.h tests/unit/*.[ch] tests/host/*.[ch] tests/fuzz/*.[ch])
 
 format:
 	clang-format -i $(SHOWN)

@@ -15,11 +15,11 @@ _UNIT_LIMIT = 300
 _CMOCKA = re.compile(r"\[ *(PASSED|FAILED|SKIPPED) *\].*?(\d+) test")
 
 
-def run_unit(program):
-    """Run one cmocka program; its counts as (passed, failed, skipped)."""
+def run_unit(program, *arguments):
+    """Run one cmocka program, or what prints as one; its counts as (passed, failed, skipped)."""
     environment = dict(os.environ, ASAN_OPTIONS="detect_leaks=1:abort_on_error=0")
     result = subprocess.run(
-        [program], capture_output=True, text=True, errors="replace", timeout=_UNIT_LIMIT,
+        [program, *arguments], capture_output=True, text=True, errors="replace", timeout=_UNIT_LIMIT,
         env=environment, check=False,
     )
     output = result.stdout + result.stderr
@@ -32,6 +32,10 @@ def run_unit(program):
     passed = counts.get("PASSED", 0)
     print(f"{Path(program).name}: {passed} passed, {failed} failed", flush=True)
     return passed, failed, counts.get("SKIPPED", 0)
+
+
+def _corpus(program):
+    return _TOP / "tests" / "fuzz" / "corpus" / Path(program).name.removeprefix("replay_")
 
 
 def _in_parallel():
@@ -58,11 +62,13 @@ def run_integration(arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--unit", nargs="*", default=[], help="unit test programs")
+    parser.add_argument("--replay", nargs="*", default=[], help="fuzz targets, on their corpus")
     parser.add_argument("--integration", action="store_true")
     parser.add_argument("--select", help="only integration tests that match (pytest -k)")
     options = parser.parse_args()
     begun = time.monotonic()
     counts = [run_unit(program) for program in options.unit]
+    counts += [run_unit(program, _corpus(program)) for program in options.replay]
     if options.integration:
         counts.append(run_integration(["-k", options.select] if options.select else []))
     passed, failed, skipped = (sum(column) for column in zip(*counts))
