@@ -96,8 +96,11 @@ bool pve_trust_apply(struct pve_trust *trust, CURL *curl)
         return curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
                curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) == CURLE_OK &&
                curl_easy_setopt(curl, CURLOPT_CAINFO, trust->cafile) == CURLE_OK;
-    /* The very certificate is known, so the name in it says nothing more. */
+    /* The very certificate is known, so the name in it says nothing more, and
+     * the system's CAs, which libcurl would load (or miss), are not asked. */
     return curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_CAINFO, NULL) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_SSL_CTX_FUNCTION, pin) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_SSL_CTX_DATA, trust) == CURLE_OK;
 }

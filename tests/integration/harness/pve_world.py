@@ -95,7 +95,7 @@ class PveWorld:
 
     def state(self):
         """Whatever a restore may change on the host."""
-        orphans = {volid: Path(path).read_bytes() for volid, path in self.pve.volumes().items()
+        orphans = {volid: _content(path) for volid, path in self.pve.volumes().items()
                    if f"vm-{NEW}-" in volid}
         return self.pve.control("guests"), sorted(self.pve.volumes()), orphans
 
@@ -139,3 +139,11 @@ def pve_world(bacula_root, plugin, folder, version, parameters="", **guest):
         )
         stack.enter_context(bacula)
         yield PveWorld(pve, bacula, gate, **guest)
+
+
+def _content(path):
+    """A volume's bytes; None for one that is being removed just now."""
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        return None
