@@ -1,6 +1,7 @@
 """Fixtures: each test gets Baculas and guests of its own and leaves nothing."""
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from faults.outcome import write_cell
+from faults.stage import Stage, own_errors
 from harness.bacula import Bacula
 from harness.disk import loop_device, loop_devices_work, tmpfs
 from harness.guest import Guest
@@ -110,6 +113,33 @@ def make_bacula(workdir, bacula_root, request):
             return bacula
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def stages(tmp_path_factory):
+    """Baculas for faults, made when they are first asked for: stages(version, preloaded)."""
+    plugin = _PLUGIN
+    with contextlib.ExitStack() as stack:
+
+        @functools.cache
+        def make(version, preloaded=False):
+            folder = tmp_path_factory.mktemp(f"stage-{version}-{preloaded}") / "stage"
+            return stack.enter_context(Stage(_BACULA_DIR / version, plugin, folder, preloaded))
+
+        yield make
+
+
+@pytest.fixture
+def note_cell(request):
+    """Note how a cell of the fault table ended: note_cell(fault, moment, version, result, seconds)."""
+    noted = {}
+
+    def note(fault, moment, version, result, seconds):
+        noted.update(fault=fault, moment=moment, version=version, status=result.status,
+                     errors=own_errors(result.log), seconds=round(seconds, 1))
+
+    yield note
+    write_cell(noted, good=not getattr(request.node, "failed", False))
 
 
 @pytest.fixture

@@ -53,6 +53,11 @@ class Catalog:
         )
         return JobRow(*rows[0]) if rows else None
 
+    def last_start(self, name):
+        """When the last job of a resource started, as the catalog writes it; "" before the first."""
+        ((last,),) = self._query("SELECT MAX(StartTime) FROM Job WHERE Name = ?", name)
+        return last or ""
+
     def log(self, jobid):
         """All of the job's messages."""
         rows = self._query("SELECT LogText FROM Log WHERE JobId = ? ORDER BY LogId", jobid)

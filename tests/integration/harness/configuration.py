@@ -104,7 +104,7 @@ def director(bacula):
                 "Storage",
                 Name="disk",
                 Address="127.0.0.1",
-                SDPort=bacula.ports["sd"],
+                SDPort=bacula.ports["link"],  # the Storage Daemon's, or one before it
                 Password=PASSWORD,
                 Device="drives",
                 Autochanger="yes",

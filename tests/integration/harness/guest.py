@@ -221,6 +221,8 @@ class Guest:
 
     def qmp(self, command, **arguments):
         """Run a QMP command on the test's socket; - is written _."""
+        if not self._monitor:
+            raise Failure("the guest does not run")
         return self._monitor.execute(command, **arguments)
 
     def pass_descriptor(self, descriptor, label):

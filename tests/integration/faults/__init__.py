@@ -1,0 +1,1 @@
+"""Faults on purpose: what strikes, when, and what must hold afterwards."""

@@ -1,0 +1,157 @@
+"""Which fault strikes a backup at which moment, and how its job has to end."""
+
+from dataclasses import dataclass
+
+from . import faults as f
+from .moments import BEFORE, DUMPED, DUMPING, FIRST, LAST_BYTE, SECOND, Moment
+
+START = Moment("before the job", None, lambda scene: None)
+
+GOOD = "good"  # T without errors
+WARNS = "warns"  # T with error lines, one for each disk or guest that is lost
+FAILS = "fails"  # f
+CANCELLED = "cancelled"  # A
+LOST = "lost"  # not good: a daemon was killed, and the Director says how
+
+BOTH = ("9.6.7", "15.0.3")
+ONE = ("15.0.3",)
+
+_BACULA = (f.CANCELLED, f.FD_KILLED, f.SD_KILLED, f.DIRECTOR_KILLED)
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """says are patterns, one for each error line of ours that must come, in any order."""
+
+    fault: f.Fault
+    moment: Moment
+    ends: str
+    says: tuple = ()
+    versions: tuple = ONE
+    bound: int = 60
+
+    @property
+    def id(self):
+        return f"{self.fault.name}, {self.moment.name}"
+
+
+def _guest(text):
+    return f'^guest "vm": .*{text}'
+
+
+def _disk(name, text):
+    return f'^guest "vm", disk "{name}": .*{text}'
+
+
+_GONE = "(closed the connection|cannot connect|ended)"
+_SOCKET = 'QMP socket ".*": .*'
+_ALL_MOMENTS = (BEFORE, DUMPING, DUMPED, FIRST, SECOND, LAST_BYTE)
+
+
+def _bacula_cells():
+    ends = {f.CANCELLED: CANCELLED}
+    for fault in _BACULA:
+        for moment in _ALL_MOMENTS:
+            yield Cell(fault, moment, ends.get(fault, LOST), versions=BOTH, bound=150)
+
+
+def _qemu_cells():
+    for fault in (f.QEMU_KILLED, f.QEMU_QUIT):
+        yield Cell(fault, BEFORE, WARNS, (_guest(_GONE),))
+        yield Cell(fault, DUMPING, WARNS, (_disk("first", _GONE), _disk("second", _GONE)))
+        yield Cell(fault, DUMPED, WARNS, (_disk("second", _GONE),))
+        yield Cell(fault, FIRST, WARNS, (_disk("second", _GONE),))
+        yield Cell(fault, SECOND, GOOD)
+        yield Cell(fault, LAST_BYTE, GOOD)
+    for fault in (f.QEMU_RESET, f.QEMU_PAUSED, f.MONITOR_EVENTS):
+        for moment in _ALL_MOMENTS:
+            yield Cell(fault, moment, GOOD)
+
+
+_STAYS = "cannot remove this job's bitmap"
+
+
+def _monitor_cells():
+    unreachable = {
+        f.QEMU_STOPPED: "no greeting within 30 seconds",
+        f.MONITOR_SILENT: "no greeting within 30 seconds",
+        f.MONITOR_HELD: "no greeting within 30 seconds",
+        f.MONITOR_CLOSED: "cannot connect",
+        f.MONITOR_REMOVED: "cannot connect",
+        f.MONITOR_HANGS_UP: "closed the connection",
+        f.MONITOR_GARBAGE: "no QMP message",
+        f.MONITOR_ENDLESS: "a message of more than",
+        f.MONITOR_NO_CAPABILITIES: "it sends no QMP greeting",
+    }
+    late = {f.QEMU_STOPPED, f.MONITOR_SILENT, f.MONITOR_HELD}
+    for fault, why in unreachable.items():
+        during = "the dump did not end within 3 seconds" if fault in late else why
+        yield Cell(fault, BEFORE, WARNS, (_guest(_SOCKET + why),), bound=90)
+        yield Cell(fault, DUMPING, FAILS, (_disk("first", during), _disk("first", _STAYS)),
+                   bound=120)
+        yield Cell(fault, DUMPED, FAILS, (_disk("second", during), _disk("second", _STAYS)),
+                   bound=120)
+        yield Cell(fault, SECOND, GOOD)
+        yield Cell(fault, LAST_BYTE, GOOD)
+
+
+def _directory_cells():
+    yield Cell(f.DIRECTORY_MISSING, START, FAILS, ('cannot make a folder|cannot use the working',))
+    yield Cell(f.DIRECTORY_READ_ONLY, START, FAILS, ("Read-only file system",))
+    yield Cell(f.DIRECTORY_FULL, START, WARNS, (_guest("bytes free and needs up to"),))
+    yield Cell(f.DIRECTORY_ELSEWHERE, START, GOOD)
+    yield Cell(f.DIRECTORY_READ_ONLY, BEFORE, WARNS, (_guest("Read-only file system"),))
+    yield Cell(f.DIRECTORY_FULL, BEFORE, WARNS, (_guest("No space left"),))
+    yield Cell(f.DIRECTORY_DELETED, BEFORE, WARNS, (_guest("No such file"),))
+    yield Cell(f.DIRECTORY_ELSEWHERE, BEFORE, WARNS, (_guest("No such file"),))
+    yield Cell(f.DIRECTORY_FULL, DUMPING, WARNS, (_disk("first", "No space left"),))
+    yield Cell(f.DIRECTORY_DELETED, DUMPING, WARNS,
+               (_disk("first", "No such file"), _disk("second", "No such file")))
+    yield Cell(f.DIRECTORY_ELSEWHERE, DUMPING, WARNS,
+               (_disk("first", "No such file"), _disk("second", "No such file")))
+    yield Cell(f.DIRECTORY_FULL, DUMPED, GOOD)
+    yield Cell(f.DIRECTORY_DELETED, DUMPED, WARNS,
+               (_disk("first", "No such file"), _disk("second", "No such file")))
+    yield Cell(f.DIRECTORY_FULL, FIRST, GOOD)
+    yield Cell(f.DIRECTORY_DELETED, FIRST, WARNS, (_disk("second", "No such file"),))
+    yield Cell(f.DIRECTORY_DELETED, SECOND, GOOD)
+    yield Cell(f.DIRECTORY_ELSEWHERE, LAST_BYTE, GOOD)
+    yield Cell(f.DIRECTORY_DELETED, LAST_BYTE, GOOD)
+
+
+def _storage_cells():
+    yield Cell(f.DISK_ERROR, START, WARNS, (_disk("first", "Input/output error"),))
+    yield Cell(f.DISK_ERROR_ABORT, START, FAILS, (_disk("first", "Input/output error"),))
+    yield Cell(f.TARGET_ERROR, BEFORE, WARNS, (_guest("Input/output error"),))
+    yield Cell(f.TARGET_ERROR, DUMPING, WARNS, (_disk("first", "Input/output error"),))
+    yield Cell(f.READ_ERROR, FIRST, WARNS, (_disk("first", "could not be saved to its end"),))
+    yield Cell(f.READ_ERROR, SECOND, WARNS, (_disk("second", "could not be saved to its end"),))
+
+
+def _time_cells():
+    yield Cell(f.TIMEOUT, DUMPING, FAILS, (_disk("first", "did not end within 1 seconds"),))
+    for moment in (BEFORE, DUMPING, FIRST, LAST_BYTE):
+        yield Cell(f.CLOCK_BACK, moment, GOOD)
+
+
+def _tool_cells():
+    missing = 'program "qemu-img" not found'
+    yield Cell(f.TOOL_MISSING, START, WARNS, (_guest(missing),))
+    yield Cell(f.TOOL_MISSING, DUMPING, WARNS, (_disk("first", missing), _disk("second", missing)))
+    yield Cell(f.TOOL_KILLED, BEFORE, WARNS, (_guest("ended with status 137"),))
+    yield Cell(f.TOOL_KILLED, DUMPED, WARNS, (_disk("first", "ended with status 137"),))
+    yield Cell(f.CREATE_FAILS, START, WARNS, (_guest("a test wants it to fail"),))
+    yield Cell(f.CHECK_FAILS, DUMPING, WARNS, (_disk("first", "a test wants it to fail"),
+                                               _disk("second", "a test wants it to fail")))
+    yield Cell(f.CHECK_FAILS, FIRST, WARNS, (_disk("second", "a test wants it to fail"),))
+
+
+BACKUP = (
+    *_bacula_cells(),
+    *_qemu_cells(),
+    *_monitor_cells(),
+    *_directory_cells(),
+    *_storage_cells(),
+    *_time_cells(),
+    *_tool_cells(),
+)

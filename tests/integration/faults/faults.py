@@ -1,0 +1,266 @@
+"""What strikes a backup, and what has to be put right afterwards."""
+
+import contextlib
+import os
+import shutil
+import signal
+from dataclasses import dataclass, field
+from typing import Callable
+
+from harness.disk import BAD_OFFSET, MIB
+from harness.monitor import Monitor
+from harness.process import run, wait_until
+
+from .moments import Striker
+from .scene import CLUSTER
+
+VICTIM_FD = "File Daemon"
+VICTIM_DIRECTOR = "Director"
+VICTIM_QEMU = "QEMU"
+VICTIM_DIRECTORY = "working directory"
+
+
+def _nothing(_scene):
+    pass
+
+
+@dataclass(frozen=True, eq=False)
+class Fault:
+    """strike(scene, job id) lets it happen; heal(scene) ends what lasts.
+
+    victim names who cannot be expected to have cleaned up: nobody reached it, or it was
+    killed.  The next job does it then.  options are what the Scene needs.
+    """
+
+    name: str
+    strike: Callable
+    heal: Callable = _nothing
+    victim: str = ""
+    options: dict = field(default_factory=dict)
+
+
+# Daemons and consoles
+
+
+def _cancel(scene, jobid):
+    """Noticed wherever the job is, even when what it waits for goes on waiting."""
+    scene.striker = Striker(lambda: scene.bacula.cancel(jobid))
+    if scene.held_by_plugin:
+        wait_until(lambda: not scene.stage.leftovers(), 5, "the job to notice its cancel")
+
+
+def _kill_fd(scene, _jobid):
+    scene.bacula.kill_fd()
+    scene.bacula.start_fd()
+
+
+def _kill_sd(scene, _jobid):
+    scene.bacula.kill_sd()
+    scene.bacula.start_sd()
+
+
+def _kill_director(scene, _jobid):
+    scene.bacula.kill_director()
+    scene.bacula.start_director()
+
+
+CANCELLED = Fault("job cancelled", _cancel)
+FD_KILLED = Fault("File Daemon killed", _kill_fd, victim=VICTIM_FD)
+SD_KILLED = Fault("Storage Daemon killed", _kill_sd)
+DIRECTOR_KILLED = Fault("Director killed", _kill_director, victim=VICTIM_DIRECTOR)
+
+# QEMU itself
+
+QEMU_KILLED = Fault("QEMU killed", lambda scene, _: scene.guest.kill(),
+                    lambda scene: scene.guest.start())
+QEMU_QUIT = Fault("QEMU quits", lambda scene, _: scene.guest.quit(),
+                  lambda scene: scene.guest.start())
+QEMU_RESET = Fault("guest reset", lambda scene, _: scene.guest.system_reset())
+QEMU_PAUSED = Fault("guest paused", lambda scene, _: scene.guest.stop(),
+                    lambda scene: scene.resume())
+
+
+def _stop_qemu(scene, _jobid):
+    os.kill(scene.guest.pid, signal.SIGSTOP)
+    scene.stopped = True
+
+
+def _continue_qemu(scene):
+    os.kill(scene.guest.pid, signal.SIGCONT)
+    scene.stopped = False
+    scene.slow_down()
+
+
+QEMU_STOPPED = Fault("QEMU stands still (SIGSTOP)", _stop_qemu, _continue_qemu,
+                     victim=VICTIM_QEMU, options={"parameters": "timeout=3"})
+
+# Its monitor
+
+
+def _misbehaving(name, how, **more):
+    return Fault(name, lambda scene, _: scene.gate.misbehave(how),
+                 lambda scene: scene.gate.behave(), options={"gated": True, **more})
+
+
+def _unreachable(name, how):
+    return Fault(name, lambda scene, _: scene.gate.misbehave(how),
+                 lambda scene: scene.gate.behave(), victim=VICTIM_QEMU,
+                 options={"gated": True, "parameters": "timeout=3"})
+
+
+MONITOR_SILENT = _unreachable("monitor silent", "silent")
+MONITOR_CLOSED = _unreachable("monitor closed", "closed")
+MONITOR_REMOVED = _unreachable("monitor's path removed", "removed")
+MONITOR_HANGS_UP = _unreachable("monitor hangs up", "hangs up")
+MONITOR_GARBAGE = _unreachable("monitor answers garbage", "garbage")
+MONITOR_ENDLESS = _unreachable("monitor answers an endless line", "endless line")
+MONITOR_NO_CAPABILITIES = _unreachable("greeting without capabilities", "no capabilities")
+MONITOR_EVENTS = _misbehaving("events between answers", "events")
+
+
+def _hold_monitor(scene, _jobid):
+    scene.other_client = Monitor(scene.guest.qmp_socket)
+
+
+def _let_monitor_go(scene):
+    scene.other_client.close()
+
+
+MONITOR_HELD = Fault("another client holds the monitor", _hold_monitor, _let_monitor_go,
+                     victim=VICTIM_QEMU, options={"parameters": "timeout=3"})
+
+# The working directory
+
+
+def _working(size=64 * MIB):
+    return {"working": size}
+
+
+def _fill(scene, _jobid):
+    free = shutil.disk_usage(scene.working).free
+    with contextlib.suppress(OSError), (scene.working / "filler").open("wb") as filler:
+        while free > 0:
+            filler.write(bytes(64 * 1024))
+            filler.flush()
+
+
+def _make_room(scene):
+    (scene.working / "filler").unlink()
+
+
+def _remount(flags):
+    return lambda scene, *_: run(["mount", "-o", f"remount,{flags}", scene.working])
+
+
+def _unmount(scene, *_):
+    run(["umount", scene.working])
+    scene.working.rmdir()
+
+
+def _mount_again(scene):
+    scene.working.mkdir(exist_ok=True)
+    run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", scene.working])
+
+
+def _delete(scene, _jobid):
+    for entry in scene.working.iterdir():
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+def _elsewhere(scene, _jobid):
+    """What the daemon is told to use becomes a link to another folder."""
+    other = scene.folder / "elsewhere"
+    other.mkdir()
+    scene.working_link.unlink()
+    scene.working_link.symlink_to(other)
+
+
+def _back(scene):
+    assert not list((scene.folder / "elsewhere").iterdir()), "something was put elsewhere"
+    scene.working_link.unlink()
+    scene.working_link.symlink_to(scene.working)
+
+
+DIRECTORY_FULL = Fault("working directory full", _fill, _make_room, options=_working())
+DIRECTORY_READ_ONLY = Fault("working directory read-only", _remount("ro"),
+                            lambda scene: _remount("rw")(scene), victim=VICTIM_DIRECTORY,
+                            options=_working())
+DIRECTORY_MISSING = Fault("working directory missing", _unmount, _mount_again, options=_working())
+DIRECTORY_DELETED = Fault("working directory emptied", _delete, options=_working())
+DIRECTORY_ELSEWHERE = Fault("working directory becomes a link elsewhere", _elsewhere, _back,
+                            options={**_working(), "linked": True})
+
+# Storage
+
+
+def _write_where_reads_fail(scene, _jobid):
+    scene.guest.write("first", 1, BAD_OFFSET, CLUSTER)
+
+
+def _discard_it(scene):
+    scene.guest.discard("first", BAD_OFFSET, CLUSTER)
+
+
+DISK_ERROR = Fault("I/O error under the guest", _write_where_reads_fail, _discard_it,
+                   options={"style": "fragile", "fmt": "raw"})
+DISK_ERROR_ABORT = Fault("I/O error under the guest, abort_on_error", _write_where_reads_fail,
+                         _discard_it, options={"style": "fragile", "fmt": "raw",
+                                               "parameters": "abort_on_error"})
+TARGET_ERROR = Fault("I/O error under the dump", lambda scene, _: scene.target_storage.fail(),
+                     lambda scene: scene.target_storage.mend(), options={"breakable": "QEMU"})
+READ_ERROR = Fault("I/O error when the dump is read", lambda scene, _: scene.stage.storage.fail(),
+                   lambda scene: scene.stage.storage.mend(), options={"breakable": "daemon"})
+
+# Time
+
+
+def _wait_for_the_limit(scene, jobid):
+    """The dump is slow: nothing has to be done but to wait."""
+    jobs = scene.guest
+    wait_until(lambda: not [job for job in jobs.qmp("query-jobs")
+                            if job["id"].startswith(f"bacula-{jobid}-")], 30, "the limit")
+
+
+TIMEOUT = Fault("timeout= is reached", _wait_for_the_limit, options={"parameters": "timeout=1"})
+CLOCK_BACK = Fault("clock set back a day", lambda scene, _: scene.stage.clock.set(-86400),
+                   lambda scene: scene.stage.clock.set(0), options={"clock": True})
+
+# qemu-img
+
+
+def _kill_tool(scene, _jobid):
+    scene.stage.tool.kill_held()
+
+
+TOOL_MISSING = Fault("qemu-img missing", lambda scene, _: scene.stage.tool.uninstall(),
+                     lambda scene: scene.stage.tool.install())
+TOOL_KILLED = Fault("qemu-img killed", _kill_tool)
+
+
+def _tool_fails(command):
+    return Fault(f"qemu-img {command} fails", lambda scene, _: scene.stage.tool.fail(command),
+                 lambda scene: scene.stage.tool.release(command))
+
+
+CREATE_FAILS = _tool_fails("create")
+CHECK_FAILS = _tool_fails("check")
+
+# Two at once
+
+
+def _second_job(scene, _jobid):
+    """Another Job resource comes to the same guest; it is told whose turn it is."""
+    other = scene.stage.add_job(scene.line, "other")
+    scene.second = scene.bacula.run(other, "Full")
+
+
+SECOND_JOB = Fault("the same guest in two jobs at once", _second_job)
+
+
+def _second_daemon(scene, jobid):
+    """Another Bacula, whose job happens to have the same number."""
+    scene.second = scene.other_bacula_job(jobid)
+
+
+SECOND_DAEMON = Fault("a job of another File Daemon", _second_daemon,
+                      options={"other_bacula": True})

@@ -1,0 +1,168 @@
+"""One guest on a Stage, a good Full of it, and what must hold after whatever happens to it."""
+
+import contextlib
+import time
+
+from harness.disk import MIB, SECTOR, Disk, make_image, tmpfs
+from harness.gate import Gate
+from harness.guest import Guest
+from harness.history import History, sequences
+from harness.monitor import Monitor
+from harness.preload import BrokenStorage
+from harness.process import Failure, wait_until
+
+CLUSTER = 64 * 1024
+SIZE = 16 * MIB
+
+
+class Scene:
+    """A guest of two disks on a Stage, and its Job resource.
+
+    style and fmt are those of the disk "first"; parameters go into the Plugin line.  With
+    gated the plugin meets a monitor that can misbehave, with working=SIZE the job works on
+    a small file system of its own (linked: through a link), with breakable="QEMU" the
+    storage of its dumps can break under QEMU.
+    """
+
+    def __init__(self, stage, folder, parameters="", gated=False, style="slow", fmt="qcow2",
+                 working=None, linked=False, breakable=None):
+        self.stage = stage
+        self.bacula = stage.bacula
+        self.folder = folder
+        self.full = None
+        self.striker = None
+        self.stopped = False  # QEMU, by a signal
+        self.second = None
+        self.other_client = None
+        self.working = self.working_link = None
+        self.target_storage = BrokenStorage(folder) if breakable == "QEMU" else None
+        self._stack = contextlib.ExitStack()
+        with contextlib.ExitStack() as opened:
+            opened.callback(stage.reset)
+            self.guest = self._make_guest(opened, style, fmt)
+            self.gate = self._make_gate(opened) if gated else None
+            if working:
+                parameters += f" working={self._make_working(opened, working, linked)}"
+            self._stack = opened.pop_all()
+        monitor = self.gate.path if self.gate else self.guest.qmp_socket
+        self.line = f"qemu: qmpcontrol={monitor} {parameters}".rstrip()
+        self.job = stage.add_job(self.line)
+        self.history = History(self.bacula, self.guest, folder, self.job)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._stack.close()
+
+    def _make_guest(self, opened, style, fmt):
+        first = make_image(self.folder / f"first.{fmt}", SIZE, fmt, seed=1, density=0.05)
+        second = make_image(self.folder / "second.raw", SIZE, "raw", seed=2, density=0.05)
+        disks = [Disk("first", first, fmt, style=style),
+                 Disk("second", second, "raw", style="blockdev")]
+        options = {}
+        if self.target_storage:
+            options["binary"] = self.target_storage.wrapper("qemu-system-x86_64")
+        guest = Guest(self.folder / "vm", name="vm", disks=disks, **options)
+        opened.callback(guest.close)
+        guest.start()
+        if style == "fragile":
+            guest.discard("first", 2 * MIB, CLUSTER)
+        return guest
+
+    def _make_gate(self, opened):
+        gate = Gate(self.guest.qmp_socket.with_name("gate"), self.guest.qmp_socket)
+        opened.callback(gate.close)
+        return gate
+
+    def _make_working(self, opened, size, linked):
+        self.working = opened.enter_context(tmpfs(self.folder / "working", size))
+        if not linked:
+            return self.working
+        self.working_link = self.folder / "link"
+        self.working_link.symlink_to(self.working)
+        return self.working_link
+
+    # What the guest does
+
+    def slow_down(self, rate=0):
+        """Let the first disk give so many bytes a second, if QEMU can be told so."""
+        with contextlib.suppress(Failure):
+            if not self.stopped:
+                self.guest.slow_down("first", rate)
+
+    def resume(self):
+        """Let a paused guest run: QEMU then closes what it kept (before 9.1)."""
+        self.guest.cont()
+        Monitor(self.guest.qmp_socket).close()
+
+    def start(self):
+        """Take the good Full that the next jobs are based on."""
+        self.full = self.history.backup("Full")
+        assert self.full.ok, self.full.log
+
+    def write_much(self, *disks):
+        """Make every other cluster dirty: QEMU reads 64 places at a time."""
+        for disk in disks:
+            for offset in range(0, SIZE, 2 * CLUSTER):
+                self.guest.write(disk, 1 + offset // CLUSTER % 255, offset, SECTOR)
+
+    def write_little(self, seed):
+        """A few writes on every disk."""
+        for disk in self.guest.disks:
+            self.guest.random_writes(disk, 3, seed)
+
+    # Jobs
+
+    def run(self, level="Incremental"):
+        """Start a job of what the disks hold now; its id."""
+        self.history.note_contents()
+        return self.bacula.run(self.job, level, wait=False)
+
+    def wait(self, jobid, bound, reported=True):
+        """The job's end within so many seconds, and how long that took."""
+        begun = time.monotonic()
+        result = self.bacula.wait(jobid, bound, reported)
+        return result, time.monotonic() - begun
+
+    # What must hold
+
+    def jobs_with_bitmaps(self, disk):
+        """Whose bitmaps and witnesses the disk has."""
+        return {name.split(":")[-1] for name in self.guest.bitmaps(disk)}
+
+    def assert_bitmaps(self, result, catalog_knows=True):
+        """A job's bitmap outlives it only where every byte of its dump went out.
+
+        The catalog does not know what a job saved whose Director was killed.
+        """
+        saved = sequences(self.bacula, result) if result.status in "TW" else {}
+        if not catalog_knows:
+            saved = self.guest.disks
+        for disk in self.guest.disks:
+            here = self.jobs_with_bitmaps(disk)
+            assert here <= {self.full.name, result.name}, here
+            assert result.name not in here or disk in saved, (
+                f"{disk} was not saved by {result.name}, whose bitmap stays"
+            )
+
+    def assert_folder_is_clean(self):
+        """Nothing of any job in the working directory."""
+        def left():
+            own = list(self.working.iterdir()) if self.working else []
+            return [*self.stage.leftovers(), *own]
+
+        wait_until(lambda: not left(), 30, "an empty working directory")
+
+    def assert_next_job(self, before):
+        """The guest still writes; the next Incremental is good, restores, and cleans up."""
+        self.write_little(seed=7)
+        after = self.history.backup()
+        assert after.ok, after.log
+        for disk in self.guest.disks:
+            here = self.jobs_with_bitmaps(disk)
+            kept = {before.name} if before.status in "TW" else set()
+            assert here <= {self.full.name, after.name} | kept, here
+        self.history.assert_restores()
+        self.assert_folder_is_clean()
+        return after

@@ -1,0 +1,99 @@
+"""The qemu-img that a File Daemon finds first, and that does as a test says."""
+
+import os
+import shutil
+import signal
+from pathlib import Path
+
+from .process import wait_until
+
+_SCRIPT = """#!/bin/sh
+cd {folder}
+order="" pattern=""
+if [ -e "orders/$1" ]; then
+    IFS= read -r order <"orders/$1"
+    pattern=${{order#* }}
+    order=${{order%% *}}
+fi
+case "$*" in $pattern) ;; *) order="" ;; esac
+case $order in
+hold)
+    echo $$ >held.new && mv held.new held
+    while [ -e "orders/$1" ]; do sleep 0.02; done
+    ;;
+fail)
+    echo "qemu-img: a test wants it to fail" >&2
+    exit 1
+    ;;
+esac
+exec {program} "$@"
+"""
+
+
+class ImageTool:
+    """A folder for the File Daemon's PATH with a qemu-img that mostly is the real one.
+
+    Orders are given by subcommand ("create", "check", …) and, when its arguments matter,
+    by a shell pattern that all of them together must match.
+    """
+
+    def __init__(self, folder, others=("sh", "sleep", "cat")):
+        self.folder = Path(folder)
+        self._orders = self.folder / "orders"
+        self._orders.mkdir(parents=True)
+        self._program = self.folder / "qemu-img"
+        for name in others:
+            (self.folder / name).symlink_to(shutil.which(name))
+        self.install()
+
+    @property
+    def environment(self):
+        """For the File Daemon: nothing but this folder is searched."""
+        return {"PATH": str(self.folder)}
+
+    def install(self):
+        """Put the program there, whatever was done to it."""
+        text = _SCRIPT.format(folder=self.folder, program=shutil.which("qemu-img"))
+        self._program.unlink(missing_ok=True)
+        self._program.write_text(text)
+        self._program.chmod(0o755)
+
+    def uninstall(self):
+        """Let there be no qemu-img."""
+        self._program.unlink()
+
+    def reset(self):
+        """Let everything through."""
+        for order in self._orders.iterdir():
+            order.unlink()
+        (self.folder / "held").unlink(missing_ok=True)
+        self.install()
+
+    def hold(self, command, pattern="*"):
+        """Let calls wait until they are released."""
+        self._order(command, "hold", pattern)
+
+    def fail(self, command, pattern="*"):
+        """Let calls fail with a line on standard error."""
+        self._order(command, "fail", pattern)
+
+    def release(self, command):
+        """Let calls through again, those that wait too."""
+        (self._orders / command).unlink(missing_ok=True)
+        (self.folder / "held").unlink(missing_ok=True)
+
+    def wait_held(self, timeout=60):
+        """Wait until a call waits; its process id."""
+        held = self.folder / "held"
+        wait_until(held.exists, timeout, "a qemu-img that waits", interval=0.01)
+        return int(held.read_text())
+
+    def kill_held(self):
+        """Kill the call that waits, as the kernel does when memory runs out."""
+        os.kill(self.wait_held(), signal.SIGKILL)
+
+    def _order(self, command, what, pattern):
+        (self.folder / "held").unlink(missing_ok=True)
+        order = self._orders / f".{command}"
+        order.write_text(f"{what} {pattern}\n")
+        order.rename(self._orders / command)

@@ -1,0 +1,89 @@
+"""Every fault that may strike a backup, at every moment where it matters.
+
+The table is faults/cells.py; what each cell came to is noted for docs/faults.md.
+"""
+
+import re
+
+import pytest
+from faults import cells, faults
+from faults.moments import DUMPED, HELD_BY_PLUGIN, incremental
+from faults.scene import Scene
+from faults.stage import own_errors
+from harness.process import wait_until
+
+_ENDS = {cells.GOOD: "T", cells.WARNS: "T", cells.FAILS: "f", cells.CANCELLED: "A",
+         cells.LOST: "fAE"}
+
+
+def _table():
+    for cell in cells.BACKUP:
+        for version in cell.versions:
+            yield pytest.param(cell, version, id=f"{cell.id}, {version}")
+
+
+@pytest.fixture
+def scene(cell, stages, version, workdir):
+    options = dict(cell.fault.options)
+    preloaded = options.pop("clock", False) or options.get("breakable") == "daemon"
+    with Scene(stages(version, preloaded), workdir, **options) as made:
+        made.held_by_plugin = cell.moment in HELD_BY_PLUGIN
+        yield made
+
+
+def _reach(cell, scene):
+    """Bring a job to its moment and let the fault strike; the job's id."""
+    if cell.moment is cells.START:
+        cell.fault.strike(scene, None)
+        scene.write_much("second")
+        return incremental(scene)
+    jobid = cell.moment.reach(scene, incremental)
+    cell.fault.strike(scene, jobid)
+    return jobid
+
+
+def _assert_end(cell, result):
+    errors = own_errors(result.log)
+    assert result.status in _ENDS[cell.ends], (result.status, result.log)
+    if cell.ends == cells.GOOD:
+        assert result.ok, result.log
+    if cell.ends in (cells.LOST, cells.CANCELLED):
+        # The daemons' own lines say it; ours, if it comes, still names guest and disk.
+        assert all(line.startswith('guest "vm"') for line in errors), errors
+        return
+    assert len(errors) == len(cell.says), errors
+    for pattern in cell.says:
+        assert any(re.search(pattern, line) for line in errors), (pattern, errors)
+
+
+def _assert_nothing_left(cell, scene, result):
+    if cell.fault.victim in (faults.VICTIM_QEMU, faults.VICTIM_FD, faults.VICTIM_DIRECTORY):
+        return  # by whom?  The next job does it
+    scene.guest.assert_clean(30)
+    scene.assert_folder_is_clean()
+    scene.assert_bitmaps(result, catalog_knows=cell.fault.victim != faults.VICTIM_DIRECTOR)
+
+
+@pytest.mark.parametrize(("cell", "version"), _table())
+def test_fault(cell, version, scene, note_cell):
+    """The job ends in time and says why; nothing is left; the next Incremental is right."""
+    scene.start()
+    daemon = scene.bacula.fd_pid
+    jobid = _reach(cell, scene)
+    cell.moment.leave(scene)
+    alone = cell.fault.victim == faults.VICTIM_DIRECTOR
+    result, lasted = scene.wait(jobid, cell.bound, reported=not alone)
+    if scene.striker:
+        scene.striker.finish()
+    note_cell(cell.fault.name, cell.moment.name, version, result, lasted)
+    _assert_end(cell, result)
+    cell.fault.heal(scene)
+    if alone:
+        wait_until(lambda: not scene.stage.leftovers(), 60, "the File Daemon's end of the job")
+    _assert_nothing_left(cell, scene, result)
+    if cell.fault.victim != faults.VICTIM_FD:
+        assert scene.bacula.fd_pid == daemon
+    if result.status in "TW":
+        scene.history.chain.append(result)
+    scene.assert_next_job(result)
+    scene.guest.assert_clean(30)
