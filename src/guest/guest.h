@@ -35,6 +35,7 @@ struct disk {
     uint64_t size;      /* virtual, bytes */
     uint64_t allocated; /* bytes that hold data, over the backing chain */
     bool on_block_device;
+    bool unbacked; /* a qcow2 image that surely has no backing file */
     bool encrypted;
     char *volume;   /* Proxmox': "local-lvm:vm-100-disk-0"; else NULL */
     uint32_t owner; /* of `file`, to be given to a restored one */

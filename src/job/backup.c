@@ -368,6 +368,28 @@ static ssize_t read_text(struct backup *backup, void *buffer, size_t count)
     return (ssize_t)count;
 }
 
+/* The end was seen, so every byte of the dump is with Bacula. */
+static bool all_saved(struct backup *backup)
+{
+    struct guest_backup *guest = current(backup);
+    const struct dump_disk *disk = &guest->dump.disks[backup->disk];
+    struct error error;
+    int number;
+
+    if (dump_intact(disk)) {
+        guest->states[backup->disk] = DISK_SAVED;
+        return true;
+    }
+    number = errno;
+    error_errno(&error, number,
+                "guest \"%s\", disk \"%s\": the working directory lost a part of its dump",
+                guest->guest.name, disk->disk->drive);
+    error_hint(&error, "see the kernel's messages, or set working= to another disk");
+    job_report(backup->job, MESSAGE_ERROR, &error);
+    errno = number;
+    return false;
+}
+
 static ssize_t read_file(void *context, void *buffer, size_t count, int *number)
 {
     struct backup *backup = context;
@@ -391,9 +413,10 @@ static ssize_t read_file(void *context, void *buffer, size_t count, int *number)
         return -1;
     } else
         backup->left -= (uint64_t)got;
-    /* The end was seen, so every byte of the dump is with Bacula. */
-    if (got == 0 && backup->left == 0)
-        current(backup)->states[backup->disk] = DISK_SAVED;
+    if (got == 0 && backup->left == 0 && !all_saved(backup)) {
+        *number = errno;
+        return -1;
+    }
     return got;
 }
 

@@ -225,15 +225,19 @@ static bool read_bitmaps(const json_t *list, struct disk *disk, struct error *er
 
 /* Bytes in use, over the image and what backs it.  QEMU shows what lies below
  * a filter as its backing image, with the same bytes once more. */
-static uint64_t allocated_bytes(const json_t *image, int filters_passed)
+static const json_t *below_filters(const json_t *image, int filters_passed)
 {
     const json_t *below = image;
-    uint64_t sum = 0;
 
     for (int i = 0; below && i < filters_passed; i++)
         below = json_member_object(below, "backing-image");
-    if (below)
-        image = below;
+    return below ? below : image;
+}
+
+static uint64_t allocated_bytes(const json_t *image)
+{
+    uint64_t sum = 0;
+
     for (int step = 0; image && step < WALK_LIMIT; step++) {
         uint64_t own = 0;
 
@@ -242,6 +246,24 @@ static uint64_t allocated_bytes(const json_t *image, int filters_passed)
         image = json_member_object(image, "backing-image");
     }
     return sum;
+}
+
+/* Whether nothing lies below a qcow2 node.  Which member says so depends on
+ * QEMU's version (a flat answer's backing_file_depth is always 0), so all of
+ * them are asked, and one that objects is enough. */
+static bool is_unbacked(const struct block_answers *answers, const json_t *node,
+                        const json_t *image)
+{
+    const json_t *own = json_member_object(node, "image");
+    const char *driver = json_member_string(node, "drv");
+    uint64_t depth;
+
+    return driver && strcmp(driver, "qcow2") == 0 &&
+           json_member_size(node, "backing_file_depth", &depth) && depth == 0 &&
+           !json_object_get(node, "backing_file") && own &&
+           !json_object_get(own, "backing-filename") && !json_object_get(own, "backing-image") &&
+           !json_object_get(image, "backing-filename") &&
+           !json_object_get(image, "backing-image") && !child_of(answers, node, "backing");
 }
 
 static bool read_names(const json_t *entry, const json_t *inserted, const json_t *node,
@@ -264,6 +286,7 @@ static bool read_image(const struct block_answers *answers, const json_t *insert
                        struct error *error)
 {
     const json_t *image = json_member_object(inserted, "image");
+    const json_t *own = below_filters(image, filters_passed);
     const char *driver = format_of(node);
 
     if (!driver || !image || !json_member_size(image, "virtual-size", &disk->size))
@@ -271,7 +294,8 @@ static bool read_image(const struct block_answers *answers, const json_t *insert
                          "QEMU does not say the format or size of disk \"%s\"", disk->drive);
     disk->driver = text_copy(driver);
     disk->file = text_copy(file_of(answers, node));
-    disk->allocated = allocated_bytes(image, filters_passed);
+    disk->allocated = allocated_bytes(own);
+    disk->unbacked = is_unbacked(answers, node, own);
     disk->encrypted = json_member_bool(inserted, "encrypted", false) ||
                       json_member_bool(image, "encrypted", false) ||
                       json_member_bool(json_member_object(node, "image"), "encrypted", false) ||

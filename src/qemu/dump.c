@@ -4,6 +4,7 @@
 #include "qemu/dump.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -22,7 +23,7 @@ static bool plan_disk(struct dump *dump, const struct disk *disk, struct error *
 {
     struct dump_disk *planned = &dump->disks[dump->count];
 
-    *planned = (struct dump_disk){.disk = disk};
+    *planned = (struct dump_disk){.disk = disk, .watch = -1};
     scratch_name(planned->name, dump->job_id, dump->count, "");
     chain_choose(disk, dump->level, dump->previous_job, dump->features.witness, &planned->choice);
     planned->target = text_format("%s/%zu.qcow2", dump->workplace->path, dump->count);
@@ -82,10 +83,13 @@ static bool make_targets(const struct dump *dump, size_t first, size_t count, st
     const struct image_tool tool = {.cancel = dump->monitor.cancel};
 
     for (size_t i = first; i < first + count; i++) {
-        const struct dump_disk *disk = &dump->disks[i];
+        struct dump_disk *disk = &dump->disks[i];
 
         if (!image_create(&tool, disk->target, disk->disk->size, error))
             return error_context(error, "disk \"%s\"", disk->disk->drive);
+        disk->watch = open(disk->target, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (disk->watch < 0)
+            return error_errno(error, errno, "cannot open \"%s\"", disk->target);
     }
     return true;
 }
@@ -238,8 +242,24 @@ bool dump_wait(struct dump *dump, struct dump_disk *disk, int64_t limit,
            image_check(&tool, disk->target, error);
 }
 
+bool dump_intact(const struct dump_disk *disk)
+{
+    /* An open file hears of every write to it that failed, whichever page
+     * this waits for; fdatasync would have all of them written first. */
+    return sync_file_range(disk->watch, 0, 1, SYNC_FILE_RANGE_WAIT_BEFORE) == 0 ||
+           (errno == ENOSYS && fdatasync(disk->watch) == 0);
+}
+
+static void close_watch(struct dump_disk *disk)
+{
+    if (disk->watch >= 0)
+        close(disk->watch);
+    disk->watch = -1;
+}
+
 void dump_remove_target(struct dump_disk *disk)
 {
+    close_watch(disk);
     /* QEMU closes the descriptor that we passed only while its guest runs
      * (monitor_fdset_cleanup); until then the file would keep its space. */
     if (truncate(disk->target, 0) != 0 && errno == ENOENT)
@@ -333,6 +353,7 @@ bool dump_prune(const struct dump *dump, struct error *error)
 void dump_free(struct dump *dump)
 {
     for (size_t i = 0; i < dump->count; i++) {
+        close_watch(&dump->disks[i]);
         free(dump->disks[i].target);
         free(dump->disks[i].bitmap);
         free(dump->disks[i].witness);

@@ -31,6 +31,7 @@ struct dump_disk {
     char *target;                 /* the qcow2 file in the workplace */
     char *bitmap;                 /* our own on the disk */
     char *witness;                /* of the disk's size; NULL without */
+    int watch;                    /* the target, open since before QEMU wrote; -1 for none */
     bool in_qemu;                 /* a node or a job of ours may be there */
     bool has_bitmap;              /* our bitmaps may be there */
     uint64_t done;                /* progress in bytes, from the last poll */
@@ -78,6 +79,12 @@ bool dump_wait(struct dump *dump, struct dump_disk *disk, int64_t limit,
  * then the Bacula job must fail, or the Director would name it as a base for
  * data that it does not have.  Not hindered by a cancel. */
 bool dump_drop(struct dump *dump, struct dump_disk *disk, struct error *error);
+
+/* Asked once the whole target was read: whether the kernel lost nothing of
+ * what QEMU wrote.  It writes to the disk behind our backs, and forgets what
+ * it could not write, so that one may have read something else.  False with
+ * errno set. */
+bool dump_intact(const struct dump_disk *disk);
 
 /* Removes the file of a disk that has been read. */
 void dump_remove_target(struct dump_disk *disk);

@@ -55,6 +55,8 @@ static inline char *show(enum block_kind kind, const struct disk *disk)
                             (unsigned long long)disk->size));
     if (disk->encrypted)
         assert_true(text_printf(&line, " encrypted"));
+    if (disk->unbacked)
+        assert_true(text_printf(&line, " unbacked"));
     if (disk->skipped)
         assert_true(text_printf(&line, " (%s)", disk->skipped));
     show_bitmaps(&line, disk);

@@ -98,6 +98,84 @@ static void reads_formats_files_and_flags(void **state)
     }
 }
 
+/* --- whether there is a backing file --------------------------------------- */
+
+#define ALONE "'backing_file_depth': 0, 'image': {'filename': '/vm/a'}"
+
+/* One doubt is enough: an image taken for one without a backing file would be
+ * dumped without what that holds. */
+static void doubts_that_an_image_stands_alone(void **state)
+{
+    static const struct {
+        const char *label, *image, *node, *graph;
+        bool unbacked;
+    } rows[] = {
+        {"nothing below it", "", "'drv': 'qcow2', " ALONE, "null", true},
+        {"raw", "", "'drv': 'raw', " ALONE, "null", false},
+        {"vmdk", "", "'drv': 'vmdk', " ALONE, "null", false},
+        {"no depth", "", "'drv': 'qcow2', 'image': {'filename': '/vm/a'}", "null", false},
+        {"no image", "", "'drv': 'qcow2', 'backing_file_depth': 0", "null", false},
+        {"a depth", "", "'drv': 'qcow2', 'backing_file_depth': 1, 'image': {'filename': '/vm/a'}",
+         "null", false},
+        {"a file", "", "'drv': 'qcow2', 'backing_file': '/vm/base', " ALONE, "null", false},
+        {"a file in its header", "",
+         "'drv': 'qcow2', 'backing_file_depth': 0, 'image': {'backing-filename': 'base'}", "null",
+         false},
+        {"an image below", "",
+         "'drv': 'qcow2', 'backing_file_depth': 0, 'image': {'backing-image': {}}", "null", false},
+        {"the device knows of a file", ", 'backing-filename': 'base'", "'drv': 'qcow2', " ALONE,
+         "null", false},
+        {"the device knows of an image", ", 'backing-image': {'filename': '/vm/base'}",
+         "'drv': 'qcow2', " ALONE, "null", false},
+        {"a child", "",
+         "'drv': 'qcow2', 'children': [{'child': 'backing', 'node-name': 'base'}], " ALONE, "null",
+         false},
+        {"an edge of the graph", "", "'drv': 'qcow2', " ALONE,
+         "{'nodes': [{'name': 'n', 'type': 'block-driver', 'id': 1}, {'name': 'base', 'type':"
+         " 'block-driver', 'id': 2}], 'edges': [{'name': 'backing', 'parent': 1, 'child': 2}]}",
+         false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_free_ char *block =
+            text_format("[{'device': 'd', 'inserted': {'node-name': 'n', 'image':"
+                        " {'virtual-size': 1024%s}}}]",
+                        rows[i].image);
+        _cleanup_free_ char *nodes = text_format("[{'node-name': 'n', %s}]", rows[i].node);
+        _cleanup_free_ char *line = read_entry(block, nodes, rows[i].graph, 0);
+
+        check(rows[i].label, line && (strstr(line, " unbacked") != NULL) == rows[i].unbacked);
+    }
+}
+
+/* What QEMU calls the backing image of a filter is the image itself. */
+static void an_image_below_a_filter_may_stand_alone(void **state)
+{
+    static const struct {
+        const char *label, *below;
+        bool unbacked;
+    } rows[] = {
+        {"nothing below it", "{'actual-size': 7}", true},
+        {"an image below", "{'actual-size': 7, 'backing-image': {'actual-size': 1}}", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_free_ char *block =
+            text_format("[{'device': 'd', 'inserted': {'node-name': 't', 'image':"
+                        " {'virtual-size': 1024, 'backing-image': %s}}}]",
+                        rows[i].below);
+        _cleanup_free_ char *line =
+            read_entry(block,
+                       "[{'node-name': 't', 'drv': 'throttle', 'children': [{'child': 'file',"
+                       " 'node-name': 'n'}]}, {'node-name': 'n', 'drv': 'qcow2', " ALONE "}]",
+                       "null", 0);
+
+        check(rows[i].label, line && (strstr(line, " unbacked") != NULL) == rows[i].unbacked);
+    }
+}
+
 /* --- answers that make no sense -------------------------------------------- */
 
 static void answers_without_sense_are_no_disk(void **state)
@@ -187,6 +265,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_disks_by_what_stays),
         cmocka_unit_test(reads_formats_files_and_flags),
+        cmocka_unit_test(doubts_that_an_image_stands_alone),
+        cmocka_unit_test(an_image_below_a_filter_may_stand_alone),
         cmocka_unit_test(answers_without_sense_are_no_disk),
         cmocka_unit_test(bitmaps_have_a_limit),
     };

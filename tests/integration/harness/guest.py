@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import tempfile
 import uuid
@@ -252,6 +253,11 @@ class Guest:
             if path in (node["image"]["filename"], node["file"]) or name == disk.format_node:
                 found |= {bitmap["name"]: bitmap for bitmap in node.get("dirty-bitmaps", [])}
         return found
+
+    def bytes_written(self):
+        """Bytes that QEMU has written so far: to files, hence all of a dump, and to sockets."""
+        counters = Path(f"/proc/{self.pid}/io").read_text()
+        return int(re.search(r"^wchar: (\d+)$", counters, re.M)[1])
 
     def log(self):
         """What QEMU printed."""
