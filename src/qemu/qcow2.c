@@ -20,7 +20,11 @@ enum {
     CRYPT_METHOD = 32,
     SNAPSHOT_COUNT = 60,
     INCOMPATIBLE_FEATURES = 72,
+    REFCOUNT_ORDER = 96,
+    HEADER_LENGTH = 100,
 };
+
+enum { REFCOUNT_ORDER_LIMIT = 6 };
 
 #define QCOW2_MAGIC UINT32_C(0x514649fb)
 
@@ -58,6 +62,10 @@ bool qcow2_read_header(const void *bytes, size_t count, uint64_t *size, struct e
         return error_set(error, ERROR_GENERAL, "it is encrypted or has snapshots, as no dump is");
     if (read_32(header + CLUSTER_BITS) < 9 || read_32(header + CLUSTER_BITS) > 21)
         return error_set(error, ERROR_GENERAL, "its cluster size makes no sense");
+    if (read_32(header + HEADER_LENGTH) < QCOW2_HEADER_SIZE ||
+        read_32(header + HEADER_LENGTH) > UINT32_C(1) << read_32(header + CLUSTER_BITS) ||
+        read_32(header + REFCOUNT_ORDER) > REFCOUNT_ORDER_LIMIT)
+        return error_set(error, ERROR_GENERAL, "its header makes no sense");
     *size = read_64(header + SIZE);
     if (*size > INT64_MAX)
         return error_set(error, ERROR_GENERAL, "its size makes no sense");
