@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "qemu/block.h"
 #include "qemu/image.h"
+#include "qemu/qcow2.h"
 #include "qemu/transaction.h"
 
 enum {
@@ -233,13 +234,23 @@ static bool wait_until_concluded(struct dump *dump, struct dump_disk *disk, int6
     }
 }
 
+/* QEMU wrote the target, and a QEMU may be in the hands of its guest: a header
+ * that names other files is seen before qemu-img opens them. */
+static bool check_target(const struct dump *dump, const struct dump_disk *disk, struct error *error)
+{
+    const struct image_tool tool = {.cancel = dump->monitor.cancel};
+    uint64_t size;
+
+    return (qcow2_read_file(disk->target, &size, error) ||
+            error_context(error, "the dump that QEMU wrote")) &&
+           image_check(&tool, disk->target, error);
+}
+
 bool dump_wait(struct dump *dump, struct dump_disk *disk, int64_t limit,
                const struct dump_watch *watch, struct error *error)
 {
-    const struct image_tool tool = {.cancel = dump->monitor.cancel};
-
     return wait_until_concluded(dump, disk, limit, watch, error) && take_out(dump, disk, error) &&
-           image_check(&tool, disk->target, error);
+           check_target(dump, disk, error);
 }
 
 bool dump_intact(const struct dump_disk *disk)
