@@ -212,8 +212,12 @@ static bool exchange(struct qmp *qmp, const char *command, json_t *arguments, co
             return false;
         id = json_object_get(message, "id");
         /* QEMU leaves the id out when it could not even parse the command. */
-        if (id && (uint64_t)json_integer_value(id) != qmp->next_id)
+        if (id && (uint64_t)json_integer_value(id) != qmp->next_id) {
+            /* Nor must one that only ever answers something else. */
+            if (clock_slice(deadline) == 0)
+                return error_set(error, ERROR_TIMEOUT, "no answer in time");
             continue;
+        }
         if (qmp->monitor.log) {
             _cleanup_free_ char *shown = json_dumps(message, JSON_COMPACT);
 
