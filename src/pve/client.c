@@ -169,9 +169,11 @@ static void free_escaped(char **text)
 
 bool pve_form_add(struct text *form, const char *key, const char *value)
 {
+    /* Keys come from a guest's configuration in a backup, too. */
+    CLEANUP(free_escaped) char *name = curl_easy_escape(NULL, key, 0);
     CLEANUP(free_escaped) char *escaped = curl_easy_escape(NULL, value, 0);
 
-    return escaped && text_printf(form, "%s%s=%s", form->length ? "&" : "", key, escaped);
+    return name && escaped && text_printf(form, "%s%s=%s", form->length ? "&" : "", name, escaped);
 }
 
 bool pve_form_add_number(struct text *form, const char *key, uint64_t value)

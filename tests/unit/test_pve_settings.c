@@ -211,6 +211,17 @@ static void writes_forms_that_survive(void **state)
     check_string("form", form.data, "description=%C3%A4%20%25%26%3D%2B%3B%2C%22%27%5C%0Ax");
 }
 
+/* A key is no place to add parameters either. */
+static void keys_cannot_bring_others_along(void **state)
+{
+    _cleanup_json_ json_t *settings = json_pack("{s:s}", "a=1&args", "x");
+    _cleanup_text_ struct text form = TEXT_WITH_LIMIT(1000);
+
+    (void)state;
+    assert_true(pve_settings_to_form(settings, &form));
+    check_string("form", form.data, "a%3D1%26args=x");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -222,6 +233,7 @@ int main(void)
         cmocka_unit_test(empties_a_drive_whose_medium_is_gone),
         cmocka_unit_test(a_full_list_says_that_it_is),
         cmocka_unit_test(writes_forms_that_survive),
+        cmocka_unit_test(keys_cannot_bring_others_along),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
