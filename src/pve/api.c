@@ -425,6 +425,20 @@ static char *volume_path(const struct pve_host *host, const char *volume)
     return path;
 }
 
+/* A file, a device, or what Proxmox' network storages give; never an option of
+ * qemu-img, nor JSON that names any node. */
+static bool is_place(const char *path)
+{
+    return *path == '/' || text_starts_with(path, "rbd:") || text_starts_with(path, "iscsi://") ||
+           text_starts_with(path, "iser://") || text_starts_with(path, "gluster");
+}
+
+static bool is_format(const char *format)
+{
+    return strcmp(format, "raw") == 0 || strcmp(format, "qcow2") == 0 ||
+           strcmp(format, "vmdk") == 0;
+}
+
 bool pve_volume_find(const struct pve_host *host, const char *volume, char **path, char **format,
                      struct error *error)
 {
@@ -440,6 +454,10 @@ bool pve_volume_find(const struct pve_host *host, const char *volume, char **pat
     if (!its_path || !its_format)
         return error_set(error, ERROR_GENERAL, "Proxmox does not say where volume \"%s\" lies",
                          volume);
+    if (!is_place(its_path) || !is_format(its_format))
+        return error_set(error, ERROR_GENERAL,
+                         "Proxmox names no place of volume \"%s\" to write to: %.200s (%.100s)",
+                         volume, its_path, its_format);
     *path = TAKE_PTR(its_path);
     *format = TAKE_PTR(its_format);
     return true;
