@@ -137,7 +137,7 @@ static bool disk_from_json(const json_t *object, struct disk *disk, struct error
         disk->sequence = (uint32_t)sequence;
     if (owner && json_member_size(owner, "uid", &uid) && uid <= UINT32_MAX &&
         json_member_size(owner, "gid", &gid) && gid <= UINT32_MAX &&
-        json_member_size(owner, "mode", &mode) && mode <= 0777) {
+        json_member_size(owner, "mode", &mode) && mode && mode <= 0777) {
         disk->owner = (uint32_t)uid;
         disk->group = (uint32_t)gid;
         disk->mode = (uint32_t)mode;
@@ -172,6 +172,8 @@ static bool guest_from_json(const json_t *root, struct guest *guest, struct erro
             return error_memory(error);
         if (!disk_from_json(entry, disk, error))
             return false;
+        if (guest_disk(guest, disk->drive) != disk)
+            return error_set(error, ERROR_GENERAL, "two disks are named \"%s\"", disk->drive);
     }
     return true;
 }

@@ -230,6 +230,9 @@ static void refuses_hostile_files(void **state)
         {WITH_DISK("\"drive\": \"a\", \"virtual_size\": 1e6"), "no size for disk \"a\""},
         {WITH_DISK("\"drive\": \"a\", \"virtual_size\": 9223372036854775808"), "no JSON"},
         {WITH_DISK("\"drive\": \"a\\nb\""), "no size for disk \"a b\""},
+        {"{" HEAD ", " GUEST ", \"disks\": [{\"drive\": \"a\", \"virtual_size\": 1},"
+         " {\"drive\": \"b\", \"virtual_size\": 1}, {\"drive\": \"a\", \"virtual_size\": 1}]}",
+         "two disks are named \"a\""},
     };
 
     (void)state;
@@ -288,28 +291,29 @@ static void takes_the_rest_as_far_as_it_makes_sense(void **state)
     }
 }
 
-/* `count` times the same piece of JSON in an array of disks. */
+/* `count` times a piece of JSON in an array of disks; NULL: disks, each of its own name. */
 static char *many_disks(const char *entry, size_t count)
 {
     struct text text = TEXT_WITH_LIMIT(64 << 20);
 
     assert_true(text_printf(&text, "{" HEAD ", " GUEST ", \"disks\": ["));
     for (size_t i = 0; i < count; i++)
-        assert_true(text_printf(&text, "%s%s", i ? "," : "", entry));
+        assert_true(entry ? text_printf(&text, "%s%s", i ? "," : "", entry)
+                          : text_printf(&text, "%s{\"drive\": \"%zu\", \"virtual_size\": 1}",
+                                        i ? "," : "", i));
     assert_true(text_printf(&text, "]}"));
     return text.data;
 }
 
 static void limits_what_it_reads(void **state)
 {
-    static const char disk[] = "{\"drive\": \"a\", \"virtual_size\": 1}";
     static const struct {
         const char *entry;
         size_t count;
         const char *part; /* NULL: good */
     } rows[] = {
-        {disk, 1024, NULL},
-        {disk, 1025, "no guest or no disks in it"},
+        {NULL, 1024, NULL},
+        {NULL, 1025, "no guest or no disks in it"},
         {"[", 3000, "no JSON"}, /* deeper than jansson goes */
         {"\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"", 200000, "it has more than 4194304 bytes"},
     };
@@ -318,11 +322,12 @@ static void limits_what_it_reads(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         _cleanup_free_ char *text = many_disks(rows[i].entry, rows[i].count);
         _cleanup_guest_ struct guest read = {0};
+        const char *label = rows[i].entry ? rows[i].entry : "disks";
         struct error error = {0};
 
-        check_number(rows[i].entry, config_read(text, strlen(text), &read, &error), !rows[i].part);
+        check_number(label, config_read(text, strlen(text), &read, &error), !rows[i].part);
         if (rows[i].part)
-            check_error(rows[i].entry, &error, ERROR_GENERAL, rows[i].part);
+            check_error(label, &error, ERROR_GENERAL, rows[i].part);
     }
 }
 
