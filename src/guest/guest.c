@@ -59,6 +59,46 @@ uint64_t guest_size(const struct guest *guest)
     return sum;
 }
 
+static bool same(const char *one, const char *other)
+{
+    return one && other ? strcmp(one, other) == 0 : one == other;
+}
+
+static const char *shown(const char *place)
+{
+    return place ? place : "(none)";
+}
+
+static bool same_place(const struct disk *known, const struct disk *said, struct error *error)
+{
+    if (!known)
+        return error_set(error, ERROR_GENERAL,
+                         "it has a disk \"%.100s\", which the catalog has not", said->drive);
+    if (!same(known->file, said->file) || !same(known->volume, said->volume))
+        return error_set(error, ERROR_GENERAL,
+                         "it says that disk \"%.100s\" lies at \"%.150s\", the catalog \"%.150s\"",
+                         said->drive, shown(said->volume ? said->volume : said->file),
+                         shown(known->volume ? known->volume : known->file));
+    if (!same(known->driver, said->driver) || known->owner != said->owner ||
+        known->group != said->group || known->mode != said->mode)
+        return error_set(
+            error, ERROR_GENERAL,
+            "it says another format, owner or mode of disk \"%.100s\" than the catalog",
+            said->drive);
+    return true;
+}
+
+bool guest_same_places(const struct guest *known, const struct guest *said, struct error *error)
+{
+    for (size_t i = 0; i < said->disk_count; i++)
+        if (!same_place(guest_disk(known, said->disks[i].drive), &said->disks[i], error))
+            return false;
+    if (known->proxmox == said->proxmox || json_equal(known->proxmox, said->proxmox))
+        return true;
+    return error_set(error, ERROR_GENERAL,
+                     "its Proxmox configuration is not the one in the catalog");
+}
+
 struct disk *guest_add_disk(struct guest *guest)
 {
     struct disk *disks = reallocarray(guest->disks, guest->disk_count + 1, sizeof(*guest->disks));

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/error.h"
 #include "base/json.h"
 
 /* A dirty bitmap as QEMU shows it.  `name` is never NULL: unnamed ones
@@ -77,6 +78,11 @@ struct disk *guest_disk(const struct guest *guest, const char *drive);
 
 /* The virtual size of the disks that are backed up, in bytes. */
 uint64_t guest_size(const struct guest *guest);
+
+/* Whether `said` names the same places for its disks as `known`, and is of the
+ * same Proxmox configuration; `error` says what differs.  Both are read from
+ * a backup: one may have been changed. */
+bool guest_same_places(const struct guest *known, const struct guest *said, struct error *error);
 
 /* Adds an empty disk and returns it; NULL without memory. */
 struct disk *guest_add_disk(struct guest *guest);

@@ -160,7 +160,7 @@ bool restored_guest_init(struct restored_guest *guest, struct job *job,
     *options = (struct options){0};
     if (config) {
         guest->config = *config;
-        guest->has_config = true;
+        guest->has_config = guest->of_catalog = true;
         *config = (struct guest){0};
     }
     if (!guest->component)
@@ -264,6 +264,22 @@ static bool put_config(struct restored_guest *guest, struct error *error)
            path_write_file(place, guest->config_text.data, guest->config_text.length, error);
 }
 
+/* `config` is taken over.  It says which files are written, and a volume is
+ * easier to change than the catalog. */
+static bool take_description(struct restored_guest *guest, struct guest *config,
+                             struct error *error)
+{
+    if (guest->of_catalog && !stays_below_root(guest) &&
+        !guest_same_places(&guest->config, config, error)) {
+        guest_free(config);
+        return error_hint(error, "one of the two was changed; the disks go where the catalog says");
+    }
+    guest_free(&guest->config);
+    guest->config = *config;
+    guest->has_config = true;
+    return true;
+}
+
 bool restored_guest_take_config(struct restored_guest *guest, struct error *error)
 {
     struct guest config;
@@ -274,9 +290,8 @@ bool restored_guest_take_config(struct restored_guest *guest, struct error *erro
             error_set(error, ERROR_GENERAL, "it is empty");
         return error_context(error, "guest \"%s\": " SAVED_NAME_CONFIG, shown_name(guest));
     }
-    guest_free(&guest->config);
-    guest->config = config;
-    guest->has_config = true;
+    if (!take_description(guest, &config, error))
+        return error_context(error, "guest \"%s\": " SAVED_NAME_CONFIG, shown_name(guest));
     announce_start(guest);
     return put_config(guest, error) ||
            error_context(error, "guest \"%s\": " SAVED_NAME_CONFIG, shown_name(guest));

@@ -25,6 +25,7 @@ struct restored_guest {
     struct workplace workplace;
     struct guest config; /* from config.json */
     bool has_config;
+    bool of_catalog; /* the first of them came from there */
     bool doubtful;  /* errors came, so parts may be missing */
     bool announced; /* "Start Restore" is in the job log */
     bool failed;    /* it could not be set up: its files are passed over */
