@@ -92,26 +92,36 @@ $(ASAN)/unit/%: tests/unit/%.c $(ASAN_OBJECTS)
 -include $(ASAN_OBJECTS:.o=.d) $(UNIT_TESTS:=.d)
 
 # Fuzz targets: run over their corpus with the unit tests, and searched with
-# libFuzzer by "make fuzz" (FUZZ_SECONDS each).
+# libFuzzer by "make fuzz" (FUZZ_SECONDS each); docs/fuzzing.md.
 FUZZ_NAMES   := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_REPLAYS := $(FUZZ_NAMES:%=$(ASAN)/fuzz/replay_%)
 FUZZ_SECONDS ?= 600
 FUZZ_FLAGS   := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+FUZZ_HEADERS := $(wildcard tests/fuzz/*.h)
 
-$(ASAN)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c tests/fuzz/fuzz.h $(ASAN_OBJECTS)
+# Where the bytes come from beyond a parser (a socket, a server, qemu-img), the
+# target stands in for these functions.
+WRAPPED_monitor := connect poll recv sendmsg stat clock_now clock_slice clock_sleep workplace_is_held
+WRAPPED_proxmox := clock_slice clock_sleep image_convert image_size qemu_describe pve_client_cancel \
+                   pve_client_free pve_client_has_token pve_client_ignore_cancel pve_client_new \
+                   pve_request pve_volume_find
+WRAPPED_qcow2   := child_run
+
+$(ASAN)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_HEADERS) $(ASAN_OBJECTS)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@")
-	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -o $@ $(filter %.c %.o,$^) $(LIBRARIES)
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -o $@ $(filter %.c %.o,$^) $(WRAPPED_$*:%=-Wl,--wrap=%) \
+	    $(LIBRARIES)
 
 FUZZED := $(BUILD)/fuzzed
 
-$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(SOURCES) $(HEADERS)
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_HEADERS) $(SOURCES) $(HEADERS)
 	@mkdir -p $(@D)
 	$(Q)$(MAKE) BUILD=$(FUZZED) CC=clang CFLAGS="-O1 -g $(FUZZ_FLAGS)" \
 	    LDFLAGS="-fsanitize=address,undefined" $(OBJECTS:$(BUILD)/%=$(FUZZED)/%)
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)clang $(CFLAGS) -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	    -o $@ $< $(OBJECTS:$(BUILD)/%=$(FUZZED)/%) $(LIBRARIES)
+	    -o $@ $< $(OBJECTS:$(BUILD)/%=$(FUZZED)/%) $(WRAPPED_$*:%=-Wl,--wrap=%) $(LIBRARIES)
 
 # Needs clang and libclang-rt.  What the search keeps is in build/; an input that
 # breaks something is to be moved into tests/fuzz/corpus.
@@ -119,7 +129,7 @@ fuzz: $(FUZZ_NAMES:%=$(BUILD)/fuzz/fuzz_%)
 	@for name in $(FUZZ_NAMES); do \
 	    mkdir -p $(BUILD)/fuzz/corpus/$$name; \
 	    $(BUILD)/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -max_len=8192 -print_final_stats=1 \
-	        -artifact_prefix=$(BUILD)/fuzz/ -close_fd_mask=1 \
+	        -artifact_prefix=$(BUILD)/fuzz/ -close_fd_mask=1 -dict=tests/fuzz/words.dict \
 	        $(BUILD)/fuzz/corpus/$$name tests/fuzz/corpus/$$name || exit 1; done
 
 # Plays the File Daemon for interface versions that no package here has; with

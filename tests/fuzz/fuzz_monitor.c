@@ -1,0 +1,153 @@
+/* qemu-fd: fuzzing a whole conversation with a QEMU.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * The input is all that a QEMU ever sends, greeting first; the guest behind it is
+ * described, what dead jobs left is cleared, and bases are chosen.  Nothing that
+ * such a QEMU says may do more than make the job fail.
+ */
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "guest_properties.h"
+#include "hypervisor/hypervisor.h"
+#include "hypervisor/qemu.h"
+#include "qemu/leftover.h"
+
+static const uint8_t *said;
+static size_t left;
+static bool running;
+static unsigned looks; /* at the clock: time goes by with them */
+
+enum { PATIENCE = 400 };
+
+int __wrap_connect(int socket, const struct sockaddr *address, socklen_t size);
+int __wrap_poll(struct pollfd *polled, nfds_t count, int timeout);
+ssize_t __wrap_recv(int socket, void *bytes, size_t size, int flags);
+ssize_t __wrap_sendmsg(int socket, const struct msghdr *header, int flags);
+int64_t __wrap_clock_now(void);
+int __wrap_clock_slice(int64_t deadline);
+bool __wrap_clock_sleep(int64_t milliseconds, const struct cancel *cancel, struct error *error);
+bool __wrap_workplace_is_held(const char *path);
+int __wrap_stat(const char *path, struct stat *status);
+int __real_stat(const char *path, struct stat *status);
+
+int __wrap_connect(int socket, const struct sockaddr *address, socklen_t size)
+{
+    (void)socket;
+    (void)address;
+    (void)size;
+    return 0;
+}
+
+int __wrap_poll(struct pollfd *polled, nfds_t count, int timeout)
+{
+    (void)timeout;
+    for (nfds_t i = 0; i < count; i++)
+        polled[i].revents = polled[i].events;
+    return (int)count;
+}
+
+/* In pieces as the bytes themselves say; then QEMU is gone. */
+ssize_t __wrap_recv(int socket, void *bytes, size_t size, int flags)
+{
+    size_t count = left ? 1 + *said * 16u : 0;
+
+    (void)socket;
+    (void)flags;
+    if (count > left)
+        count = left;
+    if (count > size)
+        count = size;
+    memcpy(bytes, said, count);
+    said += count;
+    left -= count;
+    return (ssize_t)count;
+}
+
+/* Whatever is sent is one line of JSON. */
+ssize_t __wrap_sendmsg(int socket, const struct msghdr *header, int flags)
+{
+    const char *line = header->msg_iov[0].iov_base;
+    size_t count = header->msg_iov[0].iov_len;
+
+    (void)socket;
+    (void)flags;
+    require(count && memchr(line, '\n', count) == line + count - 1);
+    return (ssize_t)count;
+}
+
+int64_t __wrap_clock_now(void)
+{
+    return looks;
+}
+
+int __wrap_clock_slice(int64_t deadline)
+{
+    (void)deadline;
+    return looks++ < PATIENCE ? 1 : 0;
+}
+
+bool __wrap_clock_sleep(int64_t milliseconds, const struct cancel *cancel, struct error *error)
+{
+    (void)milliseconds;
+    (void)cancel;
+    return looks++ < PATIENCE || error_set(error, ERROR_CANCELLED, "cancelled");
+}
+
+/* Asked with names that QEMU sent; nothing is opened here. */
+bool __wrap_workplace_is_held(const char *path)
+{
+    return *path == 'h';
+}
+
+int __wrap_stat(const char *path, struct stat *status)
+{
+    if (!running) /* libFuzzer's own */
+        return __real_stat(path, status);
+    *status = (struct stat){.st_mode = strstr(path, "dev") ? S_IFBLK : S_IFREG | 0640};
+    return strstr(path, "missing") || strstr(path, "qmp") ? -1 : 0;
+}
+
+static void look_at_guest(const struct guest *guest)
+{
+    for (size_t i = 0; i < guest->disk_count; i++) {
+        const struct disk *disk = &guest->disks[i];
+        const char *base = disk->bitmap_count ? disk->bitmaps[0].name : "";
+        struct chain_name name;
+
+        require(disk->driver && *disk->drive != '#');
+        require(!disk->file || strncmp(disk->file, "json:", 5) != 0);
+        require(disk->skipped || disk->size >= 512);
+        require(guest_disk(guest, disk->drive) == disk); /* no two of one name */
+        if (chain_name_read(base, &name))
+            base = name.job;
+        check_choices(disk, "VMs.2026-11-23_01.05.32_07", base);
+    }
+    check_guest(guest);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
+{
+    const struct options options = {.mode = MODE_QEMU};
+    const struct hypervisor_call call = {.options = &options};
+    char path[] = "/run/qmp";
+    const struct target target = {.monitor = path};
+    struct asked asked = {0};
+    struct error error = {0};
+
+    said = bytes;
+    left = count;
+    looks = 0;
+    running = true;
+    if (hypervisor_ask(&hypervisor_qemu, &call, &target, &asked, &error)) {
+        look_at_guest(&asked.guest);
+        if (!leftover_clear(asked.qmp, &error))
+            require(*error.why);
+    } else {
+        require(*error.why);
+    }
+    asked_free(&asked);
+    running = false;
+    return 0;
+}
