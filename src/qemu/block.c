@@ -155,17 +155,20 @@ static const char *format_of(const json_t *node)
 }
 
 /* "/machine/peripheral/vd0/virtio-backend" -> "vd0"; a name without slashes
- * is one already; anything else is an unnamed device. */
+ * is one already; anything else is an unnamed device.  An id that came as JSON
+ * may hold slashes itself (QEMU checks only others). */
 static char *qdev_id(const char *qdev)
 {
     static const char named[] = "/machine/peripheral/";
+    static const char backend[] = "/virtio-backend";
 
     if (!strchr(qdev, '/'))
         return text_copy(qdev);
     if (!text_starts_with(qdev, named))
         return text_copy("");
     qdev += strlen(named);
-    return strndup(qdev, strcspn(qdev, "/"));
+    return strndup(qdev, text_ends_with(qdev, backend) ? strlen(qdev) - strlen(backend)
+                                                       : strcspn(qdev, "/"));
 }
 
 /* Disks are known by what stays the same over restarts: the device id, the
