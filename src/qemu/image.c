@@ -96,8 +96,11 @@ static bool resize(const struct image_tool *tool, const char *path, uint64_t siz
 bool image_patch(const struct image_tool *tool, const char *base, const char *part, uint64_t size,
                  struct error *error)
 {
-    const char *const link[] = {"qemu-img", "rebase", "-q", "-u", "-f", "qcow2",
-                                "-F",       "qcow2",  "-b", base, part, NULL};
+    /* In the same folder, and a qcow2 image has room for 1,023 bytes only. */
+    const char *slash = strrchr(base, '/');
+    const char *const link[] = {"qemu-img", "rebase", "-q",    "-u", "-f",
+                                "qcow2",    "-F",     "qcow2", "-b", slash ? slash + 1 : base,
+                                part,       NULL};
     const char *const commit[] = {"qemu-img", "commit", "-q", "-f", "qcow2", "-d", part, NULL};
     uint64_t before;
 

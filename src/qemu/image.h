@@ -25,7 +25,7 @@ bool image_create(const struct image_tool *tool, const char *path, uint64_t size
 /* Fails unless the qcow2 is consistent. */
 bool image_check(const struct image_tool *tool, const char *path, struct error *error);
 
-/* Writes what `part` holds into `base`, both qcow2, and takes over its size.
+/* Writes what `part` holds into `base`, both qcow2 and in one folder, and takes over its size.
  * `part` is of no use afterwards. */
 bool image_patch(const struct image_tool *tool, const char *base, const char *part, uint64_t size,
                  struct error *error);
