@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
+
 bool error_set(struct error *error, enum error_kind kind, const char *format, ...)
 {
     va_list arguments;
@@ -80,7 +82,5 @@ void error_format(const struct error *error, char *buffer, size_t size)
     (void)snprintf(buffer, size, "%s%s%s%s%s", error->context, error->context[0] ? ": " : "",
                    error->kind == ERROR_NONE ? "unknown error" : error->why,
                    error->hint[0] ? "; " : "", error->hint);
-    for (char *byte = buffer; *byte; byte++)
-        if ((unsigned char)*byte < 0x20 || *byte == 0x7f)
-            *byte = ' ';
+    text_make_printable(buffer);
 }

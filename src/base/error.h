@@ -22,6 +22,7 @@ enum error_kind {
     ERROR_GONE,      /* the peer closed the connection or does not listen */
     ERROR_REFUSED,   /* the peer answered, and the answer was an error */
     ERROR_CONFIG,    /* the Plugin line or a restore option is wrong */
+    ERROR_STAYS,     /* a bitmap of this job may have stayed in QEMU: the job must fail */
 };
 
 struct error {
@@ -54,7 +55,7 @@ bool error_hint(struct error *error, const char *format, ...) __attribute__((for
 bool error_memory(struct error *error);
 
 /* Writes "context: why; hint" into a buffer of `size` bytes, on one line:
- * control characters (a peer's text may hold them) become spaces. */
+ * what a peer said is made printable (text_make_printable). */
 void error_format(const struct error *error, char *buffer, size_t size);
 
 #endif

@@ -121,3 +121,35 @@ bool text_to_number(const char *string, unsigned long long maximum, unsigned lon
     *number = value;
     return true;
 }
+
+/* The length of the UTF-8 character at `bytes`, 0 when there is none. */
+static size_t character_length(const unsigned char *bytes)
+{
+    size_t length = bytes[0] < 0x80                        ? 1
+                    : bytes[0] >= 0xc2 && bytes[0] <= 0xdf ? 2
+                    : bytes[0] >= 0xe0 && bytes[0] <= 0xef ? 3
+                    : bytes[0] >= 0xf0 && bytes[0] <= 0xf4 ? 4
+                                                           : 0;
+
+    for (size_t i = 1; i < length; i++)
+        if ((bytes[i] & 0xc0) != 0x80)
+            return 0;
+    /* Too long for what they mean, surrogates, beyond the last character. */
+    if ((bytes[0] == 0xe0 && bytes[1] < 0xa0) || (bytes[0] == 0xed && bytes[1] > 0x9f) ||
+        (bytes[0] == 0xf0 && bytes[1] < 0x90) || (bytes[0] == 0xf4 && bytes[1] > 0x8f))
+        return 0;
+    return length;
+}
+
+void text_make_printable(char *line)
+{
+    while (*line) {
+        size_t length = character_length((const unsigned char *)line);
+
+        if (length == 0)
+            *line = '?';
+        else if ((unsigned char)*line < 0x20 || *line == 0x7f)
+            *line = ' ';
+        line += length ? length : 1;
+    }
+}

@@ -39,6 +39,11 @@ char *text_copy(const char *string);
 bool text_starts_with(const char *string, const char *prefix);
 bool text_ends_with(const char *string, const char *suffix);
 
+/* Makes a line fit for a log: control characters become spaces, and what is
+ * not UTF-8 (RFC 3629) becomes '?', since a catalog that takes only UTF-8
+ * would lose the whole line. */
+void text_make_printable(char *line);
+
 /* A whole decimal number without sign or blanks; false for anything else
  * and beyond `maximum`. */
 bool text_to_number(const char *string, unsigned long long maximum, unsigned long long *number);

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/text.h"
+
 void job_facts_free(struct job_facts *facts)
 {
     free(facts->name);
@@ -26,9 +28,7 @@ void job_message(const struct job *job, enum message_kind kind, const char *form
     va_start(arguments, format);
     (void)vsnprintf(line, sizeof(line), format, arguments);
     va_end(arguments);
-    for (char *byte = line; *byte; byte++)
-        if ((unsigned char)*byte < 0x20 || *byte == 0x7f)
-            *byte = ' '; /* a guest's name may hold a line feed */
+    text_make_printable(line); /* a guest's name may hold a line feed */
     job->host->message(job->host->context, kind, line);
 }
 

@@ -185,9 +185,40 @@ static void reads_numbers(void **state)
     }
 }
 
+static void makes_lines_printable(void **state)
+{
+    static const struct {
+        const char *line, *printable;
+    } rows[] = {
+        {"", ""},
+        {"plain text", "plain text"},
+        {"line\nfeed\ttab\x7f", "line feed tab "},
+        {"B\xc3\xbcro \xe2\x82\xac \xf0\x9f\x90\xae", "B\xc3\xbcro \xe2\x82\xac \xf0\x9f\x90\xae"},
+        {"\xff\xfe}{", "??}{"},
+        {"cut \xe2\x82", "cut ??"},
+        {"cut \xf0\x9f\x90", "cut ???"},
+        {"\xc0\xaf too long", "?? too long"},
+        {"\xe0\x80\xaf", "???"},
+        {"\xed\xa0\x80 surrogate", "??? surrogate"},
+        {"\xf4\x90\x80\x80 beyond", "???? beyond"},
+        {"\xf0\x8f\xbf\xbf", "????"},
+        {"\xc3(", "?("},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        char line[64];
+
+        (void)snprintf(line, sizeof(line), "%s", rows[i].line);
+        text_make_printable(line);
+        check_string(rows[i].line, line, rows[i].printable);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(makes_lines_printable),
         cmocka_unit_test(appends_and_stays_terminated),
         cmocka_unit_test(keeps_bytes_that_are_no_text),
         cmocka_unit_test(stops_at_its_limit),
