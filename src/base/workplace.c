@@ -144,6 +144,7 @@ bool workplace_open(struct workplace *workplace, const char *parent, uint32_t jo
     remove_dead_folders(directory);
     if (!make_and_lock(workplace, parent, job_id, error))
         return error_hint(error, "see that the File Daemon may write there, or set working=");
+    workplace->parent = TAKE_FD(directory);
     return true;
 }
 
@@ -152,10 +153,17 @@ void workplace_close(struct workplace *workplace)
     if (!workplace->path)
         return;
     empty_folder(workplace->descriptor);
-    (void)rmdir(workplace->path);
+    /* Where it was made: meanwhile the path may lead elsewhere. */
+    (void)unlinkat(workplace->parent, strrchr(workplace->path, '/') + 1, AT_REMOVEDIR);
     close(workplace->descriptor);
+    close(workplace->parent);
     free(workplace->path);
     *workplace = WORKPLACE_NONE;
+}
+
+const char *workplace_tag(const struct workplace *workplace)
+{
+    return strrchr(workplace->path, '-') + 1;
 }
 
 bool workplace_is_held(const char *path)

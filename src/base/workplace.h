@@ -16,9 +16,10 @@
 struct workplace {
     char *path;     /* absolute; NULL while there is none */
     int descriptor; /* holds the lock */
+    int parent;     /* the directory that it was made in, wherever that is now */
 };
 
-#define WORKPLACE_NONE ((struct workplace){.descriptor = -1})
+#define WORKPLACE_NONE ((struct workplace){.descriptor = -1, .parent = -1})
 
 /* Makes the folder, after removing those of jobs that are dead.  `parent` is
  * an absolute path of an existing directory.  Errors: it is missing, no
@@ -28,6 +29,10 @@ bool workplace_open(struct workplace *workplace, const char *parent, uint32_t jo
 
 /* Removes the folder with the files in it.  Harmless when there is none. */
 void workplace_close(struct workplace *workplace);
+
+/* The last six characters of its name, which tell it from every other job's
+ * (mkdtemp chose them). */
+const char *workplace_tag(const struct workplace *workplace);
 
 /* Whether a living job holds the folder at `path`. */
 bool workplace_is_held(const char *path);

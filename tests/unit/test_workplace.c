@@ -217,6 +217,30 @@ static void a_folder_within_a_dead_one_is_no_harm(void **state)
     assert_string_equal(file_content(in_folder(inner, "file")), "content");
 }
 
+/* Somebody moves the working directory and puts a link in its place. */
+static void cleans_up_where_it_worked(void **state)
+{
+    const char *parent = in_folder(*state, "parent");
+    const char *moved = in_folder(*state, "moved");
+    const char *elsewhere = in_folder(*state, "elsewhere");
+    _cleanup_free_ char *name = NULL;
+    struct workplace workplace;
+
+    assert_int_equal(mkdir(parent, 0700), 0);
+    assert_int_equal(mkdir(elsewhere, 0700), 0);
+    open_one(&workplace, parent, 1);
+    name = text_copy(strrchr(workplace.path, '/') + 1);
+    assert_string_equal(workplace_tag(&workplace), name + strlen("qemu-fd-1-"));
+    put_file(in_folder(workplace.path, "0.qcow2"), "a dump");
+    assert_int_equal(rename(parent, moved), 0);
+    assert_int_equal(symlink(elsewhere, parent), 0);
+    assert_int_equal(mkdir(in_folder(elsewhere, name), 0700), 0);
+    put_file(in_folder(in_folder(elsewhere, name), "0.qcow2"), "not ours");
+    workplace_close(&workplace);
+    assert_int_equal(count_names(moved), 0);
+    assert_string_equal(file_content(in_folder(in_folder(elsewhere, name), "0.qcow2")), "not ours");
+}
+
 static void says_what_is_wrong_with_a_directory(void **state)
 {
     const char *file = in_folder(*state, "file");
@@ -291,6 +315,7 @@ int main(void)
         test_in_folder(another_users_folder_is_left_alone),
         test_in_folder(a_users_folder_is_no_dead_one),
         test_in_folder(a_folder_within_a_dead_one_is_no_harm),
+        test_in_folder(cleans_up_where_it_worked),
         test_in_folder(says_what_is_wrong_with_a_directory),
         test_in_folder(nothing_is_held_where_nothing_is),
         test_in_folder(tells_the_free_space),
