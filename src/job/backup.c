@@ -161,7 +161,7 @@ bool backup_begin(struct backup *backup, struct options *options, const char *fo
 static bool go_on(struct backup *backup, const struct error *error)
 {
     bool fatal = backup->line->options.abort_on_error || error->kind == ERROR_CONFIG ||
-                 error->kind == ERROR_OVERDUE;
+                 error->kind == ERROR_OVERDUE || error->kind == ERROR_STAYS;
 
     job_report(backup->job, fatal ? MESSAGE_FATAL : MESSAGE_ERROR, error);
     if (!fatal && error->kind != ERROR_CANCELLED)
@@ -233,7 +233,7 @@ static enum produced give_guest(struct backup *backup, struct outgoing_file *fil
             }
             error_memory(&error);
         }
-        guest_backup_end(guest, false);
+        guest_backup_abandon(guest, &error);
         if (!go_on(backup, &error))
             return PRODUCED_FAILED;
     }
@@ -301,7 +301,7 @@ static enum produced give_disk(struct backup *backup, struct outgoing_file *file
             return PRODUCED_FILE;
         }
         if (guest->states[backup->disk] == DISK_READY)
-            guest_backup_drop_disk(guest, backup->disk);
+            guest_backup_drop_disk(guest, backup->disk, &error);
         if (!go_on(backup, &error))
             return PRODUCED_FAILED;
     }
@@ -440,11 +440,11 @@ static void disk_finished(struct backup *backup, struct guest_backup *guest)
                     disk->disk->drive);
         return;
     }
-    guest_backup_drop_disk(guest, backup->disk);
     error_set(&error, cancel_raised(&backup->job->cancel) ? ERROR_CANCELLED : ERROR_GENERAL,
               "guest \"%s\", disk \"%s\": its dump could not be saved to its end",
               guest->guest.name, disk->disk->drive);
     error_hint(&error, "see the lines above; the next job takes a full dump of it");
+    guest_backup_drop_disk(guest, backup->disk, &error);
     (void)go_on(backup, &error);
 }
 

@@ -30,6 +30,7 @@ static bool describe(struct guest_backup *backup, struct error *error)
     if (!hypervisor_ask(backup->hypervisor, &call, &backup->target, &asked, error))
         return false;
     backup->dump.features = asked.features;
+    backup->dump.qemu = process_note(qmp_peer(asked.qmp));
     backup->guest = asked.guest;
     asked.guest = (struct guest){0};
     backup->described = true;
@@ -246,7 +247,7 @@ bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *
     if (backup->states[index] == DISK_PLANNED && !start_disks(backup, index, 1, error))
         return error_context(error, "guest \"%s\"", backup->guest.name);
     if (!dump_wait(&backup->dump, disk, limit, &watch, error)) {
-        guest_backup_drop_disk(backup, index);
+        guest_backup_drop_disk(backup, index, error);
         return error_context(error, "guest \"%s\", disk \"%s\"", backup->guest.name,
                              disk->disk->drive);
     }
@@ -257,18 +258,43 @@ bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *
     return true;
 }
 
-void guest_backup_drop_disk(struct guest_backup *backup, size_t index)
+void guest_backup_drop_disk(struct guest_backup *backup, size_t index, struct error *cause)
 {
-    struct dump_disk *disk = &backup->dump.disks[index];
+    backup->states[index] = DISK_FAILED;
+    dump_drop(&backup->dump, &backup->dump.disks[index], cause);
+}
+
+void guest_backup_abandon(struct guest_backup *backup, struct error *cause)
+{
+    for (size_t i = 0; backup->states && i < backup->dump.count; i++)
+        guest_backup_drop_disk(backup, i, cause);
+    let_go(backup);
+}
+
+/* A disk of a good job that Bacula did not take. */
+static void drop_unsaved(struct guest_backup *backup, size_t index)
+{
     struct error error;
 
-    backup->states[index] = DISK_FAILED;
-    if (dump_drop(&backup->dump, disk, &error))
+    error_set(&error, ERROR_GENERAL, "its dump was not saved");
+    guest_backup_drop_disk(backup, index, &error);
+    if (error.kind != ERROR_STAYS)
         return;
-    error_context(&error, "guest \"%s\", disk \"%s\": cannot remove this job's bitmap",
-                  backup->guest.name, disk->disk->drive);
-    error_hint(&error, "the job fails, so that no later one builds on it");
+    error_context(&error, "guest \"%s\", disk \"%s\"", backup->guest.name,
+                  backup->dump.disks[index].disk->drive);
     job_report(backup->job, MESSAGE_FATAL, &error);
+}
+
+/* The Director does not name a failed job as a base, so bitmaps of it that stay
+ * harm nobody; the next good job removes them. */
+static void drop_of_failed_job(struct guest_backup *backup, size_t index)
+{
+    struct error error;
+
+    error_set(&error, ERROR_GENERAL, "the job failed");
+    dump_drop(&backup->dump, &backup->dump.disks[index], &error);
+    if (error.kind == ERROR_STAYS)
+        log_debug(&backup->job->log, LOG_STEP, "bitmaps of the failed job stay: %s", error.hint);
 }
 
 void guest_backup_end(struct guest_backup *backup, bool good)
@@ -279,12 +305,10 @@ void guest_backup_end(struct guest_backup *backup, bool good)
     for (size_t i = 0; backup->states && i < backup->dump.count; i++) {
         if (good && backup->states[i] == DISK_SAVED)
             any = true;
-        else if (good && backup->states[i] != DISK_FAILED)
-            guest_backup_drop_disk(backup, i);
-        else if (!good && !dump_drop(&backup->dump, &backup->dump.disks[i], &error))
-            /* The Director does not name a failed job as a base, so its
-             * bitmaps harm nobody; the next good job removes them. */
-            log_debug(&backup->job->log, LOG_STEP, "bitmaps of the failed job stay: %s", error.why);
+        else if (!good)
+            drop_of_failed_job(backup, i);
+        else if (backup->states[i] != DISK_FAILED)
+            drop_unsaved(backup, i);
     }
     let_go(backup);
     if (any && !dump_prune(&backup->dump, &error))

@@ -41,9 +41,13 @@ bool guest_backup_start(struct guest_backup *backup, struct error *error);
  * dumped one after another).  On failure it is dropped. */
 bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *error);
 
-/* A disk did not get through: this job's bitmaps must go.  Where they cannot
- * be removed the job is made to fail. */
-void guest_backup_drop_disk(struct guest_backup *backup, size_t index);
+/* A disk did not get through, for the reason in `cause`: this job's bitmaps
+ * must go.  Where they may stay, `cause` becomes ERROR_STAYS, with which the
+ * job has to fail. */
+void guest_backup_drop_disk(struct guest_backup *backup, size_t index, struct error *cause);
+
+/* The guest is given up, for the reason in `cause`: drops all its disks. */
+void guest_backup_abandon(struct guest_backup *backup, struct error *cause);
 
 /* Drops every disk that is not DISK_SAVED, or all of them when the job is not
  * `good`; prunes after a good one. */

@@ -26,9 +26,9 @@ struct restored_guest {
     struct guest config; /* from config.json */
     bool has_config;
     bool of_catalog; /* the first of them came from there */
-    bool doubtful;  /* errors came, so parts may be missing */
-    bool announced; /* "Start Restore" is in the job log */
-    bool failed;    /* it could not be set up: its files are passed over */
+    bool doubtful;   /* errors came, so parts may be missing */
+    bool announced;  /* "Start Restore" is in the job log */
+    bool failed;     /* it could not be set up: its files are passed over */
     struct assembly *images;
     size_t image_count;
     struct text config_text; /* config.json as it arrives */

@@ -18,6 +18,7 @@ enum {
     POLL_FIRST = 50,            /* ms: small dumps are ready at once */
     POLL_LONGEST = 1000,        /* ms: the monitor belongs to others as well */
     CLEAN_PATIENCE = 15 * 1000, /* ms for the monitor while cleaning up */
+    END_PATIENCE = 2 * 1000,    /* ms for a process whose socket has closed */
 };
 
 static bool plan_disk(struct dump *dump, const struct disk *disk, struct error *error)
@@ -25,7 +26,7 @@ static bool plan_disk(struct dump *dump, const struct disk *disk, struct error *
     struct dump_disk *planned = &dump->disks[dump->count];
 
     *planned = (struct dump_disk){.disk = disk, .watch = -1};
-    scratch_name(planned->name, dump->job_id, dump->count, "");
+    transaction_name(dump, planned, "", planned->name);
     chain_choose(disk, dump->level, dump->previous_job, dump->features.witness, &planned->choice);
     planned->target = text_format("%s/%zu.qcow2", dump->workplace->path, dump->count);
     planned->bitmap = chain_name_write(dump->level, planned->choice.sequence, dump->job_name);
@@ -142,11 +143,8 @@ bool dump_start(struct dump *dump, size_t first, size_t count, struct error *err
         good = qmp_connect(&dump->monitor, QMP_GREETING_LIMIT, &qmp, error) &&
                start_in_qemu(qmp, dump, first, count, error);
     }
-    for (size_t i = first; !good && i < first + count; i++) {
-        struct error ignored;
-
-        (void)dump_drop(dump, &dump->disks[i], &ignored);
-    }
+    for (size_t i = first; !good && i < first + count; i++)
+        dump_drop(dump, &dump->disks[i], error);
     return good;
 }
 
@@ -291,44 +289,71 @@ static bool remove_bitmap(struct qmp *qmp, const struct disk *disk, const char *
     return error->kind == ERROR_REFUSED && strstr(error->why, "not found");
 }
 
-static bool clean_in_qemu(const struct dump *dump, struct dump_disk *disk, struct error *error)
+/* Waits long for the monitor once only: a job has many disks to drop. */
+static bool connect_to_clean(struct dump *dump, struct qmp **qmp, struct error *error)
 {
     struct monitor monitor = dump->monitor;
+
+    monitor.cancel = NULL; /* a cancelled job cleans up as well */
+    if (qmp_connect(&monitor, dump->silent ? POLL_LONGEST : CLEAN_PATIENCE, qmp, error))
+        return true;
+    dump->silent = error->kind == ERROR_TIMEOUT;
+    return false;
+}
+
+static void clean_in_qemu(struct dump *dump, struct dump_disk *disk, struct error *error)
+{
     _cleanup_qmp_ struct qmp *qmp = NULL;
     char witness_node[SCRATCH_NAME_SIZE];
     struct error ignored;
-    bool clean;
 
-    monitor.cancel = NULL; /* a cancelled job cleans up as well */
-    if (!qmp_connect(&monitor, CLEAN_PATIENCE, &qmp, error))
-        return false;
-    clean =
-        leftover_end_job(qmp, disk->name, error) && leftover_remove_node(qmp, disk->name, error);
-    scratch_name(witness_node, dump->job_id, (size_t)(disk - dump->disks), WITNESS_SUFFIX);
+    if (!connect_to_clean(dump, &qmp, error))
+        return;
+    disk->in_qemu =
+        !leftover_end_job(qmp, disk->name, error) || !leftover_remove_node(qmp, disk->name, error);
+    transaction_name(dump, disk, WITNESS_SUFFIX, witness_node);
     (void)leftover_remove_node(qmp, witness_node, &ignored);
     leftover_remove_descriptors(qmp, disk->name);
     transaction_remove_copy(qmp, dump, disk, false);
-    disk->in_qemu = !clean;
     if (disk->has_bitmap && remove_bitmap(qmp, disk->disk, disk->bitmap, error) &&
         remove_bitmap(qmp, disk->disk, disk->witness, error))
         disk->has_bitmap = false;
-    return clean;
 }
 
-bool dump_drop(struct dump *dump, struct dump_disk *disk, struct error *error)
+/* Whether the QEMU that was dumped is no more, and its bitmaps with it, unless
+ * they live in the image: a clean shutdown stored them there.  A monitor that
+ * nobody listens on proves nothing: the socket may have been removed, and what
+ * stands behind it live on.  The socket closes a moment before the process
+ * is gone. */
+static bool bitmaps_went_with_qemu(const struct dump *dump, const struct error *error)
 {
-    bool reached = true;
+    int64_t deadline = clock_deadline(END_PATIENCE);
+    struct error ignored;
+
+    if (error->kind != ERROR_GONE || dump->persistent)
+        return false;
+    while (!process_has_ended(&dump->qemu))
+        if (clock_slice(deadline) == 0 || !clock_sleep(POLL_FIRST, NULL, &ignored))
+            return false;
+    return true;
+}
+
+void dump_drop(struct dump *dump, struct dump_disk *disk, struct error *cause)
+{
+    struct error error = {0};
 
     if (disk->in_qemu || disk->has_bitmap)
-        reached = clean_in_qemu(dump, disk, error);
+        clean_in_qemu(dump, disk, &error);
+    if ((disk->in_qemu || disk->has_bitmap) && bitmaps_went_with_qemu(dump, &error))
+        disk->in_qemu = disk->has_bitmap = false;
     dump_remove_target(disk);
-    /* A QEMU that ended took its bitmaps along, unless they live in the
-     * image: a clean shutdown stored them there. */
-    if (!reached && error->kind == ERROR_GONE && !dump->persistent) {
-        disk->in_qemu = false;
-        disk->has_bitmap = false;
-    }
-    return !disk->has_bitmap;
+    if (!disk->has_bitmap)
+        return;
+    cause->hint[0] = '\0';
+    error_hint(cause, "the job fails, since its bitmap may have stayed in QEMU: %s",
+               error.kind ? error.why : "it could not be removed");
+    if (cause->kind != ERROR_CANCELLED)
+        cause->kind = ERROR_STAYS;
 }
 
 static bool prune_disk(struct qmp *qmp, const struct dump *dump, const struct disk *disk,

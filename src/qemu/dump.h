@@ -17,6 +17,7 @@
 #ifndef QEMU_FD_DUMP_H
 #define QEMU_FD_DUMP_H
 
+#include "base/process.h"
 #include "base/workplace.h"
 #include "qemu/chain.h"
 #include "qemu/feature.h"
@@ -49,6 +50,8 @@ struct dump {
     char level;               /* 'F', 'D' or 'I' */
     bool persistent;
     const struct workplace *workplace; /* borrowed */
+    struct process qemu;               /* who listens on the monitor */
+    bool silent;                       /* it kept us waiting in vain while cleaning up */
     struct dump_disk *disks;
     size_t count;
 };
@@ -58,7 +61,7 @@ struct dump {
 bool dump_plan(struct dump *dump, const struct guest *guest, struct error *error);
 
 /* Makes the targets of `count` disks from `first` on, and starts them in one
- * transaction.  On failure nothing of them is left in QEMU or on disk. */
+ * transaction.  On failure they are dropped (dump_drop). */
 bool dump_start(struct dump *dump, size_t first, size_t count, struct error *error);
 
 /* Told between polls with the disk's progress. */
@@ -74,11 +77,12 @@ struct dump_watch {
 bool dump_wait(struct dump *dump, struct dump_disk *disk, int64_t limit,
                const struct dump_watch *watch, struct error *error);
 
-/* A disk's part of this job failed: ends its QEMU job, removes its node, its
- * file and this job's bitmaps.  False when the bitmaps may still be there:
- * then the Bacula job must fail, or the Director would name it as a base for
- * data that it does not have.  Not hindered by a cancel. */
-bool dump_drop(struct dump *dump, struct dump_disk *disk, struct error *error);
+/* A disk's part of this job failed, for the reason in `cause`: ends its QEMU
+ * job, removes its node, its file and this job's bitmaps.  When the bitmaps
+ * may still be there, `cause` becomes ERROR_STAYS and says so: then the Bacula
+ * job must fail, or the Director would name it as a base for data that it does
+ * not have.  Not hindered by a cancel. */
+void dump_drop(struct dump *dump, struct dump_disk *disk, struct error *cause);
 
 /* Asked once the whole target was read: whether the kernel lost nothing of
  * what QEMU wrote.  It writes to the disk behind our backs, and forgets what

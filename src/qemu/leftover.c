@@ -13,9 +13,9 @@
 
 enum { END_LIMIT = 30 * 1000, NODE_LIMIT = 5 * 1000, END_PAUSE = 50 }; /* ms */
 
-void scratch_name(char *name, uint32_t job_id, size_t number, const char *suffix)
+void scratch_name(char *name, uint32_t job_id, size_t number, const char *tag, const char *suffix)
 {
-    (void)snprintf(name, SCRATCH_NAME_SIZE, PREFIX "%u-%zu%s", job_id, number, suffix);
+    (void)snprintf(name, SCRATCH_NAME_SIZE, PREFIX "%u-%zu-%s%s", job_id, number, tag, suffix);
 }
 
 /* The digits up to one of `ends`; *rest is what follows them. */

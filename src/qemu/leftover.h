@@ -2,7 +2,9 @@
  * SPDX-License-Identifier: AGPL-3.0-or-later
  *
  * Jobs, nodes and throw-away bitmaps that this plugin makes in a QEMU are
- * named "bacula-<jobid>-<n>[-…]".  The descriptor set of a dump's target
+ * named "bacula-<jobid>-<n>-<tag>[-…]", where the tag is that of the job's
+ * folder: two Directors number their jobs alike, and neither may take the
+ * other's for its own.  The descriptor set of a dump's target
  * carries a label that says, behind that name, which folder the job works
  * in; the job holds a lock on that folder while it lives (workplace.h).
  */
@@ -13,8 +15,8 @@
 
 enum { SCRATCH_NAME_SIZE = 32 }; /* QEMU's limit for node names, with the NUL */
 
-/* Writes "bacula-<jobid>-<n><suffix>". */
-void scratch_name(char *name, uint32_t job_id, size_t number, const char *suffix);
+/* Writes "bacula-<jobid>-<n>-<tag><suffix>". */
+void scratch_name(char *name, uint32_t job_id, size_t number, const char *tag, const char *suffix);
 
 /* Whether a name is of that shape; *job_id is its job. */
 bool scratch_name_read(const char *name, uint32_t *job_id);

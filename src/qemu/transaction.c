@@ -12,9 +12,11 @@
 #define WITNESS_SOURCE "size"
 #define COPY_SUFFIX    "-copy"
 
-static size_t number_of(const struct dump *dump, const struct dump_disk *disk)
+void transaction_name(const struct dump *dump, const struct dump_disk *disk, const char *suffix,
+                      char *name)
 {
-    return (size_t)(disk - dump->disks);
+    scratch_name(name, dump->job_id, (size_t)(disk - dump->disks), workplace_tag(dump->workplace),
+                 suffix);
 }
 
 static bool add_target_node(struct qmp *qmp, const struct dump *dump, const struct dump_disk *disk,
@@ -77,7 +79,7 @@ static bool add_witness_node(struct qmp *qmp, const struct dump *dump, const str
     char name[SCRATCH_NAME_SIZE];
     _cleanup_free_ char *command = NULL;
 
-    scratch_name(name, dump->job_id, number_of(dump, disk), WITNESS_SUFFIX);
+    transaction_name(dump, disk, WITNESS_SUFFIX, name);
     command =
         text_format("qemu-io %s \"write -q -z %llu %llu\"", name,
                     (unsigned long long)(disk->disk->size - sector), (unsigned long long)sector);
@@ -119,7 +121,7 @@ static bool add_witness(json_t *actions, const struct dump *dump, const struct d
 {
     char source[SCRATCH_NAME_SIZE];
 
-    scratch_name(source, dump->job_id, number_of(dump, disk), WITNESS_SUFFIX);
+    transaction_name(dump, disk, WITNESS_SUFFIX, source);
     return add_action(actions, "block-dirty-bitmap-add",
                       json_pack("{s:s, s:s, s:i, s:b, s:b}", "node", disk->disk->node, "name",
                                 disk->witness, "granularity", WITNESS_GRANULARITY, "persistent",
@@ -138,7 +140,7 @@ static bool add_copy_of_base(json_t *actions, const struct dump *dump, const str
 {
     char copy[SCRATCH_NAME_SIZE];
 
-    scratch_name(copy, dump->job_id, number_of(dump, disk), COPY_SUFFIX);
+    transaction_name(dump, disk, COPY_SUFFIX, copy);
     return add_action(actions, "block-dirty-bitmap-add",
                       json_pack("{s:s, s:s, s:b}", "node", disk->disk->node, "name", copy,
                                 "disabled", 1)) &&
@@ -167,7 +169,7 @@ static json_t *backup(const struct dump *dump, const struct dump_disk *disk)
         json_object_set_new(data, "bitmap", json_string(disk->choice.base->name));
         return data;
     }
-    scratch_name(copy, dump->job_id, number_of(dump, disk), COPY_SUFFIX);
+    transaction_name(dump, disk, COPY_SUFFIX, copy);
     json_object_set_new(data, "sync", json_string("incremental"));
     json_object_set_new(data, "bitmap",
                         json_string(needs_copy(dump, disk) ? copy : disk->choice.base->name));
@@ -201,7 +203,7 @@ bool transaction_remove_witness(struct qmp *qmp, const struct dump *dump,
 
     if (!disk->witness)
         return true;
-    scratch_name(name, dump->job_id, number_of(dump, disk), WITNESS_SUFFIX);
+    transaction_name(dump, disk, WITNESS_SUFFIX, name);
     return leftover_remove_node(qmp, name, error);
 }
 
@@ -214,7 +216,7 @@ void transaction_remove_copy(struct qmp *qmp, const struct dump *dump, const str
 
     if (!disk->choice.base || dump->features.bitmap_mode)
         return;
-    scratch_name(copy, dump->job_id, number_of(dump, disk), COPY_SUFFIX);
+    transaction_name(dump, disk, COPY_SUFFIX, copy);
     if (!dump->features.merge) {
         if (!dumped)
             return;

@@ -7,10 +7,14 @@
 #include "qemu/dump.h"
 
 /* Behind the scratch name of a disk: the node that its witness is made from. */
-#define WITNESS_SUFFIX "-size"
+#define WITNESS_SUFFIX "-s"
 
 /* As fine as QEMU's own default for most disks: 2 MiB of memory for 1 TiB. */
 enum { WITNESS_GRANULARITY = 65536 };
+
+/* Writes the scratch name of a disk of the dump, with a suffix. */
+void transaction_name(const struct dump *dump, const struct dump_disk *disk, const char *suffix,
+                      char *name);
 
 /* Hands QEMU a disk's target as a descriptor (so QEMU's user needs no rights
  * in the working directory), adds a node on it, and the node from which the

@@ -12,10 +12,10 @@ static void writes_names_that_qemu_takes(void **state)
         size_t number;
         const char *suffix, *name;
     } rows[] = {
-        {1, 0, "", "bacula-1-0"},
-        {42, 7, "-base", "bacula-42-7-base"},
-        {UINT32_MAX, 1023, "", "bacula-4294967295-1023"},
-        {UINT32_MAX, 1023, "-wit", "bacula-4294967295-1023-wit"},
+        {1, 0, "", "bacula-1-0-Ab3xYz"},
+        {42, 7, "-copy", "bacula-42-7-Ab3xYz-copy"},
+        {UINT32_MAX, 999, "", "bacula-4294967295-999-Ab3xYz"},
+        {UINT32_MAX, 999, "-s", "bacula-4294967295-999-Ab3xYz-s"},
     };
 
     (void)state;
@@ -23,7 +23,7 @@ static void writes_names_that_qemu_takes(void **state)
         char name[SCRATCH_NAME_SIZE];
         uint32_t job = 0;
 
-        scratch_name(name, rows[i].job, rows[i].number, rows[i].suffix);
+        scratch_name(name, rows[i].job, rows[i].number, "Ab3xYz", rows[i].suffix);
         check_string(rows[i].name, name, rows[i].name);
         check(rows[i].name, scratch_name_read(name, &job));
         check(rows[i].name, job == rows[i].job);
@@ -37,9 +37,9 @@ static void cuts_what_is_too_long(void **state)
     uint32_t job;
 
     (void)state;
-    scratch_name(name, UINT32_MAX, SIZE_MAX, "-a-very-long-suffix");
+    scratch_name(name, UINT32_MAX, SIZE_MAX, "Ab3xYz", "-a-very-long-suffix");
     assert_int_equal(strlen(name), SCRATCH_NAME_SIZE - 1);
-    scratch_name(name, UINT32_MAX, UINT32_MAX, "-size");
+    scratch_name(name, UINT32_MAX, UINT32_MAX, "Ab3xYz", "-s");
     assert_true(scratch_name_read(name, &job));
 }
 

@@ -1,0 +1,66 @@
+/* qemu-fd: whether another process has ended.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "base/process.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+
+/* Reads state and begin of a process from /proc/PID/stat: "PID (NAME) STATE …",
+ * where NAME may hold anything.  0, or an errno value. */
+static int look_at(pid_t pid, char *state, unsigned long long *begun)
+{
+    enum { FIELDS_BETWEEN = 18 }; /* state is the 3rd field, the begin the 22nd */
+    char path[32], line[1024];
+    _cleanup_close_ int file = -1;
+    const char *field;
+    ssize_t count;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0)
+        return errno;
+    count = read(file, line, sizeof(line) - 1);
+    if (count < 0)
+        return errno;
+    line[count] = '\0';
+    field = strrchr(line, ')');
+    if (!field || field[1] != ' ' || !field[2])
+        return EPROTO;
+    *state = field[2];
+    field += 2;
+    for (int i = 0; field && i <= FIELDS_BETWEEN; i++) {
+        field = strchr(field, ' ');
+        field = field ? field + 1 : NULL;
+    }
+    return field && sscanf(field, "%llu", begun) == 1 ? 0 : EPROTO;
+}
+
+struct process process_note(pid_t pid)
+{
+    struct process process = {.pid = pid};
+    char state;
+
+    if (pid <= 0 || look_at(pid, &state, &process.begun) != 0)
+        process.pid = 0;
+    return process;
+}
+
+bool process_has_ended(const struct process *process)
+{
+    unsigned long long begun = 0;
+    char state = 0;
+    int number;
+
+    if (process->pid <= 0)
+        return false;
+    number = look_at(process->pid, &state, &begun);
+    if (number == ENOENT || number == ESRCH)
+        return true;
+    return number == 0 && (begun != process->begun || state == 'Z' || state == 'X');
+}

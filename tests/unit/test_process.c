@@ -1,0 +1,91 @@
+/* qemu-fd: tests of base/process.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "support.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/process.h"
+
+static pid_t start_sleeper(void)
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        /* A name that looks like the fields behind it. */
+        prctl(PR_SET_NAME, "a) Z 1 2 (b");
+        for (;;)
+            pause();
+    }
+    assert_true(child > 0);
+    return child;
+}
+
+static void a_process_that_lives_has_not_ended(void **state)
+{
+    struct process self = process_note(getpid());
+    pid_t child = start_sleeper();
+    struct process sleeper;
+
+    (void)state;
+    usleep(20 * 1000); /* until it has its name */
+    sleeper = process_note(child);
+    assert_int_equal(self.pid, getpid());
+    assert_false(process_has_ended(&self));
+    assert_int_equal(sleeper.pid, child);
+    assert_true(sleeper.begun >= self.begun);
+    assert_false(process_has_ended(&sleeper));
+    kill(child, SIGKILL);
+    waitpid(child, NULL, 0);
+}
+
+/* Its parent may take its time to ask how it ended. */
+static void a_zombie_has_ended(void **state)
+{
+    pid_t child = start_sleeper();
+    struct process process = process_note(child);
+    siginfo_t information;
+
+    (void)state;
+    kill(child, SIGKILL);
+    assert_int_equal(waitid(P_PID, (id_t)child, &information, WEXITED | WNOWAIT), 0);
+    assert_true(process_has_ended(&process));
+    waitpid(child, NULL, 0);
+    assert_true(process_has_ended(&process));
+}
+
+static void another_process_of_the_number_is_another(void **state)
+{
+    struct process process = process_note(getpid());
+
+    (void)state;
+    process.begun++;
+    assert_true(process_has_ended(&process));
+}
+
+static void of_what_is_not_known_nothing_is_said(void **state)
+{
+    struct process nobody = process_note(0);
+    struct process never = process_note(1 << 30); /* beyond the kernel's highest */
+
+    (void)state;
+    assert_int_equal(nobody.pid, 0);
+    assert_false(process_has_ended(&nobody));
+    assert_int_equal(never.pid, 0);
+    assert_false(process_has_ended(&never));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_process_that_lives_has_not_ended),
+        cmocka_unit_test(a_zombie_has_ended),
+        cmocka_unit_test(another_process_of_the_number_is_another),
+        cmocka_unit_test(of_what_is_not_known_nothing_is_said),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
