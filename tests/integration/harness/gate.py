@@ -47,7 +47,8 @@ class Gate:
         if how in ("closed", "removed"):
             self._stop_listening()
         if how == "removed":
-            os.unlink(self.path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.path)
         if how in ("closed", "removed", "hangs up"):
             self._hang_up()
 

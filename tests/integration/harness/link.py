@@ -16,15 +16,16 @@ _BUFFER = 64 * 1024
 class Link:
     """Stands before a Storage Daemon's port and passes every byte on.
 
-    hold(count, direction) lets the next connection that has carried so many bytes that
-    way stand still, until release().  Directors and daemons at rest carry a few hundred
-    bytes: what is held is a job's data.
+    hold(count, direction) lets the first of the connections made from then on that has
+    carried so many bytes that way stand still, until release().  Directors and daemons at
+    rest carry a few hundred bytes: what is held is a job's data.
     """
 
     def __init__(self):
         self._listener = None
         self._target = None
-        self._limit = None  # (direction, bytes)
+        self._limit = None  # (direction, bytes, first connection)
+        self._made = 0
         self._held = threading.Event()
         self._changed = threading.Condition()
 
@@ -50,7 +51,7 @@ class Link:
     def hold(self, count, direction="to storage"):
         """Let the connection that carries so many bytes "to storage" or "from storage" stand."""
         self._held.clear()
-        self._limit = (direction, count)
+        self._limit = (direction, count, self._made)
 
     def wait_held(self, timeout=60):
         """Wait until a connection stands still."""
@@ -70,16 +71,17 @@ class Link:
                 client, _ = self._listener.accept()
             except OSError:
                 return
-            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+            threading.Thread(target=self._serve, args=(client, self._made), daemon=True).start()
+            self._made += 1
 
-    def _serve(self, client):
+    def _serve(self, client, number):
         with client, contextlib.suppress(OSError):
             with socket.socket() as server:
                 server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
                 server.connect(("127.0.0.1", self._target))
-                self._pump(client, server)
+                self._pump(client, server, number)
 
-    def _pump(self, client, server):
+    def _pump(self, client, server, number):
         ways = {client: [server, "to storage", 0], server: [client, "from storage", 0]}
         while True:
             for source in select.select(list(ways), [], [])[0]:
@@ -88,11 +90,17 @@ class Link:
                 if not part:
                     return
                 ways[source][2] = carried + len(part)
-                self._stand_still(direction, carried + len(part))
+                self._stand_still(number, direction, carried + len(part))
                 target.sendall(part)
 
-    def _stand_still(self, direction, carried):
+    def _stand_still(self, number, direction, carried):
         with self._changed:
-            while self._limit and self._limit[0] == direction and carried >= self._limit[1]:
+            while self._is_held(number, direction, carried):
                 self._held.set()
                 self._changed.wait()
+
+    def _is_held(self, number, direction, carried):
+        if not self._limit:
+            return False
+        held, count, first = self._limit
+        return held == direction and carried >= count and number >= first
