@@ -241,7 +241,7 @@ static bool check_target(const struct dump *dump, const struct dump_disk *disk, 
 
     return (qcow2_read_file(disk->target, &size, error) ||
             error_context(error, "the dump that QEMU wrote")) &&
-           image_check(&tool, disk->target, error);
+           image_check_dump(&tool, disk->target, error);
 }
 
 bool dump_wait(struct dump *dump, struct dump_disk *disk, int64_t limit,

@@ -3,6 +3,7 @@
  */
 #include "qemu/image.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -81,6 +82,33 @@ bool image_check(const struct image_tool *tool, const char *path, struct error *
     const char *const arguments[] = {"qemu-img", "check", "-q", "-f", "qcow2", path, NULL};
 
     return run_quietly(tool, arguments, copy_limit(path), error);
+}
+
+bool image_check_dump(const struct image_tool *tool, const char *path, struct error *error)
+{
+    const char *const arguments[] = {"qemu-img", "check", "--output=json", "-f", "qcow2",
+                                     path,       NULL};
+    _cleanup_json_ json_t *found = NULL;
+    struct child_result result;
+    struct stat status;
+    uint64_t end;
+    bool good = run(tool, arguments, copy_limit(path), &result, error);
+
+    if (good && result.out.data)
+        found = json_loadb(result.out.data, result.out.length, 0, NULL);
+    child_result_free(&result);
+    if (!good)
+        return false;
+    if (!json_member_size(found, "image-end-offset", &end))
+        return error_set(error, ERROR_GENERAL, "qemu-img check does not say where \"%s\" ends",
+                         path);
+    if (stat(path, &status) != 0)
+        return error_errno(error, errno, "cannot look at \"%s\"", path);
+    /* Clusters are taken from the end on, and none is given back. */
+    if ((uint64_t)status.st_size <= end)
+        return true;
+    error_set(error, ERROR_GENERAL, "QEMU copied the disk, but its tables could not be written");
+    return error_hint(error, "see QEMU's own messages and the room in the working directory");
 }
 
 static bool resize(const struct image_tool *tool, const char *path, uint64_t size,

@@ -25,6 +25,11 @@ bool image_create(const struct image_tool *tool, const char *path, uint64_t size
 /* Fails unless the qcow2 is consistent. */
 bool image_check(const struct image_tool *tool, const char *path, struct error *error);
 
+/* The same for a dump that QEMU has just closed, and has told nobody when it
+ * could not write its tables of clusters (blockdev-del succeeds all the same).
+ * Then the file holds more than the tables know. */
+bool image_check_dump(const struct image_tool *tool, const char *path, struct error *error);
+
 /* Writes what `part` holds into `base`, both qcow2 and in one folder, and takes over its size.
  * `part` is of no use afterwards. */
 bool image_patch(const struct image_tool *tool, const char *base, const char *part, uint64_t size,

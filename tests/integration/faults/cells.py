@@ -120,9 +120,13 @@ def _directory_cells():
 def _storage_cells():
     yield Cell(f.DISK_ERROR, START, WARNS, (_disk("first", "Input/output error"),))
     yield Cell(f.DISK_ERROR_ABORT, START, FAILS, (_disk("first", "Input/output error"),))
-    yield Cell(f.TARGET_ERROR, BEFORE, WARNS, (_guest("Input/output error"),))
-    yield Cell(f.TARGET_ERROR, DUMPING, WARNS, (_disk("first", "Input/output error"),))
-    yield Cell(f.READ_ERROR, FIRST, WARNS, (_disk("first", "could not be saved to its end"),))
+    yield Cell(f.TARGET_ERROR, BEFORE, WARNS, (_disk("first", "Input/output error"),
+                                               _disk("second", "Input/output error")))
+    # QEMU has copied all of the second disk, and cannot write where its clusters are.
+    yield Cell(f.TARGET_ERROR, DUMPING, WARNS, (_disk("first", "Input/output error"),
+                                                _disk("second", "could not be written")))
+    yield Cell(f.READ_ERROR, FIRST, WARNS, (_disk("first", "could not be saved to its end"),
+                                            _disk("second", "could not be saved to its end")))
     yield Cell(f.READ_ERROR, SECOND, WARNS, (_disk("second", "could not be saved to its end"),))
 
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import time
 from dataclasses import dataclass, field
 from typing import Callable
 
@@ -47,6 +48,8 @@ def _cancel(scene, jobid):
     scene.striker = Striker(lambda: scene.bacula.cancel(jobid))
     if scene.held_by_plugin:
         wait_until(lambda: not scene.stage.leftovers(), 5, "the job to notice its cancel")
+    else:
+        time.sleep(1)  # until the File Daemon has heard of it
 
 
 def _kill_fd(scene, _jobid):
@@ -137,11 +140,9 @@ def _working(size=64 * MIB):
 
 
 def _fill(scene, _jobid):
-    free = shutil.disk_usage(scene.working).free
-    with contextlib.suppress(OSError), (scene.working / "filler").open("wb") as filler:
-        while free > 0:
-            filler.write(bytes(64 * 1024))
-            filler.flush()
+    with contextlib.suppress(OSError), (scene.working / "filler").open("wb", 0) as filler:
+        while filler.write(bytes(4096)):
+            pass
 
 
 def _make_room(scene):
@@ -222,7 +223,7 @@ def _wait_for_the_limit(scene, jobid):
 
 
 TIMEOUT = Fault("timeout= is reached", _wait_for_the_limit, options={"parameters": "timeout=1"})
-CLOCK_BACK = Fault("clock set back a day", lambda scene, _: scene.stage.clock.set(-86400),
+CLOCK_BACK = Fault("the host's clock set back a day", lambda scene, _: scene.stage.clock.set(-86400),
                    lambda scene: scene.stage.clock.set(0), options={"clock": True})
 
 # qemu-img

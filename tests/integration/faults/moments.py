@@ -78,16 +78,23 @@ def _last_byte(scene, start):
 
 
 def place_in_dump(bacula, jobid):
-    """(file, bytes read, size) of the dump that the File Daemon has open, or None."""
+    """(file, bytes read, size) of the dump that the File Daemon reads, or None.
+
+    It has the file open twice: once only to hear of storage that loses something.
+    """
+    places = []
     for link in Path(f"/proc/{bacula.fd_pid}/fd").iterdir():
         try:
             target = link.readlink()
             if target.suffix == ".qcow2" and f"qemu-fd-{jobid}-" in target.parent.name:
                 position = (link.parent.parent / "fdinfo" / link.name).read_text()
-                return target.name, int(position.split()[1]), target.stat().st_size
+                places.append((int(position.split()[1]), target.name, target.stat().st_size))
         except FileNotFoundError:
             pass  # closed just now
-    return None
+    if not places:
+        return None
+    position, name, size = max(places)
+    return name, position, size
 
 
 def incremental(scene):

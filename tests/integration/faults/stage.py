@@ -50,7 +50,7 @@ class LastFile:
 class Stage:
     """The daemons, and everything that holds a job at a moment.
 
-    With preloaded their clock can be set back and the File Daemon's storage break.
+    With preloaded the File Daemon's clock can be set back and its storage break.
     """
 
     def __init__(self, root, plugin, folder, preloaded=False):
@@ -69,7 +69,6 @@ class Stage:
             plugin=plugin,
             filesets={"none": [folder / "last"]},
             fd_env={**self.tool.environment, **special},
-            dir_env=self.clock.environment if preloaded else {},
             more_plugins=[root / "usr/lib/bacula/bpipe-fd.so"],
             link=self.link,
         )

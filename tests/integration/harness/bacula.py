@@ -58,7 +58,6 @@ class Bacula:
         jobs=None,
         accurate=False,
         fd_env=None,
-        dir_env=None,
         fd_wrapper=(),
         fd_debug=None,
         max_concurrent=20,
@@ -85,7 +84,6 @@ class Bacula:
         self.ports = {}
         self.catalog = Catalog(self.folder / "dir" / "bacula.db")
         self._fd_env = fd_env or {}
-        self._dir_env = dir_env or {}
         self.fd_wrapper = list(fd_wrapper)  # for the next start of the File Daemon
         self._fd_debug = fd_debug
         self._processes = {}
@@ -353,8 +351,7 @@ class Bacula:
         argv = [self.root / f"usr/sbin/bacula-{daemon}", "-f", "-P"]
         environment = self._environment()
         if daemon == "dir":
-            preloaded = [str(self._quick_queue), self._dir_env.get("LD_PRELOAD", "")]
-            environment |= {**self._dir_env, "LD_PRELOAD": ":".join(filter(None, preloaded))}
+            environment["LD_PRELOAD"] = str(self._quick_queue)
         if daemon == "fd":
             argv = [*self.fd_wrapper, *argv]
             environment |= self._fd_env
