@@ -6,13 +6,18 @@
 #   make demo       a backup and a restore of a real guest, shown step by step
 #   make fuzz       libFuzzer on every parser, FUZZ_SECONDS each
 #   make lint       formatter, clang build, gcc -fanalyzer, clang-tidy, cppcheck
-#   make install    to $(DESTDIR)$(PLUGINDIR)
+#   make man        build/qemu-fd.5
+#   make install    plugin, man page, documents; make uninstall takes them away
+#   make dist       the tarball of a release
+#   make check-packages   .deb and .rpm: built, looked at, the first installed and used
 #
 # bootstrap installs what these need on Debian 12.
 
 VERSION   := $(shell cat VERSION)
 PREFIX    ?= /usr
 PLUGINDIR ?= $(PREFIX)/lib/bacula
+MANDIR    ?= $(PREFIX)/share/man
+DOCDIR    ?= $(PREFIX)/share/doc/qemu-fd
 BUILD     ?= build
 
 # make V=1 shows the whole commands.
@@ -21,14 +26,19 @@ Q         := $(if $(V),,@)
 PACKAGES  := jansson libcurl libpcre2-8 libssl libcrypto
 PYTHON    ?= /usr/bin/python3
 
+# Warnings stop those who change the code, not those who build a release with a
+# compiler that is newer than it.
+WERROR    ?= $(if $(wildcard .git),-Werror)
 WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
-             -Wmissing-prototypes -Wvla -Werror
+             -Wmissing-prototypes -Wvla $(WERROR)
 DEFINES   := -D_GNU_SOURCE -DQEMU_FD_VERSION='"$(VERSION)"' -Iinclude -Isrc
-HARDENING := -fstack-protector-strong -fstack-clash-protection -D_FORTIFY_SOURCE=2 -fcf-protection
+HARDENING := -fstack-protector-strong -fstack-clash-protection \
+             -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fcf-protection
 CFLAGS    ?= -O2 -g
 LDFLAGS   ?= -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,--as-needed -Wl,-z,defs
-override CFLAGS += -std=c17 -fPIC -fvisibility=hidden $(WARNINGS) $(DEFINES) \
-                   $(shell pkg-config --cflags $(PACKAGES))
+# No path of the machine gets into what is built: two builds are the same.
+override CFLAGS += -std=c17 -fPIC -fvisibility=hidden -ffile-prefix-map=$(CURDIR)=. $(WARNINGS) $(DEFINES) \
+                   $(CPPFLAGS) $(shell pkg-config --cflags $(PACKAGES))
 LIBRARIES := $(shell pkg-config --libs $(PACKAGES)) -pthread
 
 INTERFACES := 14 21 22 23
@@ -40,7 +50,7 @@ HEADERS    := $(wildcard include/*/*.h src/*/*.h)
 MAKEFLAGS += -r
 
 .DELETE_ON_ERROR:
-.PHONY: all fuzz check check-unit check-integration demo lint format install dist clean bacula
+.PHONY: all fuzz check check-unit check-integration demo lint format man install uninstall dist clean bacula check-packages
 
 all: $(BUILD)/qemu-fd.so
 
@@ -199,22 +209,66 @@ format:
 	clang-format -i $(SHOWN)
 
 lint:
+	@tools/check-version
 	@clang-format --dry-run -Werror $(SHOWN)
-	$(MAKE) BUILD=$(BUILD)/clang CC=clang
-	$(MAKE) BUILD=$(BUILD)/analyzer CFLAGS="-O1 -fanalyzer"
+	$(MAKE) BUILD=$(BUILD)/clang CC=clang WERROR=-Werror
+	$(MAKE) BUILD=$(BUILD)/analyzer CFLAGS="-O1 -fanalyzer" WERROR=-Werror
 	@clang-tidy --quiet --warnings-as-errors='*' $(filter-out src/bacula/adapter.c,$(CHECKED)) \
 	    -- -std=c17 $(DEFINES) 2>$(BUILD)/tidy.log
 	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
 	    --inline-suppr --library=.cppcheck.xml $(DEFINES) -DFD_INTERFACE=23 src
 
-install: all
-	install -D -m 0755 $(BUILD)/qemu-fd.so $(DESTDIR)$(PLUGINDIR)/qemu-fd.so
+# --- documentation ---
 
-# The tarball of what git knows, which needs no network to build.
-dist:
-	@mkdir -p $(BUILD)
-	git archive --prefix=qemu-fd-$(VERSION)/ -o $(BUILD)/qemu-fd-$(VERSION).tar.gz HEAD
+MAN_PAGE := $(BUILD)/qemu-fd.5
+
+man: $(MAN_PAGE)
+
+$(MAN_PAGE): VERSION Makefile
+	@mkdir -p $(@D)
+	@printf '%s\n' '.TH QEMU-FD 5 "" "qemu-fd $(VERSION)"' '.SH NAME' \
+	    'qemu-fd \- Bacula File Daemon plugin for running QEMU guests' '.SH DESCRIPTION' \
+	    'The parameters are in docs/parameters.md of the documents that come with the plugin.' >$@
+
+# --- installation and packages ---------------------------------------------
+
+# The folders stay as they are here: the documents link to each other.
+DOCUMENTS := README.md SECURITY.md CHANGELOG.md $(wildcard docs/*.md examples/*)
+
+# 0755, as rpm looks at no other file for what it is linked with.
+install: all man
+	install -D -m 0755 $(BUILD)/qemu-fd.so "$(DESTDIR)$(PLUGINDIR)/qemu-fd.so"
+	install -D -m 0644 $(MAN_PAGE) "$(DESTDIR)$(MANDIR)/man5/qemu-fd.5"
+	@for document in $(DOCUMENTS); do \
+	    install -D -m 0644 $$document "$(DESTDIR)$(DOCDIR)/$$document" || exit 1; done
+
+# With the variables that were given to install.  Nothing but the files that it
+# put there, and folders of its own that are empty then.
+uninstall:
+	rm -f "$(DESTDIR)$(PLUGINDIR)/qemu-fd.so" "$(DESTDIR)$(MANDIR)/man5/qemu-fd.5"
+	@for document in $(DOCUMENTS); do rm -f "$(DESTDIR)$(DOCDIR)/$$document" || exit 1; done
+	@for folder in /docs /examples ""; do \
+	    rmdir "$(DESTDIR)$(DOCDIR)$$folder" 2>/dev/null || true; done
+
+SPEC := $(BUILD)/bacula-qemu-plugin.spec
+
+# Not by make's dates: VERSION may come with an old one.
+.PHONY: $(SPEC)
+$(SPEC):
+	@mkdir -p $(@D)
+	sed 's/@VERSION@/$(VERSION)/' rpm/bacula-qemu-plugin.spec.in >$@
+
+# The tarball of what git knows, and of the spec that rpmbuild -tb looks for;
+# it needs no network to build.
+dist: $(SPEC)
+	git archive --prefix=qemu-fd-$(VERSION)/rpm/ --add-file=$(SPEC) --prefix=qemu-fd-$(VERSION)/ \
+	    -o $(BUILD)/qemu-fd-$(VERSION).tar.gz HEAD
+
+# Needs root and a network.  In name spaces of its own: whatever is mounted or
+# started there is gone when it ends, whichever way.
+check-packages: dist bacula all
+	$(PYTHON) tests/packages/run.py
 
 clean:
 	rm -rf $(BUILD)/obj $(BUILD)/asan $(BUILD)/clang $(BUILD)/analyzer $(BUILD)/tests \
-	    $(BUILD)/qemu-fd.so $(BUILD)/fd-host $(BUILD)/tsan
+	    $(BUILD)/qemu-fd.so $(BUILD)/fd-host $(BUILD)/tsan $(MAN_PAGE) $(SPEC)
