@@ -191,10 +191,10 @@ bacula:
 check-unit: $(UNIT_TESTS) $(FUZZ_REPLAYS)
 	$(PYTHON) tests/run.py --unit $(UNIT_TESTS) --replay $(FUZZ_REPLAYS)
 
-check-integration: all $(HOSTS) bacula
+check-integration: all man $(HOSTS) bacula
 	$(PYTHON) tests/run.py --integration
 
-check: all $(UNIT_TESTS) $(FUZZ_REPLAYS) $(HOSTS) bacula
+check: all man $(UNIT_TESTS) $(FUZZ_REPLAYS) $(HOSTS) bacula
 	$(PYTHON) tests/run.py --unit $(UNIT_TESTS) --replay $(FUZZ_REPLAYS) --integration
 
 demo: all bacula
