@@ -50,7 +50,8 @@ HEADERS    := $(wildcard include/*/*.h src/*/*.h)
 MAKEFLAGS += -r
 
 .DELETE_ON_ERROR:
-.PHONY: all fuzz check check-unit check-integration demo lint format man install uninstall dist clean bacula check-packages
+.PHONY: all fuzz check check-unit check-integration check-packages demo lint format man \
+        install uninstall dist clean bacula
 
 all: $(BUILD)/qemu-fd.so
 
@@ -252,21 +253,27 @@ uninstall:
 
 SPEC := $(BUILD)/bacula-qemu-plugin.spec
 
+# Who made the version, and when, as rpm writes it.
+RPM_CHANGE := s/^ -- \(.*\)  \(...\), \(..\) \(...\) \(....\) .*/* \2 \4 \3 \5 \1 - $(VERSION)-1/p
+
 # Not by make's dates: VERSION may come with an old one.
 .PHONY: $(SPEC)
 $(SPEC):
 	@mkdir -p $(@D)
-	sed 's/@VERSION@/$(VERSION)/' rpm/bacula-qemu-plugin.spec.in >$@
+	@sed 's/@VERSION@/$(VERSION)/' rpm/bacula-qemu-plugin.spec.in >$@
+	@{ echo '%changelog'; sed -n '$(RPM_CHANGE)' debian/changelog | head -n 1; \
+	    echo '- CHANGELOG.md says what is new.'; } >>$@
 
 # The tarball of what git knows, and of the spec that rpmbuild -tb looks for;
 # it needs no network to build.
 dist: $(SPEC)
-	git archive --prefix=qemu-fd-$(VERSION)/rpm/ --add-file=$(SPEC) --prefix=qemu-fd-$(VERSION)/ \
+	$(Q)git archive --prefix=qemu-fd-$(VERSION)/rpm/ --add-file=$(SPEC) --prefix=qemu-fd-$(VERSION)/ \
 	    -o $(BUILD)/qemu-fd-$(VERSION).tar.gz HEAD
+	@echo $(BUILD)/qemu-fd-$(VERSION).tar.gz
 
 # Needs root and a network.  In name spaces of its own: whatever is mounted or
 # started there is gone when it ends, whichever way.
-check-packages: dist bacula all
+check-packages: dist all
 	$(PYTHON) tests/packages/run.py
 
 clean:

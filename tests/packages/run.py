@@ -1,0 +1,58 @@
+"""Run the tests of the packages with mounts and processes that end when this does.
+
+    run.py [pytest options]
+
+Needs root.  What is mounted is seen by these tests only and goes with them; so
+does every process, as all of them live in a PID name space whose first process
+is pytest.
+"""
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+_HERE = Path(__file__).resolve().parent
+_OWN_MOUNTS = _HERE.parent / "integration" / "harness" / "own_mounts.py"
+_IN_OWN_PROC = 'mount -t proc proc /proc && exec "$0" "$@"'
+
+
+def _lock():
+    """Keep a second run away from the folder of this one."""
+    folder = _HERE.parents[1] / "build" / "packages"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = open(folder / "lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("other tests of the packages are running here")
+    return lock
+
+
+def _end(started):
+    for process in started:
+        process.kill()
+    sys.exit("the tests of the packages were told to end")
+
+
+def main():
+    if os.getuid():
+        sys.exit("the tests of the packages install one in a folder, as root: sudo make check-packages")
+    lock = _lock()
+    # Ctrl-C reaches pytest too, which cleans up and ends.  unshare passes over
+    # SIGTERM; when it is killed, its name spaces end.
+    started = []
+    signal.signal(signal.SIGTERM, lambda *_: _end(started))
+    started.append(subprocess.Popen([
+        *("setpriv", "--pdeathsig", "KILL", sys.executable, _OWN_MOUNTS),
+        *("unshare", "--pid", "--fork", "--kill-child", "sh", "-c", _IN_OWN_PROC),
+        *(sys.executable, "-m", "pytest", "-c", _HERE / "pytest.ini", _HERE, *sys.argv[1:]),
+    ], pass_fds=[lock.fileno()]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(started[0].wait())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,80 @@
+"""The .rpm: built here from the tarball, looked into, never installed."""
+
+import re
+
+import pytest
+import rpm_package
+from harness.process import run
+from source import WORK, VERSION, exported
+
+_DOCUMENTS = f"/usr/share/doc/{rpm_package.PACKAGE}"
+_FLAGS = "-Wl,-z,relro -Wl,-z,now"
+
+
+@pytest.fixture(scope="module")
+def package():
+    """As for bacula.org's packages."""
+    return rpm_package.build(WORK / "rpm")
+
+
+def test_what_is_in_it(package):
+    """Plugin, man page, documents; directories of its own only."""
+    files = rpm_package.query(package, "-l")
+    page = [path for path in files if "/man/" in path]
+    assert len(page) == 1 and re.fullmatch(r"/usr/share/man/man5/qemu-fd\.5(\.gz)?", page[0])
+    assert "/opt/bacula/plugins/qemu-fd.so" in files and "/opt/bacula" not in files
+    for name in ("README.md", "docs/install.md", "examples/proxmox.conf"):
+        assert f"{_DOCUMENTS}/{name}" in files
+    assert [path for path in files if path.endswith("/LICENSE")]
+
+
+def test_what_it_says_of_itself(package):
+    fields = rpm_package.query(package, "--queryformat", "%{VERSION} %{ARCH} %{LICENSE}\\n")
+    assert fields == [f"{VERSION} x86_64 AGPL-3.0-or-later"]
+
+
+def test_what_it_requires(package):
+    """qemu-img, whatever package has it, and the libraries that rpm finds in the plugin."""
+    requires = rpm_package.query(package, "--requires")
+    assert "/usr/bin/qemu-img" in requires
+    for library in ("libcurl.so.4", "libjansson.so.4", "libpcre2-8.so.0", "libcrypto.so.3"):
+        assert any(line.startswith(library) for line in requires), library
+
+
+def test_it_does_nothing_when_installed(package):
+    assert rpm_package.query(package, "--scripts", "--triggers") == []
+
+
+def test_files_and_their_modes(package):
+    """Root's; others read and enter, the plugin may be run so that rpm sees what it is."""
+    for line in rpm_package.query(package, "-lv"):
+        if "/.build-id/" in line:  # rpm's own links
+            continue
+        mode, _, owner, group, *_, path = line.split()
+        directory = mode.startswith("d")
+        expected = "drwxr-xr-x" if directory else "-rwxr-xr-x" if path.endswith(".so") else "-rw-r--r--"
+        assert (mode, owner, group) == (expected, "root", "root"), line
+
+
+def _errors(package):
+    said = run(["sh", "-c", 'rpmlint "$0" || true', package])
+    assert "1 packages and 0 specfiles checked" in said
+    return set(re.findall(r"^\S+: E: (\S+)", said, re.M))
+
+
+def test_rpmlint_finds_no_error(package):
+    """Nobody signed it, and /opt is where bacula.org has its plugins."""
+    assert _errors(package) == {"no-signature", "dir-or-file-in-opt"}
+
+
+def test_a_directory_and_flags_of_a_distribution(workdir):
+    """plugindir is obeyed, and a distribution's flags are taken with its own hardening."""
+    other = rpm_package.build(workdir / "rpm", plugindir="/usr/lib64/bacula", build_ldflags=_FLAGS,
+                              optflags="-O1 -g -fstack-protector-strong")
+    files = rpm_package.query(other, "-l")
+    assert _errors(other) == {"no-signature"}
+    assert "/usr/lib64/bacula/qemu-fd.so" in files and not any("/opt/" in path for path in files)
+    run(["sh", "-c", 'rpm2cpio "$0" | cpio -idm --quiet', other], cwd=workdir)
+    plugin = workdir / "usr/lib64/bacula/qemu-fd.so"
+    assert exported(plugin) == {"loadPlugin", "unloadPlugin"}
+    assert "BIND_NOW" in run(["readelf", "-d", plugin])
