@@ -9,6 +9,7 @@
 
 #include "base/path.h"
 #include "guest/config.h"
+#include "qemu/qcow2.h"
 
 enum { SIGN_OF_LIFE = 60 }; /* seconds between lines while qemu-img works */
 
@@ -325,6 +326,16 @@ static void fail_disk(const struct restored_guest *guest, const struct assembly 
     fail(guest, error);
 }
 
+static bool has_size(const struct assembly *image, uint64_t wanted, struct error *error)
+{
+    uint64_t size;
+
+    return qcow2_read_file(image->path, &size, error) &&
+           (size == wanted ||
+            error_set(error, ERROR_GENERAL, "it has %llu bytes, where config.json says %llu",
+                      (unsigned long long)size, (unsigned long long)wanted));
+}
+
 /* Whether its newest part is of the job that config.json is of.  The Director
  * leaves out what does not follow in its catalog, and says so on the console
  * only; and a Storage Daemon that dies looks to the File Daemon like the end of
@@ -345,9 +356,10 @@ static bool is_whole(const struct restored_guest *guest, const struct assembly *
                   "can say whether all its parts came");
         return error_hint(error, "restore it again");
     }
-    if (!disk || !disk->sequence_known || !guest->config.job || !name || !image->identity ||
-        part_identity(guest->config.job, name) == image->identity)
+    if (!disk || !disk->sequence_known || !guest->config.job || !name || !image->identity)
         return true;
+    if (part_identity(guest->config.job, name) == image->identity)
+        return has_size(image, disk->size, error);
     error_set(error, ERROR_GENERAL, "part %u is missing: the newest should be part %u, of job %s",
               disk->sequence > image->sequence ? image->sequence + 1 : disk->sequence,
               disk->sequence, guest->config.job);
