@@ -116,7 +116,8 @@ static void look_at_guest(const struct guest *guest)
         const char *base = disk->bitmap_count ? disk->bitmaps[0].name : "";
         struct chain_name name;
 
-        require(disk->driver && *disk->drive != '#');
+        require(disk->driver && disk->device && disk->qdev);
+        require(*disk->device || *disk->qdev || *disk->drive != '#'); /* new at each start */
         require(!disk->file || strncmp(disk->file, "json:", 5) != 0);
         require(disk->skipped || disk->size >= 512);
         require(guest_disk(guest, disk->drive) == disk); /* no two of one name */
