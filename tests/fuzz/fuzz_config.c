@@ -14,7 +14,8 @@ static void change_one_place(struct guest *guest)
     struct error error = {0};
 
     require(disks);
-    memcpy(disks, guest->disks, guest->disk_count * sizeof(*disks));
+    for (size_t i = 0; i < guest->disk_count; i++)
+        disks[i] = guest->disks[i];
     changed.disks = disks;
     changed.proxmox = guest->proxmox;
     for (size_t i = 0; i < guest->disk_count; i++) {
