@@ -15,7 +15,8 @@ class ScriptedMonitor:
 
     _GREETING = {"QMP": {"version": {}, "capabilities": []}}
 
-    def __init__(self, path, name, drives):
+    def __init__(self, path, name="vm", drives=("vda",), **answers):
+        """answers are those to other commands or instead of ours; - is written _."""
         self._answers = {
             "query-qmp-schema": [],
             "query-status": {"status": "running"},
@@ -30,6 +31,7 @@ class ScriptedMonitor:
                 {"node-name": f"n{number}", "drv": "raw", "file": "/disk"}
                 for number in range(len(drives))
             ],
+            **{command.replace("_", "-"): answer for command, answer in answers.items()},
         }
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(path))
@@ -56,12 +58,14 @@ class ScriptedMonitor:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
-        with client, client.makefile("rw", encoding="utf-8") as stream, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), client, client.makefile("rw", encoding="utf-8") as stream:
             self._say(stream, self._GREETING)
             for line in stream:
                 command = json.loads(line)
-                answer = self._answers.get(command["execute"], {})
-                self._say(stream, {"return": answer, "id": command["id"]})
+                self._reply(stream, command["id"], self._answers.get(command["execute"], {}))
+
+    def _reply(self, stream, number, answer):
+        self._say(stream, {"return": answer, "id": number})
 
     @staticmethod
     def _say(stream, message):

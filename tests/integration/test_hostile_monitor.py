@@ -1,0 +1,111 @@
+"""A monitor that somebody took over: the job says what is wrong, and nothing else happens.
+
+A QEMU may be in its guest's hands.  What it says is made up here; fuzzing (fuzz_monitor) says
+far more of it, but not through a daemon and not with real time.
+"""
+
+import time
+
+import pytest
+from harness.disk import MIB, Disk, assert_same, make_image
+from harness.fd_host import FdHost
+from harness.restored import image
+from harness.scripted_monitor import ScriptedMonitor
+
+_ASAN = {"ASAN_OPTIONS": "detect_leaks=1:exitcode=99"}
+
+
+@pytest.fixture
+def host(workdir):
+    return FdHost(workdir / "host", 23, flavour="asan", env=_ASAN)
+
+
+def _disk(**members):
+    image = {"filename": "/disk", "format": "raw", "virtual-size": MIB}
+    inserted = {"node-name": "n0", "drv": "raw", "ro": False, "image": image, **members}
+    return {"device": "vda", "removable": False, "inserted": inserted}
+
+
+_DEEP = "x"
+for _ in range(500):
+    _DEEP = [_DEEP]
+
+# What is said instead, and what the job log says of it.
+_CASES = {
+    "two disks of one name": (
+        {"query_block": [_disk(), _disk()]}, 'two disks are named "vda"',
+    ),
+    "too many disks": (
+        {"query_block": [{**_disk(), "device": f"d{n}"} for n in range(1025)]},
+        "it has more than 1024 disks",
+    ),
+    "too many bitmaps": (
+        {"query_named_block_nodes": [
+            {"node-name": "n0", "drv": "raw", "dirty-bitmaps": [{"name": "x"}] * 5000}
+        ]}, "it has more than 4096 bitmaps",
+    ),
+    "a disk without a size": (
+        {"query_block": [_disk(image={"virtual-size": -1})]}, "does not say the format or size",
+    ),
+    "a disk of a huge size": (
+        {"query_block": [_disk(image={"virtual-size": 2**63 - 1})]}, "disk \"vda\": ",
+    ),
+    "a state that is none for a backup": (
+        {"query_status": {"status": "suspended"}}, 'the guest is in the state "suspended"',
+    ),
+    "lists that are none": (
+        {"query_jobs": [_DEEP], "query_block": "x"}, "",
+    ),
+    "a descriptor set that is no number": (
+        {"add_fd": {"fdset-id": "../../etc"}}, "QEMU did not say which fdset it made",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", _CASES)
+def test_answers_without_sense(host, tmp_path, kind):
+    """One line, no crash, no leak, nothing left."""
+    answers, why = _CASES[kind]
+    with ScriptedMonitor(tmp_path / "qmp", **answers):
+        done = host.run(host.backup("job", f"qemu: qmpcontrol={tmp_path}/qmp"))
+    assert done.code in (0, 1), done.log
+    errors = [line for line in done.log.splitlines() if "rror: qemu: " in line]
+    assert bool(errors) == bool(why) and all(why in line for line in errors), done.log
+    assert host.leftovers() == []
+
+
+def test_no_line_of_the_job_log_is_forged(host, tmp_path):
+    """A name with a line feed cannot say that a job ended well."""
+    name = "x\nJobId 1: qemu: Finish backup of x/vda\r\x1b[2K"
+    with ScriptedMonitor(tmp_path / "qmp", name, query_status={"status": "colo"}):
+        done = host.run(host.backup("job", f"qemu: qmpcontrol={tmp_path}/qmp"))
+    with ScriptedMonitor(tmp_path / "qmp2", name, add_fd={"fdset-id": name}):
+        again = host.run(host.backup("again", f"qemu: qmpcontrol={tmp_path}/qmp2"))
+    for log in (done.log, again.log):
+        assert not any(line.startswith("JobId 1: qemu: Finish") for line in log.splitlines()), log
+        assert "\x1b" not in log and "\r" not in log
+
+
+class _BesideThePoint(ScriptedMonitor):
+    """Answers, but never what was asked."""
+
+    def _reply(self, stream, number, answer):
+        while number > 1:
+            self._say(stream, {"return": answer, "id": number + 1000})
+            time.sleep(0.01)
+        super()._reply(stream, number, answer)
+
+
+@pytest.mark.timeout(300)
+def test_a_monitor_that_answers_something_else(host, make_guest, workdir, tmp_path):
+    """The limit of a minute holds, and the next guest is backed up."""
+    guest = make_guest(disks=[Disk("vda", make_image(workdir / "vda.qcow2", MIB, seed=1))])
+    lines = [f"qemu: qmpcontrol={tmp_path}/qmp", f"qemu: qmpcontrol={guest.qmp_socket}"]
+    begun = time.monotonic()
+    with _BesideThePoint(tmp_path / "qmp"):
+        done = host.run([*host.backup("job", lines[0]), lines[1]])
+    assert 55 < time.monotonic() - begun < 110
+    assert "QMP command query-qmp-schema: no answer in time" in done.log, done.log
+    restore = host.run(host.restore(["job"], workdir / "restored"))
+    assert restore.code == 0, restore.log
+    assert_same(guest.shadow("vda"), image(workdir / "restored", "vda"))
