@@ -346,3 +346,28 @@ def test_tampered_volume(make_bacula, make_guest, workdir):
     assert not job.ok
     assert 'Error: qemu: guest "vm", disk "vda": part 0: it names a backing file' in job.log
     assert restored.files(where) == ["@qemu/vm/0/config.json"]
+
+
+def test_tampered_volume_names_another_file(make_bacula, make_guest, workdir):
+    """A volume's config.json says that the disk was another file; the catalog knows better."""
+    path = make_image(workdir / "vda.qcow2", MIB, seed=1)
+    guest = make_guest(disks=[Disk("vda", path)])
+    bacula = make_bacula(
+        filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}"]},
+        extra_device_lines=["Block Checksum = no"],
+    )
+    full = bacula.run("VM")
+    content = guest.snapshot("vda")
+    guest.quit()
+    other = path.with_name("vdX.qcow2")
+    other.write_bytes(b"what was there")
+    (volume,) = (bacula.folder / "volumes").iterdir()
+    said, changed = (f'"file": "{name}"'.encode() for name in (path, other))
+    assert volume.read_bytes().count(said) == 1
+    volume.write_bytes(volume.read_bytes().replace(said, changed))
+    path.unlink()
+    job = bacula.restore(full.jobid, "/", plugin_options={"convdestination": "yes"})
+    assert not job.ok
+    assert f'disk "vda" lies at "{other}", the catalog "{path}"; one of the two was' in job.log
+    assert other.read_bytes() == b"what was there"
+    assert_same(content, path)

@@ -1,4 +1,4 @@
-"""Contents and targets that qemu-img would follow elsewhere, were it ever left to guess a format."""
+"""Contents and targets that qemu-img would follow elsewhere, were it left to guess formats."""
 
 import contextlib
 import json
@@ -84,8 +84,8 @@ _CONTENTS = {
     "a backing file": _image_over,
     "a data file": _image_beside,
     "VMDK": _text(
-        b"# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\ncreateType=\"monolithicFlat\"\n"
-        b'RW 1 FLAT "../outside/secret" 0\n'
+        b"# Disk DescriptorFile\nversion=1\nCID=1\nparentCID=ffffffff\n"
+        b'createType="monolithicFlat"\nRW 1 FLAT "../outside/secret" 0\n'
     ),
     "LUKS": _text(b"LUKS\xba\xbe\0\1"),
 }

@@ -58,7 +58,7 @@ class ScriptedMonitor:
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client):
-        with contextlib.suppress(OSError), client, client.makefile("rw", encoding="utf-8") as stream:
+        with contextlib.suppress(OSError), client, client.makefile("rw") as stream:
             self._say(stream, self._GREETING)
             for line in stream:
                 command = json.loads(line)
