@@ -1,18 +1,24 @@
 /* qemu-fd: fuzzing a whole conversation with a QEMU.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  *
- * The input is all that a QEMU ever sends, greeting first; the guest behind it is
- * described, what dead jobs left is cleared, and bases are chosen.  Nothing that
- * such a QEMU says may do more than make the job fail.
+ * The input is all that a QEMU ever sends, greetings first; the guest behind it is
+ * described, what dead jobs left is cleared, bases are chosen, and its disks are
+ * dumped.  Nothing that such a QEMU says may do more than make the job fail, and
+ * no file of a dump that failed stays.
  */
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "guest_properties.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/qemu.h"
-#include "qemu/leftover.h"
+#include "qemu/dump.h"
+#include "qemu/image.h"
+#include "qemu/qcow2.h"
 
 static const uint8_t *said;
 static size_t left;
@@ -31,6 +37,10 @@ bool __wrap_clock_sleep(int64_t milliseconds, const struct cancel *cancel, struc
 bool __wrap_workplace_is_held(const char *path);
 int __wrap_stat(const char *path, struct stat *status);
 int __real_stat(const char *path, struct stat *status);
+bool __wrap_image_create(const struct image_tool *tool, const char *path, uint64_t size,
+                         struct error *error);
+bool __wrap_image_check(const struct image_tool *tool, const char *path, struct error *error);
+bool __wrap_qcow2_read_file(const char *path, uint64_t *size, struct error *error);
 
 int __wrap_connect(int socket, const struct sockaddr *address, socklen_t size)
 {
@@ -48,15 +58,19 @@ int __wrap_poll(struct pollfd *polled, nfds_t count, int timeout)
     return (int)count;
 }
 
-/* In pieces as the bytes themselves say; then QEMU is gone. */
+/* In pieces as the bytes themselves say, and never more than a line: what comes
+ * then may be for the next connection.  At the end QEMU is gone. */
 ssize_t __wrap_recv(int socket, void *bytes, size_t size, int flags)
 {
     size_t count = left ? 1 + *said * 16u : 0;
+    const uint8_t *end = left ? memchr(said, '\n', left) : NULL;
 
     (void)socket;
     (void)flags;
     if (count > left)
         count = left;
+    if (end && count > (size_t)(end - said) + 1)
+        count = (size_t)(end - said) + 1;
     if (count > size)
         count = size;
     memcpy(bytes, said, count);
@@ -109,6 +123,84 @@ int __wrap_stat(const char *path, struct stat *status)
     return strstr(path, "missing") || strstr(path, "qmp") ? -1 : 0;
 }
 
+/* An empty file will do: no QEMU writes to it. */
+bool __wrap_image_create(const struct image_tool *tool, const char *path, uint64_t size,
+                         struct error *error)
+{
+    int file = open(path, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
+
+    (void)tool;
+    (void)error;
+    require(file >= 0 && size >= 512);
+    return close(file) == 0;
+}
+
+bool __wrap_image_check(const struct image_tool *tool, const char *path, struct error *error)
+{
+    (void)tool;
+    (void)path;
+    (void)error;
+    return true;
+}
+
+bool __wrap_qcow2_read_file(const char *path, uint64_t *size, struct error *error)
+{
+    (void)path;
+    (void)error;
+    *size = 0;
+    return true;
+}
+
+static const char *first_job(const struct guest *guest)
+{
+    struct chain_name name;
+
+    for (size_t i = 0; i < guest->disk_count; i++)
+        for (size_t j = 0; j < guest->disks[i].bitmap_count; j++)
+            if (chain_name_read(guest->disks[i].bitmaps[j].name, &name))
+                return name.job;
+    return NULL;
+}
+
+/* Starts, waits for and gives up every disk; then what is of no use goes. */
+static void run_dump(struct dump *dump)
+{
+    struct error error = {0};
+
+    if (dump->count && dump_start(dump, 0, dump->count, &error)) {
+        for (size_t i = 0; i < dump->count; i++)
+            if (dump_wait(dump, &dump->disks[i], 1000, NULL, &error))
+                require(!dump->disks[i].in_qemu);
+        for (size_t i = 0; i < dump->count; i++)
+            (void)dump_drop(dump, &dump->disks[i], &error);
+    } else if (dump->count) {
+        require(*error.why);
+    }
+    (void)dump_prune(dump, &error);
+}
+
+static void dump_all(const struct guest *guest, const struct features *features, char *path)
+{
+    char folder[] = "/tmp/fuzz-monitor-XXXXXX";
+    const struct workplace workplace = {.path = mkdtemp(folder), .descriptor = -1};
+    struct dump dump = {.monitor = {.path = path},
+                        .features = *features,
+                        .job_id = 9,
+                        .job_name = "VMs.2026-11-24_01.05.32_09",
+                        .previous_job = first_job(guest),
+                        .level = first_job(guest) ? 'I' : 'F',
+                        .workplace = &workplace};
+    struct error error = {0};
+
+    require(workplace.path);
+    if (dump_plan(&dump, guest, &error))
+        run_dump(&dump);
+    else
+        require(*error.why);
+    dump_free(&dump);
+    require(rmdir(folder) == 0); /* it is empty */
+}
+
 static void look_at_guest(const struct guest *guest)
 {
     for (size_t i = 0; i < guest->disk_count; i++) {
@@ -143,7 +235,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
     running = true;
     if (hypervisor_ask(&hypervisor_qemu, &call, &target, &asked, &error)) {
         look_at_guest(&asked.guest);
-        if (!leftover_clear(asked.qmp, &error))
+        if (leftover_clear(asked.qmp, &error))
+            dump_all(&asked.guest, &asked.features, path);
+        else
             require(*error.why);
     } else {
         require(*error.why);
