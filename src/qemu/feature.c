@@ -32,6 +32,14 @@ static bool merges_across_nodes(const json_t *schema)
     return kind && strcmp(kind, "alternate") == 0;
 }
 
+static bool limits_workers(const json_t *schema)
+{
+    const json_t *perf = argument(schema, "blockdev-backup", "x-perf");
+    const json_t *type = entity(schema, json_member_string(perf, "type"));
+
+    return json_find(json_member_array(type, "members"), "name", "max-workers") != NULL;
+}
+
 void features_from_schema(const json_t *schema, struct features *features)
 {
     *features = (struct features){
@@ -41,6 +49,7 @@ void features_from_schema(const json_t *schema, struct features *features)
                    argument(schema, "blockdev-backup", "bitmap-mode") != NULL,
         .flat_nodes = argument(schema, "query-named-block-nodes", "flat") != NULL,
         .block_graph = entity(schema, "x-debug-query-block-graph") != NULL,
+        .max_workers = limits_workers(schema),
     };
 }
 

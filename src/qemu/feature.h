@@ -14,6 +14,7 @@ struct features {
     bool witness;     /* a bitmap can be merged from another node (4.1) and seen there (4.2) */
     bool flat_nodes;  /* query-named-block-nodes flat (5.0) */
     bool block_graph; /* x-debug-query-block-graph (4.0) */
+    bool max_workers; /* blockdev-backup x-perf.max-workers (6.0) */
 };
 
 /* A pure function of the answer to query-qmp-schema.  Distributions carry

@@ -9,7 +9,7 @@ own QAPI schemas:
 
     3.1  no block-dirty-bitmap-merge, no `disabled`, bitmaps show `status`
     4.0  merge within a node only
-    4.1  no bitmap-mode and no sync=bitmap, bitmaps only at the device
+    4.1  no bitmap-mode and no sync=bitmap, bitmaps only at the device, no x-perf
 """
 
 import array
@@ -131,6 +131,7 @@ class OldQemu:
 
     def _schema(self, schema):
         _without_member(schema, "blockdev-backup", "bitmap-mode")
+        _without_member(schema, "blockdev-backup", "x-perf")
         _without_member(schema, "query-named-block-nodes", "flat")
         _merge_within_node(schema)
         if self.version < (4, 0):
@@ -161,8 +162,8 @@ class OldQemu:
         if name == "query-named-block-nodes" and arguments:
             raise Refused("Parameter 'flat' is unexpected")
         if name == "blockdev-backup":
-            if "bitmap-mode" in arguments:
-                raise Refused("Parameter 'bitmap-mode' is unexpected")
+            for unknown in {"bitmap-mode", "x-perf"} & arguments.keys():
+                raise Refused(f"Parameter '{unknown}' is unexpected")
             if arguments.get("sync") == "bitmap":
                 raise Refused("Invalid parameter 'bitmap'")
         if name == "block-dirty-bitmap-merge":

@@ -50,6 +50,17 @@ def test_bytes_written(make_history, workdir):
     assert MIB < written < 2 * MIB and size < 1.5 * MIB
 
 
+def test_few_workers(make_bacula, make_guest, workdir):
+    """A guest's write waits for what is in flight: 64 workers, QEMU's default, stop it for long."""
+    guest = make_guest(disks=[Disk("vda", make_image(workdir / "a.qcow2", MIB))])
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}"]}, fd_debug=800)
+    for level in ("Full", "Incremental"):
+        assert bacula.run("VM", level).ok
+    sent = [line for line in bacula.fd_log().splitlines() if '"blockdev-backup"' in line]
+    sent = [line for line in sent if "QMP >" in line]
+    assert len(sent) == 2 and all('"x-perf":{"max-workers":8}' in line for line in sent), sent
+
+
 def test_an_empty_tebibyte_costs_nothing(make_history, workdir):
     """No notes of zeroes where there is nothing; increments carry theirs all the same."""
     image = workdir / "large.qcow2"
