@@ -4,6 +4,7 @@
 #   make            build/qemu-fd.so
 #   make check      unit tests under ASan and UBSan, then the integration tests
 #   make demo       a backup and a restore of a real guest, shown step by step
+#   make bench      measures what docs/figures.md says, a quarter of an hour
 #   make fuzz       libFuzzer on every parser, FUZZ_SECONDS each
 #   make lint       formatter, clang build, gcc -fanalyzer, clang-tidy, cppcheck
 #   make man        build/qemu-fd.5
@@ -50,7 +51,7 @@ HEADERS    := $(wildcard include/*/*.h src/*/*.h)
 MAKEFLAGS += -r
 
 .DELETE_ON_ERROR:
-.PHONY: all fuzz check check-unit check-integration check-packages demo lint format man \
+.PHONY: all bench fuzz check check-unit check-integration check-packages demo lint format man \
         install uninstall dist clean bacula
 
 all: $(BUILD)/qemu-fd.so
@@ -201,6 +202,10 @@ check: all man $(UNIT_TESTS) $(FUZZ_REPLAYS) $(HOSTS) bacula
 
 demo: all bacula
 	$(PYTHON) demo/demo.py
+
+# For a quiet machine.  BENCH=--quick is a try that leaves docs/figures.md alone.
+bench: all bacula
+	$(PYTHON) tests/bench/run.py $(BENCH)
 
 # --- the code's own quality ------------------------------------------------
 
