@@ -207,6 +207,21 @@ static bool take_out(const struct dump *dump, struct dump_disk *disk, struct err
     return true;
 }
 
+/* A pause that ends with the dump, where it goes on as it did since its begin.
+ * One that stands still is not asked more often for being nearly done. */
+static int64_t until_done(const struct dump_disk *disk, uint64_t done_before, int64_t pause)
+{
+    double rest;
+
+    if (disk->done == done_before || disk->done > disk->total)
+        return pause;
+    rest = (double)(clock_now() - disk->begun) * (double)(disk->total - disk->done) /
+           (double)disk->done;
+    if (rest > (double)pause)
+        return pause;
+    return rest > POLL_FIRST ? (int64_t)rest : POLL_FIRST;
+}
+
 static bool wait_until_concluded(struct dump *dump, struct dump_disk *disk, int64_t limit,
                                  const struct dump_watch *watch, struct error *error)
 {
@@ -215,6 +230,8 @@ static bool wait_until_concluded(struct dump *dump, struct dump_disk *disk, int6
     bool concluded;
 
     for (;;) {
+        uint64_t done_before = disk->done;
+
         if (!poll_job(dump, disk, &concluded, error))
             return false;
         if (concluded)
@@ -226,7 +243,7 @@ static bool wait_until_concluded(struct dump *dump, struct dump_disk *disk, int6
                       (long long)(limit / 1000));
             return error_hint(error, "set timeout= higher");
         }
-        if (!clock_sleep(pause, dump->monitor.cancel, error))
+        if (!clock_sleep(until_done(disk, done_before, pause), dump->monitor.cancel, error))
             return false;
         pause = pause * 2 < POLL_LONGEST ? pause * 2 : POLL_LONGEST;
     }
