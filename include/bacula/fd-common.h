@@ -56,6 +56,7 @@ enum {
     bEventEstimateCommand = 11,
     bEventCancelCommand = 14,
     bEventRestoreObject = 18,
+    bEventPluginCommand = 20,
 };
 
 /* Numbers of variables that are the same in all versions. */

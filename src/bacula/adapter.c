@@ -139,6 +139,9 @@ static bRC handle_event(bpContext *context, bEvent *event, void *value)
     if (!session)
         return bRC_Error;
     switch (event->eventType) {
+    case bEventPluginCommand:
+        session_announce_command(session, value);
+        break;
     case bEventBackupCommand:
         good = session_backup_command(session, value);
         break;

@@ -25,6 +25,8 @@ struct session {
     struct host host;
     struct job job;
     struct backup *backup;
+    size_t lines_announced; /* our Plugin lines in the FileSet … */
+    size_t lines_begun;     /* … and those that were begun */
     struct restore *restore;
     bool restore_refused; /* the current Plugin line or its form is wrong */
     struct estimate *estimate;
@@ -141,6 +143,18 @@ static bool fail(const struct session *session, const struct error *error)
     return false;
 }
 
+void session_announce_command(struct session *session, const char *command)
+{
+    static const char own[] = "qemu";
+    char next = '\0';
+
+    if (command && text_starts_with(command, own)) {
+        next = command[strlen(own)];
+        if (next == ':' || next == '\0')
+            session->lines_announced++;
+    }
+}
+
 bool session_backup_command(struct session *session, const char *command)
 {
     _cleanup_free_ char *form = NULL;
@@ -149,6 +163,7 @@ bool session_backup_command(struct session *session, const char *command)
     struct error error;
 
     end_line(session);
+    session->lines_begun++;
     if (!learn_facts(session, &error) || !command_read(command, &options, &error))
         return fail(session, &error);
     if (options.listing) { /* the Director's own, for `.ls` */
@@ -169,7 +184,8 @@ bool session_backup_command(struct session *session, const char *command)
         error_memory(&error);
         return fail(session, &error);
     }
-    if (!backup_begin(session->backup, &options, form))
+    if (!backup_begin(session->backup, &options, form,
+                      session->lines_begun >= session->lines_announced))
         return false;
     session->producer = backup_producer(session->backup);
     return true;

@@ -40,6 +40,10 @@ struct session;
 struct session *session_new(const struct daemon *daemon);
 void session_free(struct session *session);
 
+/* A Plugin line that will come, told before the first one does; it may be
+ * another plugin's. */
+void session_announce_command(struct session *session, const char *command);
+
 /* The events that matter.  Those that return a bool: false ends the Plugin
  * line, and the job log says why. */
 bool session_backup_command(struct session *session, const char *command);

@@ -23,7 +23,7 @@ struct line {
 };
 
 /* What comes next from the line that is being worked on. */
-enum step { STEP_FORM, STEP_GUEST, STEP_OBJECT, STEP_DISK, STEP_END };
+enum step { STEP_FORM, STEP_GUEST, STEP_DISK, STEP_OBJECT, STEP_END };
 
 /* What Bacula has in hand at the moment. */
 enum out { OUT_NOTHING, OUT_CONFIG, OUT_DISK };
@@ -36,8 +36,11 @@ struct backup {
     enum step step;
     size_t guest;
     size_t disk;
-    size_t piece; /* of the guest's object */
-    char *object; /* the piece that is out */
+    bool last;           /* no line follows the current one */
+    size_t object_line;  /* whose guest's … */
+    size_t object_guest; /* … object comes next, … */
+    size_t piece;        /* … from this piece on */
+    char *object;        /* the piece that is out */
     char *form;
     enum out out;
     char *name;       /* of the file that is out */
@@ -133,7 +136,7 @@ static bool begin_line(struct backup *backup, struct line *line, struct error *e
     return good;
 }
 
-bool backup_begin(struct backup *backup, struct options *options, const char *form)
+bool backup_begin(struct backup *backup, struct options *options, const char *form, bool last)
 {
     struct line *line = add_line(backup);
     struct error error;
@@ -142,7 +145,8 @@ bool backup_begin(struct backup *backup, struct options *options, const char *fo
     backup->form = text_copy(form);
     backup->line = line;
     backup->step = STEP_FORM;
-    backup->guest = backup->disk = backup->piece = 0;
+    backup->last = last;
+    backup->guest = backup->disk = 0;
     if (!line || !backup->form) {
         options_free(options);
         error_memory(&error);
@@ -223,7 +227,8 @@ static enum produced give_guest(struct backup *backup, struct outgoing_file *fil
                 backup->out = OUT_CONFIG;
                 backup->text = guest->config;
                 backup->text_left = strlen(guest->config);
-                backup->step = STEP_OBJECT;
+                backup->step = STEP_DISK;
+                guest->announced = true;
                 *file = (struct outgoing_file){.kind = FILE_REGULAR,
                                                .name = backup->name,
                                                .size = backup->text_left,
@@ -237,19 +242,36 @@ static enum produced give_guest(struct backup *backup, struct outgoing_file *fil
         if (!go_on(backup, &error))
             return PRODUCED_FAILED;
     }
-    backup->step = STEP_END;
+    backup->step = backup->last ? STEP_OBJECT : STEP_END;
     return PRODUCED_END;
 }
 
-/* The same description for the catalog, a piece at a time. */
+/* The guest whose object, or the rest of it, comes next; NULL after the last. */
+static const struct guest_backup *next_object(struct backup *backup)
+{
+    for (; backup->object_line < backup->line_count; backup->object_line++) {
+        const struct line *line = backup->lines[backup->object_line];
+
+        for (; backup->object_guest < line->count; backup->object_guest++) {
+            const struct guest_backup *guest = &line->guests[backup->object_guest];
+
+            if (guest->announced && backup->piece < object_pieces(guest->object))
+                return guest;
+            backup->piece = 0;
+        }
+        backup->object_guest = 0;
+    }
+    return NULL;
+}
+
+/* What config.json says, for the catalog, a piece at a time. */
 static enum produced give_object(struct backup *backup, struct outgoing_file *file)
 {
-    const struct guest_backup *guest = current(backup);
-    _cleanup_free_ char *component = path_encode(guest->guest.name);
+    const struct guest_backup *guest = next_object(backup);
+    _cleanup_free_ char *component = guest ? path_encode(guest->guest.name) : NULL;
 
-    if (backup->piece == object_pieces(guest->object)) {
-        backup->piece = 0;
-        backup->step = STEP_DISK;
+    if (!guest) {
+        backup->step = STEP_END;
         return PRODUCED_END;
     }
     free(backup->object);
@@ -326,7 +348,8 @@ static enum produced next(void *context, struct outgoing_file *file)
         case STEP_FORM:
             return give_form(backup, file);
         case STEP_GUEST:
-            return give_guest(backup, file);
+            given = give_guest(backup, file);
+            break;
         case STEP_OBJECT:
             given = give_object(backup, file);
             break;

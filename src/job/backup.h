@@ -13,12 +13,16 @@ struct backup;
 struct backup *backup_new(struct job *job);
 
 /* Begins a Plugin line; takes the options over, whatever comes back.  `form`
- * is the text of the restore-options form.  False: the job log says why and
- * the job has failed. */
-bool backup_begin(struct backup *backup, struct options *options, const char *form);
+ * is the text of the restore-options form; `last`: no other line follows.
+ * False: the job log says why and the job has failed. */
+bool backup_begin(struct backup *backup, struct options *options, const char *form, bool last);
 
 /* The files of the line that was begun: the form, then for every guest its
- * config.json, the same as an object for the catalog, and its disks. */
+ * config.json and its disks; and after the last line, for the guests of all
+ * lines, config.json once more as objects for the catalog.  Not earlier: with
+ * such an object (FT_RESTORE_FIRST) the daemon forgets the FileSet's options,
+ * and saves all that follows without signature and compression
+ * (select_data_stream in Bacula's findlib/attribs.c). */
 struct producer backup_producer(struct backup *backup);
 
 /* Whether a file of an earlier backup counts as seen (Accurate mode): yes for

@@ -63,6 +63,8 @@ class Bacula:
         max_concurrent=20,
         extra_job_lines=(),
         extra_device_lines=(),
+        extra_fd_lines=(),
+        fileset_options=("Signature = MD5",),
         fd_messages="all, !skipped, !restored",
         more_plugins=(),
         link=None,
@@ -80,6 +82,8 @@ class Bacula:
         self._extra_job_lines = list(extra_job_lines)
         self._bandwidth_lines = []
         self.extra_device_lines = extra_device_lines
+        self.extra_fd_lines = extra_fd_lines
+        self.fileset_options = fileset_options
         self.fd_messages = fd_messages
         self.ports = {}
         self.catalog = Catalog(self.folder / "dir" / "bacula.db")

@@ -64,6 +64,19 @@ class Catalog:
         # Bacula escapes for SQLite in a way that leaves a backslash behind.
         return "".join(text.removesuffix("\\") for (text,) in rows)
 
+    def digests(self, jobid):
+        """Path -> the signature of what the job saved, "0" for none."""
+        rows = {file.file_index: file.path for file in self.files(jobid) if file.file_index > 0}
+        found = self._query("SELECT FileIndex, MD5 FROM File WHERE JobId = ?", jobid)
+        return {rows[index]: digest for index, digest in found if index in rows}
+
+    def object_names(self, jobid):
+        """Names of the restore objects that the job saved, in their order."""
+        rows = self._query(
+            "SELECT ObjectName FROM RestoreObject WHERE JobId = ? ORDER BY FileIndex", jobid
+        )
+        return [name for (name,) in rows]
+
     def bootstrap(self, jobids, leave_out=()):
         """Text that makes a restore read jobs, in this order and whatever is missing.
 

@@ -20,9 +20,9 @@ def quoted(text):
     return '"' + str(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def fileset(name, entries):
+def fileset(name, entries, options):
     """A FileSet whose entries are plain paths or Plugin lines."""
-    included = [resource("Options", "Signature = MD5")]
+    included = [resource("Options", *options)]
     for entry in entries:
         directive = "File" if str(entry).startswith("/") else "Plugin"
         included.append(f"{directive} = {quoted(entry)}")
@@ -121,7 +121,10 @@ def director(bacula):
                 Recycle="no",
             ),
             _director_messages(folder),
-            *(fileset(name, entries) for name, entries in bacula.filesets.items()),
+            *(
+                fileset(name, entries, bacula.fileset_options)
+                for name, entries in bacula.filesets.items()
+            ),
             *(
                 _backup_job(name, used, bacula.accurate, bacula.extra_job_lines)
                 for name, used in bacula.jobs.items()
@@ -187,6 +190,7 @@ def file_daemon(bacula):
             resource(
                 "FileDaemon",
                 *plain,
+                *bacula.extra_fd_lines,
                 Name="fd",
                 FDPort=bacula.ports["fd"],
                 FDAddress="127.0.0.1",
