@@ -84,7 +84,7 @@ def test_full_incremental_differential_and_restore(guest, host, workdir):
     image = "/@qemu/VM1/0/vdb.qcow2"
     jobs = ("full", "first", "second", "differential")
     assert [host.saved(job)[image]["delta_seq"] for job in jobs] == [0, 1, 2, 1]
-    names = [_FORM, "/@qemu/VM1/0/config.json", _OBJECT, "/@qemu/VM1/0/vda.qcow2", image]
+    names = [_FORM, "/@qemu/VM1/0/config.json", "/@qemu/VM1/0/vda.qcow2", image, _OBJECT]
     assert [list(host.saved(job)) for job in jobs] == [names] * 4
     _assert_nothing_left(guest, host)
 
