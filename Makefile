@@ -3,6 +3,7 @@
 #
 #   make            build/qemu-fd.so
 #   make check      unit tests under ASan and UBSan, then the integration tests
+#   make check-asan the integration tests with every File Daemon under ASan, LSan and UBSan
 #   make demo       a backup and a restore of a real guest, shown step by step
 #   make bench      measures what docs/figures.md says, a quarter of an hour
 #   make fuzz       libFuzzer on every parser, FUZZ_SECONDS each
@@ -51,7 +52,7 @@ HEADERS    := $(wildcard include/*/*.h src/*/*.h)
 MAKEFLAGS += -r
 
 .DELETE_ON_ERROR:
-.PHONY: all bench fuzz check check-unit check-integration check-packages demo lint format man \
+.PHONY: all bench fuzz check check-asan check-unit check-integration check-packages demo lint format man \
         install uninstall dist clean bacula
 
 all: $(BUILD)/qemu-fd.so
@@ -199,6 +200,11 @@ check-integration: all man $(HOSTS) bacula
 
 check: all man $(UNIT_TESTS) $(FUZZ_REPLAYS) $(HOSTS) bacula
 	$(PYTHON) tests/run.py --unit $(UNIT_TESTS) --replay $(FUZZ_REPLAYS) --integration
+
+# Every File Daemon of the integration tests with the sanitizers in the plugin;
+# what is left out is named in tests/integration/harness/sanitizer.py.
+check-asan: $(HOSTS) bacula
+	QEMU_FD_SANITIZE=1 $(PYTHON) tests/run.py --integration
 
 demo: all bacula
 	$(PYTHON) demo/demo.py

@@ -12,6 +12,7 @@ import pytest
 
 from faults.outcome import write_cell
 from faults.stage import Stage, own_errors
+from harness import sanitizer
 from harness.bacula import Bacula
 from harness.disk import loop_device, loop_devices_work, tmpfs
 from harness.guest import Guest
@@ -21,14 +22,19 @@ from harness.proxmox import FakeProxmox
 
 _TOP = Path(__file__).resolve().parents[2]
 _BACULA_DIR = Path(os.environ.get("BACULA_DIR", _TOP / "build" / "bacula")).resolve()
-_PLUGIN = Path(os.environ.get("QEMU_FD", _TOP / "build" / "qemu-fd.so")).resolve()
+_BUILT = sanitizer.PLUGIN if sanitizer.ACTIVE else _TOP / "build" / "qemu-fd.so"
+_PLUGIN = Path(os.environ.get("QEMU_FD", _BUILT)).resolve()
 _TESTS = _TOP / "build" / "tests"
 _VERSIONS = ("9.6.7", "15.0.3")
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
-def pytest_collection_modifyitems(items):
-    """Which tests run one after another when others run beside them (pytest-xdist)."""
+def pytest_collection_modifyitems(config, items):
+    """Which tests run, and which one after another when others run beside them (pytest-xdist)."""
+    if sanitizer.ACTIVE:
+        left_out = [item for item in items if not sanitizer.concerns(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
     for item in items:
         if group := _group_of(item):
             item.add_marker(pytest.mark.xdist_group(group))
@@ -44,6 +50,18 @@ def _group_of(item):
         version = getattr(item, "callspec", None) and item.callspec.params.get("bacula_version")
         return f"{item.path.stem}-{version}"
     return None
+
+
+def pytest_sessionstart(session):
+    """The controller of all workers counts anew."""
+    if sanitizer.ACTIVE and not hasattr(session.config, "workerinput"):
+        sanitizer.forget()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How often the sanitizers had a look."""
+    if looked_at := sanitizer.looked_at():
+        terminalreporter.write_line(f"{looked_at} runs of a File Daemon were checked for leaks")
 
 
 @pytest.hookimpl(hookwrapper=True)

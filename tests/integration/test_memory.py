@@ -15,32 +15,26 @@ import threading
 import pytest
 
 from harness.disk import MIB, Disk, assert_same, make_image
-from harness.fd_host import FdHost
+from harness.fd_host import FINDING, FdHost
 from harness.process import run
 
 _GIB = 1024 * MIB
 _GROWTH_LIMIT = 32 * MIB
-_FINDING = 9
 _VALGRIND = [
     "valgrind", "--quiet", "--leak-check=full", "--errors-for-leak-kinds=definite,possible",
-    f"--error-exitcode={_FINDING}",
+    f"--error-exitcode={FINDING}",
 ]  # fmt: skip
-_ASAN = {
-    "ASAN_OPTIONS": f"detect_leaks=1:exitcode={_FINDING}",
-    "UBSAN_OPTIONS": "print_stacktrace=1",
-}
 # QEMU is asked how far the dump is, hence it runs.
 _DUMPING = ['--when="execute":"transaction"', '--when="execute":"query-jobs"']
-_TSAN = {"TSAN_OPTIONS": f"exitcode={_FINDING}"}
 
 
 @pytest.fixture(params=["asan", "valgrind"])
 def host(request, workdir):
     if request.param == "asan":
-        return FdHost(workdir / "host", 23, flavour="asan", env=_ASAN)
+        return FdHost(workdir / "host", 23, flavour="asan")
     if not shutil.which("valgrind"):
         pytest.skip("valgrind is not installed")
-    return FdHost(workdir / "host", 23, wrapper=_VALGRIND)
+    return FdHost(workdir / "host", 23, flavour="", wrapper=_VALGRIND)
 
 
 @pytest.fixture
@@ -184,7 +178,7 @@ def test_a_guest_that_dies_during_a_dump_loses_nothing(guest, host):
 
 def test_ten_jobs_at_once_share_nothing(make_guest, workdir):
     """Ten threads of one daemon, and a cancel from an eleventh, under ThreadSanitizer."""
-    host = FdHost(workdir / "host", 23, flavour="tsan", env=_TSAN)
+    host = FdHost(workdir / "host", 23, flavour="tsan")
     names = [f"VM{number}" for number in range(10)]
     guests = {}
     for seed, name in enumerate(names):
@@ -212,6 +206,7 @@ def _growth(bacula, guest):
     return bacula.fd_rss()[1] - before
 
 
+@pytest.mark.measures_memory
 @pytest.mark.parametrize("bacula_version", ["9.6.7"], indirect=True)
 def test_memory_for_a_sparse_disk_of_a_tebibyte(make_bacula, make_guest, workdir):
     """No list of extents or clusters is ever held (complaint 35)."""
@@ -225,6 +220,7 @@ def test_memory_for_a_sparse_disk_of_a_tebibyte(make_bacula, make_guest, workdir
     assert growth < _GROWTH_LIMIT
 
 
+@pytest.mark.measures_memory
 @pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
 def test_memory_for_two_gibibytes_of_data(make_bacula, make_guest, workdir):
     """Data only ever passes through."""

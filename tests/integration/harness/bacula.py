@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from dataclasses import replace as replace_in
 from pathlib import Path
 
-from . import configuration, restore_dialogue
+from . import configuration, restore_dialogue, sanitizer
 from .catalog import FINAL_STATUS, Catalog
 from .console import Console
 from .ports import free_ports
@@ -68,6 +68,7 @@ class Bacula:
         fd_messages="all, !skipped, !restored",
         more_plugins=(),
         link=None,
+        sanitized=sanitizer.ACTIVE,
     ):
         self.root = Path(root)
         self.folder = Path(folder)
@@ -90,6 +91,7 @@ class Bacula:
         self._fd_env = fd_env or {}
         self.fd_wrapper = list(fd_wrapper)  # for the next start of the File Daemon
         self._fd_debug = fd_debug
+        self._sanitized = sanitized and self.plugin and self.plugin.name == sanitizer.PLUGIN.name
         self._processes = {}
 
     def __enter__(self):
@@ -127,13 +129,17 @@ class Bacula:
 
     def stop(self):
         """End all daemons; harmless when they are gone."""
+        file_daemon = self._processes.get("fd")
+        must_look = file_daemon is not None and file_daemon.poll() is None
         # All are told first: each takes a while and none needs another.
         for process in self._processes.values():
             if process.poll() is None:
                 process.terminate()
         while self._processes:
-            _, process = self._processes.popitem()
-            stop(process, grace=self._grace)
+            daemon, process = self._processes.popitem()
+            stop(process, grace=self._grace(daemon))
+        if self._sanitized and file_daemon:
+            sanitizer.check(self.folder, file_daemon.returncode if must_look else None)
 
     def start_fd(self):
         """Start the File Daemon again after kill_fd."""
@@ -318,10 +324,9 @@ class Bacula:
 
     # Inside
 
-    @property
-    def _grace(self):
-        """Seconds to end by itself: a leak check under valgrind needs some."""
-        return 60 if self.fd_wrapper else 10
+    def _grace(self, daemon):
+        """Seconds to end by itself: a leak check needs some."""
+        return 60 if daemon == "fd" and (self.fd_wrapper or self._sanitized) else 10
 
     def _environment(self):
         return {"LD_LIBRARY_PATH": str(self.root / "usr/lib/bacula")}
@@ -357,7 +362,8 @@ class Bacula:
         if daemon == "dir":
             environment["LD_PRELOAD"] = str(self._quick_queue)
         if daemon == "fd":
-            argv = [*self.fd_wrapper, *argv]
+            sanitizers = sanitizer.wrapper(self.folder) if self._sanitized else []
+            argv = [*self.fd_wrapper, *sanitizers, *argv]
             environment |= self._fd_env
             if self._fd_debug:
                 argv += ["-d", self._fd_debug, "-dt"]
@@ -382,7 +388,7 @@ class Bacula:
         kill_group(process, number)
         # A daemon interrupted inside malloc may never finish its clean-up.
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(self._grace)
+            process.wait(self._grace(daemon))
         stop(process)
 
     def _dialogue(self, timeout=60):

@@ -6,9 +6,17 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import sanitizer
 from .process import spawn, stop
 
+FINDING = 9
 _BUILD = Path(__file__).resolve().parents[3] / "build"
+_FLAVOUR = "asan" if sanitizer.ACTIVE else ""
+_SANITIZERS = {
+    "ASAN_OPTIONS": f"detect_leaks=1:exitcode={FINDING}",
+    "TSAN_OPTIONS": f"exitcode={FINDING}",
+    "UBSAN_OPTIONS": "print_stacktrace=1",
+}
 
 
 @dataclass(frozen=True)
@@ -22,17 +30,18 @@ class HostRun:
 class FdHost:
     """Drives fd-host for one guest's jobs; archives lie in a folder of its own.
 
-    flavour is "", "asan" or "tsan": which build of fd-host and the plugin.
+    flavour is "", "asan" or "tsan": which build of fd-host and the plugin.  A
+    finding of a sanitizer ends fd-host with FINDING.
     """
 
-    def __init__(self, folder, interface, flavour="", wrapper=(), env=None, timeout=120):
+    def __init__(self, folder, interface, flavour=_FLAVOUR, wrapper=(), env=None, timeout=120):
         self.folder = Path(folder)
         self.working = self.folder / "working"
         self.working.mkdir(parents=True, mode=0o700)
         build = _BUILD / flavour
         self._argv = [*wrapper, build / "fd-host", f"--interface={interface}"]
         self._argv += [f"--plugin={build / 'qemu-fd.so'}", f"--working={self.working}"]
-        self._env = {**os.environ, **(env or {})}
+        self._env = {**os.environ, **_SANITIZERS, **(env or {})}
         self._timeout = timeout
         self._jobs = 0
         self._runs = 0
@@ -70,14 +79,14 @@ class FdHost:
 
     # Running
 
-    def run(self, *jobs, options=()):
+    def run(self, *jobs, options=(), env=None):
         """Run jobs in one fd-host, one after another unless --parallel."""
         arguments = [*self._argv, *options]
         for index, job in enumerate(jobs):
             arguments += [*(["+"] if index else []), *job]
         self._runs += 1
         log = self.folder / f"run-{self._runs}.log"
-        process = spawn(arguments, log, env=self._env)
+        process = spawn(arguments, log, env={**self._env, **(env or {})})
         try:
             code = process.wait(self._timeout)
         except subprocess.TimeoutExpired:
