@@ -54,22 +54,33 @@ static bool open_pipes(struct pipes *pipes, struct error *error)
 
 /* The program's path: looked up before the fork, since afterwards nothing
  * that allocates may be called. */
-static char *find_program(const char *name)
+static char *find_program(const char *name, struct error *error)
 {
     const char *path = getenv("PATH");
 
-    if (strchr(name, '/'))
-        return text_copy(name);
+    if (strchr(name, '/')) {
+        char *copy = text_copy(name);
+
+        if (!copy)
+            error_memory(error);
+        return copy;
+    }
     if (!path || !*path)
         path = STANDARD_PATH;
     while (*path) {
         size_t length = strcspn(path, ":");
         _cleanup_free_ char *program = text_format("%.*s/%s", (int)length, path, name);
 
-        if (program && *program == '/' && access(program, X_OK) == 0)
+        if (!program) { /* going on could find another one of that name */
+            error_memory(error);
+            return NULL;
+        }
+        if (*program == '/' && access(program, X_OK) == 0)
             return TAKE_PTR(program);
         path += length + (path[length] == ':');
     }
+    error_set(error, ERROR_GENERAL, "program \"%s\" not found", name);
+    error_hint(error, "install it (Debian: package qemu-utils)");
     return NULL;
 }
 
@@ -117,14 +128,12 @@ __attribute__((noreturn)) static void become(const char *program, const char *co
 static bool start(const struct child_request *request, struct pipes *pipes, pid_t *child,
                   struct error *error)
 {
-    _cleanup_free_ char *program = find_program(request->arguments[0]);
+    _cleanup_free_ char *program = find_program(request->arguments[0], error);
     int number = 0;
     ssize_t count;
 
-    if (!program) {
-        error_set(error, ERROR_GENERAL, "program \"%s\" not found", request->arguments[0]);
-        return error_hint(error, "install it (Debian: package qemu-utils)");
-    }
+    if (!program)
+        return false;
     *child = fork();
     if (*child < 0)
         return error_errno(error, errno, "cannot start %s", program);

@@ -36,8 +36,10 @@ bool event_begin_job(struct job *job)
 {
     char text[256];
 
-    if (job->calls->newPlugin(&job->context) != bRC_OK)
+    if (job->calls->newPlugin(&job->context) != bRC_OK) {
+        job_error(job, "Command plugin not found"); /* the daemon passes it over */
         return false;
+    }
     (void)snprintf(text, sizeof(text), "JobId=%u Job=%s", job->request.id, job->request.name);
     (void)event_send(job, bEventJobStart, text);
     return true;

@@ -75,6 +75,8 @@ struct request {
     const char *execute; /* … this shell command is run, … */
     bool cancel;         /* … or the job is cancelled */
     int debug;
+    bool torture; /* let an allocation fail, or count them if its number is 0 */
+    uint32_t failing_allocation;
     const char *archives[MOST];
     size_t archive_count;
     const char *form[MOST]; /* name=value */
@@ -153,6 +155,9 @@ bool archive_read(struct job *job);
 /* Whole bodies, with open and close; what fails is in the job log. */
 void io_save(struct job *job, const char *name, int64_t promised, const char *into);
 void io_restore(struct job *job, const json_t *file, const char *place);
+
+/* Memory, or the end: nobody tests what fd-host does without. */
+void *allocate(size_t count) __attribute__((returns_nonnull, malloc));
 
 const char *member(const json_t *object, const char *name);
 int64_t member_number(const json_t *object, const char *name);

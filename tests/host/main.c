@@ -43,9 +43,16 @@ static const char help[] =
     "  --cancel                       ... cancel the job from another thread\n"
     "  --execute=COMMAND              ... run a shell command\n"
     "  --debug=LEVEL                  debug messages to standard error\n"
+    "  --fail-allocation=N            let the plugin's Nth allocation of this job fail,\n"
+    "                                 0 none, and say how many it asked for (needs\n"
+    "                                 failing_malloc.c to be preloaded)\n"
     "\n"
     "Exit: 0 all jobs ended well, 1 one did not, 2 wrong usage, 3 the plugin was\n"
     "refused or refused us, 4 the plugin broke a rule of the daemon.\n";
+
+/* In the library that is preloaded for --fail-allocation. */
+void failing_malloc_arm(size_t number) __attribute__((weak));
+size_t failing_malloc_disarm(void) __attribute__((weak));
 
 /* What is the same for all jobs of the daemon. */
 struct daemon {
@@ -78,6 +85,7 @@ enum option_letter {
     CANCEL,
     EXECUTE,
     DEBUG,
+    FAIL_ALLOCATION,
     HELP,
 };
 
@@ -101,6 +109,7 @@ static const struct option options[] = {
     {"cancel", no_argument, NULL, CANCEL},
     {"execute", required_argument, NULL, EXECUTE},
     {"debug", required_argument, NULL, DEBUG},
+    {"fail-allocation", required_argument, NULL, FAIL_ALLOCATION},
     {"help", no_argument, NULL, HELP},
     {0},
 };
@@ -128,6 +137,7 @@ static void add(const char **list, size_t *count, const char *value)
     list[(*count)++] = value;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): one case an option */
 static void take_option(struct daemon *daemon, struct request *request, int letter)
 {
     switch (letter) {
@@ -188,6 +198,12 @@ static void take_option(struct daemon *daemon, struct request *request, int lett
     case DEBUG:
         request->debug = (int)number(optarg);
         break;
+    case FAIL_ALLOCATION:
+        if (!failing_malloc_arm)
+            usage("failing_malloc.c is not preloaded");
+        request->torture = true;
+        request->failing_allocation = number(optarg);
+        break;
     case HELP:
         (void)fputs(help, stdout);
         exit(0);
@@ -206,7 +222,7 @@ static struct request inherit(const struct request *request)
         next.line_count = 0;
     next.when_count = 0;
     next.execute = NULL;
-    next.cancel = false;
+    next.cancel = next.torture = false;
     return next;
 }
 
@@ -322,9 +338,13 @@ static void *run(void *context)
 {
     struct job *job = context;
 
+    if (job->request.torture)
+        failing_malloc_arm(job->request.failing_allocation);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         if (strcmp(commands[i].name, job->request.command) == 0)
             commands[i].run(job);
+    if (job->request.torture)
+        (void)printf("JobId %u: %zu allocations\n", job->request.id, failing_malloc_disarm());
     (void)printf("JobId %u: %s ended: %c, %u errors\n", job->request.id, job->request.command,
                  atomic_load(&job->status), atomic_load(&job->errors));
     (void)fflush(stdout);
