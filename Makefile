@@ -7,7 +7,7 @@
 #   make demo       a backup and a restore of a real guest, shown step by step
 #   make bench      measures what docs/figures.md says, a quarter of an hour
 #   make fuzz       libFuzzer on every parser, FUZZ_SECONDS each
-#   make lint       formatter, clang build, gcc -fanalyzer, clang-tidy, cppcheck
+#   make lint       formatter, clang, gcc -fanalyzer, clang-tidy, cppcheck, shellcheck, pylint
 #   make man        build/qemu-fd.5
 #   make install    plugin, man page, documents; make uninstall takes them away
 #   make dist       the tarball of a release
@@ -32,7 +32,10 @@ PYTHON    ?= /usr/bin/python3
 # compiler that is newer than it.
 WERROR    ?= $(if $(wildcard .git),-Werror)
 WARNINGS  := -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes \
-             -Wmissing-prototypes -Wvla $(WERROR)
+             -Wmissing-prototypes -Wvla -Wcast-qual -Wformat=2 -Wnull-dereference \
+             -Wpointer-arith -Wwrite-strings -Wundef -Wredundant-decls -Wdouble-promotion \
+             -Wold-style-definition -Wunused-macros -Wnested-externs -Wimplicit-fallthrough \
+             -Wdate-time $(WERROR)
 DEFINES   := -D_GNU_SOURCE -DQEMU_FD_VERSION='"$(VERSION)"' -Iinclude -Isrc
 HARDENING := -fstack-protector-strong -fstack-clash-protection \
              -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fcf-protection
@@ -156,7 +159,7 @@ $(BUILD)/obj/host/driver_%.o: tests/host/driver.c Makefile
 	$(if $(V),,@echo "  CC      $@")
 	$(Q)$(CC) $(CFLAGS) -DFD_INTERFACE=$* -MMD -MP -c -o $@ $<
 
-$(BUILD)/obj/host/%.o: tests/host/%.c Makefile
+$(BUILD)/obj/%.o: tests/%.c Makefile
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC      $@")
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
@@ -215,21 +218,65 @@ bench: all bacula
 
 # --- the code's own quality ------------------------------------------------
 
-CHECKED := $(wildcard src/*.c src/*/*.c)
-SHOWN   := $(wildcard src/*.[ch] src/*/*.[ch] include/*/*.h tests/unit/*.[ch] tests/host/*.[ch] tests/fuzz/*.[ch])
+# The plugin's code and that of its tests, which is held to the same.
+SHOWN     := $(wildcard src/*.[ch] src/*/*.[ch] include/*/*.h tests/*/*.[ch])
+VERSIONED := src/bacula/adapter.c tests/host/driver.c
+CHECKED   := $(filter-out $(VERSIONED),$(wildcard src/*.c src/*/*.c tests/*/*.c))
+TIDY      := $(CHECKED:%=tidy/%) $(foreach number,$(INTERFACES),$(VERSIONED:%=tidy-$(number)/%))
+SCRIPTS   := bootstrap .ci/run tools/fetch-bacula $(wildcard tests/integration/harness/*.sh)
+PROGRAMS  := $(wildcard demo/*.py tests/*.py tests/fakes/*.py tests/fakes/*/*.py tests/integration/*.py \
+                        tests/integration/*/*.py)
+# What gcc alone knows, or finds with its analyzer.
+GCC_ONLY  := -fanalyzer -Wlogical-op -Wduplicated-cond -Wduplicated-branches -Wformat-signedness \
+             -Wjump-misses-init -Wformat-overflow=2
+LINT      := version format clang gcc cppcheck shell python
+
+.PHONY: objects $(TIDY) $(LINT:%=lint-%)
+
+# All that is compiled, tests as well; "make lint" does so with other compilers.
+objects: all $(BUILD)/fd-host \
+         $(patsubst tests/%.c,$(BUILD)/obj/%.o,$(wildcard tests/unit/*.c tests/fuzz/*.c))
 
 format:
 	clang-format -i $(SHOWN)
 
-lint:
+lint: $(LINT:%=lint-%) $(TIDY)
+
+lint-version:
 	@tools/check-version
+
+lint-format:
 	@clang-format --dry-run -Werror $(SHOWN)
-	$(MAKE) BUILD=$(BUILD)/clang CC=clang WERROR=-Werror
-	$(MAKE) BUILD=$(BUILD)/analyzer CFLAGS="-O1 -fanalyzer" WERROR=-Werror
-	@clang-tidy --quiet --warnings-as-errors='*' $(filter-out src/bacula/adapter.c,$(CHECKED)) \
-	    -- -std=c17 $(DEFINES) 2>$(BUILD)/tidy.log
-	@cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
-	    --inline-suppr --library=.cppcheck.xml $(DEFINES) -DFD_INTERFACE=23 src
+
+lint-clang:
+	$(MAKE) BUILD=$(BUILD)/clang CC=clang WERROR=-Werror objects
+
+lint-gcc:
+	$(MAKE) BUILD=$(BUILD)/analyzer CFLAGS="-O1 $(GCC_ONLY)" WERROR=-Werror objects
+
+# It counts warnings of system headers on standard error, also when all is well.
+RUN_TIDY = $(Q)log=$$(clang-tidy --quiet --warnings-as-errors='*' $< -- -std=c17 $(DEFINES) $(1) 2>&1) || \
+           { echo "$$log"; exit 1; }
+
+$(CHECKED:%=tidy/%): tidy/%: %
+	$(call RUN_TIDY)
+
+define TIDY_RULES
+$$(VERSIONED:%=tidy-$(1)/%): tidy-$(1)/%: %
+	$$(call RUN_TIDY,-DFD_INTERFACE=$(1))
+endef
+$(foreach number,$(INTERFACES),$(eval $(call TIDY_RULES,$(number))))
+
+lint-cppcheck:
+	@for number in $(INTERFACES); do \
+	    cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability,performance \
+	        --inline-suppr --library=.cppcheck.xml $(DEFINES) -DFD_INTERFACE=$$number src tests || exit 1; done
+
+lint-shell:
+	@shellcheck $(SCRIPTS)
+
+lint-python:
+	@pylint --score=n $(PROGRAMS)
 
 # --- documentation ---
 

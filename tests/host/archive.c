@@ -12,6 +12,15 @@
 
 #define MANIFEST "manifest.json"
 
+void *allocate(size_t count)
+{
+    void *memory = malloc(count);
+
+    if (!memory)
+        abort();
+    return memory;
+}
+
 const char *member(const json_t *object, const char *name)
 {
     return json_string_value(json_object_get(object, name));

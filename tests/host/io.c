@@ -40,7 +40,7 @@ static int32_t transfer(struct job *job, int function, char *buffer, int32_t cou
  * seen. */
 static int64_t read_all(struct job *job, const char *name, FILE *into)
 {
-    char *buffer = malloc(IO_SIZE);
+    char *buffer = allocate(IO_SIZE);
     int64_t total = 0;
     int32_t count;
 
@@ -77,11 +77,11 @@ void io_save(struct job *job, const char *name, int64_t promised, const char *in
 
 static void write_all(struct job *job, const char *name, FILE *from)
 {
-    char *buffer = malloc(IO_SIZE);
+    char *buffer = allocate(IO_SIZE);
     size_t count;
 
     while (!job_cancelled(job) && (count = fread(buffer, 1, IO_SIZE, from)) > 0) {
-        char *exact = malloc(count);
+        char *exact = allocate(count);
         int32_t written;
 
         memcpy(exact, buffer, count);

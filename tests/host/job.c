@@ -42,8 +42,9 @@ bool job_cancelled(const struct job *job)
     return atomic_load(&job->status) == 'A';
 }
 
-static void print_line(const struct job *job, const char *kind, const char *format,
-                       va_list arguments)
+__attribute__((format(printf, 3, 0))) static void print_line(const struct job *job,
+                                                             const char *kind, const char *format,
+                                                             va_list arguments)
 {
     char text[MESSAGE_SIZE];
 
@@ -124,8 +125,9 @@ static const char *take_message(struct job *job, int type)
     return "";
 }
 
-static bRC job_message(bpContext *context, const char *file, int line, int type, int64_t mtime,
-                       const char *format, ...)
+__attribute__((format(printf, 6, 7))) static bRC job_message(bpContext *context, const char *file,
+                                                             int line, int type, int64_t mtime,
+                                                             const char *format, ...)
 {
     struct job *job = job_of(context);
     char text[MESSAGE_SIZE];
@@ -147,8 +149,9 @@ static bRC job_message(bpContext *context, const char *file, int line, int type,
     return bRC_OK;
 }
 
-static bRC debug_message(bpContext *context, const char *file, int line, int level,
-                         const char *format, ...)
+__attribute__((format(printf, 5, 6))) static bRC debug_message(bpContext *context, const char *file,
+                                                               int line, int level,
+                                                               const char *format, ...)
 {
     struct job *job = job_of(context);
     char text[MESSAGE_SIZE];

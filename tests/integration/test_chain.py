@@ -35,7 +35,7 @@ def _change(guest, seed):
     for name in guest.disks:
         size = guest.shadow(name).stat().st_size
 
-        def somewhere(length, step=SECTOR):
+        def somewhere(length, step=SECTOR, size=size):
             return source.randrange(0, size - length, step)
 
         guest.random_writes(name, 3, seed)
@@ -186,7 +186,6 @@ def test_guest_that_does_not_run_keeps_its_files(make_bacula, make_guest, workdi
     lines = [f"qemu: qmpcontrol={guest.qmp_socket}" for guest in guests]
     bacula = make_bacula(filesets={"VM": lines}, accurate=True)
     histories = [History(bacula, guest, workdir) for guest in guests]
-    running, stopped = histories
 
     def backup(level):
         for history in histories:

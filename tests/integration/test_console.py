@@ -5,7 +5,6 @@ and after.
 """
 
 import json
-import re
 
 import pytest
 from harness import listing

@@ -269,7 +269,7 @@ def _targets(archives):
 def test_hostile_targets(archives):
     """convdestination=yes writes to files and block devices only."""
     for target, why in _targets(archives).items():
-        archives.rewrite_config(lambda config: config["disks"][0].update(file=target))
+        archives.rewrite_config(lambda config, file=target: config["disks"][0].update(file=file))
         log = archives.restore("/", convdestination="yes")
         lines = [line for line in log.splitlines() if 'guest "VM1", disk "vda": ' in line]
         assert len(lines) == 1 and why in lines[0], log

@@ -72,7 +72,7 @@ def test_logical_volumes_as_block_devices(make_proxmox, workdir):
         pytest.skip("this machine lets us make no loop devices")
     pve = make_proxmox("9.1", port=18006)
     pve.add_storage("vg", "lvm", loop=True)
-    volid, path = pve.alloc("vg", 150, 4 * MIB)
+    _, path = pve.alloc("vg", 150, 4 * MIB)
     assert Path(path).is_block_device() and any(Path(path).open("rb").read(512))
     guest = pve.guest(100, "vm1", disks={"scsi0": Volume(storage="vg", size=5 * MIB)})
     assert pve.config(100)["scsi0"] == "vg:vm-100-disk-0,size=8M"

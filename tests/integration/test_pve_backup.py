@@ -6,7 +6,6 @@ Restores here go to a directory; test_pve_restore.py makes new guests of them.
 import platform
 import re
 
-import pytest
 from harness import listing, restored
 from harness.disk import MIB, assert_same
 from harness.history import History, dumped, sequences, sizes

@@ -123,7 +123,7 @@ def test_api_that_never_ends(action, make_proxmox, make_bacula):
     bacula = start_bacula(make_bacula, pve)
     pve.fault(action, match="GET /version", times=-1)
     jobid = bacula.run("VM", wait=False)
-    wait_until(lambda: pve.requests(), 20, "the request")
+    wait_until(pve.requests, 20, "the request")
     begun = time.monotonic()
     if _LONG:
         result = bacula.wait(jobid)

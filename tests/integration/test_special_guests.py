@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from harness.disk import MIB, Disk, assert_same, make_image
+from harness.disk import MIB, Disk, make_image
 from harness.history import History, sequences
 from harness.process import run, spawn, stop, wait_until
 

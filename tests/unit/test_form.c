@@ -146,6 +146,8 @@ static void limits_what_it_reads(void **state)
     _cleanup_free_ char *text = malloc(FORM_LIMIT + 1);
 
     (void)state;
+    if (!text)
+        abort();
     memset(text, '#', FORM_LIMIT + 1);
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         struct options options = {0};

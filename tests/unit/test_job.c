@@ -106,7 +106,7 @@ static void parts_are_told_apart(void **state)
                                         "",
                                         "b\nc",
                                         "c"};
-    uint64_t seen[ARRAY_SIZE(jobs) * ARRAY_SIZE(names)];
+    uint64_t seen[ARRAY_SIZE(jobs) * ARRAY_SIZE(names)] = {0};
     size_t count = 0;
 
     (void)state;
@@ -157,15 +157,15 @@ static void disks_are_found_by_name(void **state)
 
     (void)state;
     assert_null(guest_disk(&guest, "a"));
-    for (char name = 'a'; name < 'k'; name++) {
+    for (int name = 'a'; name < 'k'; name++) {
         struct disk *disk = guest_add_disk(&guest);
 
         assert_non_null(disk);
         assert_null(disk->file);
         disk->drive = text_format("%c", name);
     }
-    for (char name = 'a'; name < 'k'; name++) {
-        char string[] = {name, '\0'};
+    for (int name = 'a'; name < 'k'; name++) {
+        char string[] = {(char)name, '\0'};
 
         assert_ptr_equal(guest_disk(&guest, string), &guest.disks[name - 'a']);
     }

@@ -224,6 +224,8 @@ static void reads_files_up_to_a_limit(void **state)
         struct error error;
         size_t count = 4711;
 
+        if (!content)
+            abort();
         memset(content, 'x', rows[i].size);
         put_file(path, content);
         check_number(label, path_read_file(path, rows[i].limit, &bytes, &count, &error),

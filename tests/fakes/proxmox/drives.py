@@ -99,7 +99,7 @@ class Drives:
 
     def _realise(self, vmid, key, value, made, say, creating):
         volid = volid_of(value)
-        default, options = split_options(value)
+        _, options = split_options(value)
         if volid is None:
             return value
         new = _NEW.fullmatch(volid)

@@ -71,6 +71,7 @@ def run(argv, **options):
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        check=False,
         **options,
     )
     if done.returncode:
