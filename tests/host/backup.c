@@ -142,6 +142,7 @@ static bRC ask(struct job *job)
 void query_run(struct job *job)
 {
     if (job->calls->newPlugin(&job->context) == bRC_OK) {
+        job_cancel_later(job);
         if (!job->calls->queryParameter)
             job_error(job, "interface %u has no query", job->driver->version);
         else

@@ -40,6 +40,7 @@ bool event_begin_job(struct job *job)
         job_error(job, "Command plugin not found"); /* the daemon passes it over */
         return false;
     }
+    job_cancel_later(job);
     (void)snprintf(text, sizeof(text), "JobId=%u Job=%s", job->request.id, job->request.name);
     (void)event_send(job, bEventJobStart, text);
     return true;
@@ -54,6 +55,7 @@ void event_end_job(struct job *job, uint32_t last_event)
     if (last_event)
         (void)event_send(job, last_event, NULL);
     (void)event_send(job, bEventJobEnd, NULL);
+    atomic_store(&job->over, true);
     if (job->cancelling)
         (void)pthread_join(job->canceller, NULL);
     if (job->calls->freePlugin(&job->context) != bRC_OK || job->context.pContext)

@@ -72,8 +72,9 @@ struct request {
     const char *parameter;  /* of a query */
     const char *when[MOST]; /* texts in messages, one after another, upon which … */
     size_t when_count;
-    const char *execute; /* … this shell command is run, … */
-    bool cancel;         /* … or the job is cancelled */
+    const char *execute;   /* … this shell command is run, … */
+    bool cancel;           /* … or the job is cancelled */
+    uint32_t cancel_after; /* milliseconds; 0: never */
     int debug;
     bool torture; /* let an allocation fail, or count them if its number is 0 */
     uint32_t failing_allocation;
@@ -99,6 +100,7 @@ struct job {
     atomic_uint violations; /* of the daemon's rules, by the plugin */
     atomic_size_t met;      /* of request.when */
     bool quiet;             /* the Director would take a message for a reply */
+    atomic_bool over;       /* too late for a cancel */
     bool cancelling;
     pthread_t canceller;
     json_t *files;                                       /* saved so far, or to be restored */
@@ -108,6 +110,9 @@ struct job {
 /* --- job.c: what the plugin asks and tells ------------------------------- */
 
 bool job_cancelled(const struct job *job);
+
+/* Begins to wait for the moment of --cancel-after. */
+void job_cancel_later(struct job *job);
 
 /* Into the job log, as if the daemon itself said it. */
 void job_error(struct job *job, const char *format, ...) __attribute__((format(printf, 2, 3)));

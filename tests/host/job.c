@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "host.h"
 
@@ -81,6 +82,25 @@ static void *cancel_on_its_own_thread(void *context)
     atomic_store(&job->status, 'A');
     (void)event_send(job, bEventCancelCommand, NULL);
     return NULL;
+}
+
+static void *cancel_in_a_while(void *context)
+{
+    static const struct timespec millisecond = {.tv_nsec = 1000 * 1000};
+    struct job *job = context;
+    int running = 'R';
+
+    for (uint32_t i = 0; i < job->request.cancel_after && !atomic_load(&job->over); i++)
+        (void)nanosleep(&millisecond, NULL);
+    if (!atomic_load(&job->over) && atomic_compare_exchange_strong(&job->status, &running, 'A'))
+        (void)event_send(job, bEventCancelCommand, NULL);
+    return NULL;
+}
+
+void job_cancel_later(struct job *job)
+{
+    if (job->request.cancel_after)
+        job->cancelling = pthread_create(&job->canceller, NULL, cancel_in_a_while, job) == 0;
 }
 
 /* Does what was asked for when the last of the texts comes by. */

@@ -41,6 +41,8 @@ static const char help[] =
     "  --when=TEXT                    as soon as a message or a debug message has\n"
     "                                 TEXT in it (of several, one after another): ...\n"
     "  --cancel                       ... cancel the job from another thread\n"
+    "  --cancel-after=MS              cancel the job from another thread so long after\n"
+    "                                 its begin, if it still runs\n"
     "  --execute=COMMAND              ... run a shell command\n"
     "  --debug=LEVEL                  debug messages to standard error\n"
     "  --fail-allocation=N            let the plugin's Nth allocation of this job fail,\n"
@@ -83,6 +85,7 @@ enum option_letter {
     PARAMETER,
     WHEN,
     CANCEL,
+    CANCEL_AFTER,
     EXECUTE,
     DEBUG,
     FAIL_ALLOCATION,
@@ -107,6 +110,7 @@ static const struct option options[] = {
     {"parameter", required_argument, NULL, PARAMETER},
     {"when", required_argument, NULL, WHEN},
     {"cancel", no_argument, NULL, CANCEL},
+    {"cancel-after", required_argument, NULL, CANCEL_AFTER},
     {"execute", required_argument, NULL, EXECUTE},
     {"debug", required_argument, NULL, DEBUG},
     {"fail-allocation", required_argument, NULL, FAIL_ALLOCATION},
@@ -192,6 +196,9 @@ static void take_option(struct daemon *daemon, struct request *request, int lett
     case CANCEL:
         request->cancel = true;
         break;
+    case CANCEL_AFTER:
+        request->cancel_after = number(optarg);
+        break;
     case EXECUTE:
         request->execute = optarg;
         break;
@@ -223,6 +230,7 @@ static struct request inherit(const struct request *request)
     next.when_count = 0;
     next.execute = NULL;
     next.cancel = next.torture = false;
+    next.cancel_after = 0;
     return next;
 }
 

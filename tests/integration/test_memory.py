@@ -8,6 +8,7 @@ counts descriptors and children at the end.
 import itertools
 import json
 import random
+import re
 import shutil
 import socket
 import threading
@@ -195,6 +196,36 @@ def test_ten_jobs_at_once_share_nothing(make_guest, workdir):
     assert result.log.count("backup ended: A, 0 errors") == 1, result.log
     for guest in guests.values():
         guest.assert_clean()
+
+
+def test_cancels_at_random_moments_share_nothing(make_guest, workdir):
+    """Ten jobs of every kind at once, each cancelled by a thread of its own or just in time done."""
+    host = FdHost(workdir / "host", 23, flavour="tsan")
+    source = random.Random(4)
+    guests = []
+    for seed in range(5):
+        image = make_image(workdir / f"VM{seed}.qcow2", 2 * MIB, seed=seed)
+        guests.append(make_guest(name=f"VM{seed}", disks=[Disk("vda", image)]))
+    lines = [_line(guest) for guest in guests]
+    bases = [f"base{number}" for number in range(5)]
+    backups = [host.backup(base, line) for base, line in zip(bases, lines)]
+    _assert_no_finding(host.run(*backups, options=["--parallel"]))
+    ends = ""
+    for turn in range(12):
+        jobs = [host.backup(f"{turn}-{base}", line, "I", base) for base, line in zip(bases[:4], lines)]
+        jobs += [host.restore([base], workdir / f"{turn}-{base}") for base in bases[:3]]
+        jobs += [host.estimate(lines[4]), host.estimate(f"{lines[4]} listing=/vmid"), host.query(lines[4], "vm")]
+        jobs = [[job[0], f"--cancel-after={source.randint(1, 500)}", *job[1:]] for job in jobs]
+        result = host.run(*jobs, options=["--parallel"])
+        assert result.code in (0, 1), result.log
+        ended = re.findall(r" ended: ([TA]), 0 errors$", result.log, re.M)
+        assert len(ended) == len(jobs), result.log
+        ends += "".join(ended)
+        for guest in guests:
+            guest.assert_clean(patience=30)
+        assert host.leftovers() == []
+    print(f"{len(ends)} jobs, of which {ends.count('A')} were cancelled")
+    assert ends.count("A") > 20 and ends.count("T") > 20, ends
 
 
 def _growth(bacula, guest):

@@ -137,7 +137,10 @@ class Bacula:
                 process.terminate()
         while self._processes:
             daemon, process = self._processes.popitem()
-            stop(process, grace=self._grace(daemon))
+            # Told a second time, a daemon does not end its work but exits.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(self._grace(daemon))
+            stop(process)
         if self._sanitized and file_daemon:
             sanitizer.check(self.folder, file_daemon.returncode if must_look else None)
 

@@ -79,6 +79,12 @@ def check(folder, ended):
         raise Finding(f"{folder}:\n" + "\n".join(findings))
 
 
+def has_ended(pid):
+    """Whether a process runs no more, be it waited for or not."""
+    status = Path(f"/proc/{pid}/stat")
+    return not status.exists() or status.read_text().rpartition(")")[2].split()[0] in "ZX"
+
+
 def concerns(item):
     """Whether a test runs a File Daemon, or fd-host of any version, in this mode.
 
