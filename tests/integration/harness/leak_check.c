@@ -4,8 +4,8 @@
  * which looks at exit, would then neither see what the plugin's variables
  * point to nor know whose code the addresses in a stack were.  So the look is
  * taken here, while the plugin is loaded; then the daemon ends on the spot.
- * What Bacula would still do is its own: Bacula 15 frees its work queue while
- * a thread may look at it, and crashes now and then.
+ * What Bacula would still do is its own, and Bacula 15 crashes there now and
+ * then, in a thread of its work queue.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
