@@ -69,6 +69,7 @@ class Bacula:
         more_plugins=(),
         link=None,
         sanitized=sanitizer.ACTIVE,
+        extra_message_lines=(),
     ):
         self.root = Path(root)
         self.folder = Path(folder)
@@ -86,6 +87,7 @@ class Bacula:
         self.extra_fd_lines = extra_fd_lines
         self.fileset_options = fileset_options
         self.fd_messages = fd_messages
+        self.extra_message_lines = extra_message_lines  # of the Director
         self.ports = {}
         self.catalog = Catalog(self.folder / "dir" / "bacula.db")
         self._fd_env = fd_env or {}
@@ -270,7 +272,7 @@ class Bacula:
         files are selected in the restore tree rather than with file=..., which
         would take the newest part of a delta sequence only.
         """
-        with self._dialogue(timeout=20) as console:
+        with self.dialogue(timeout=20) as console:
             console.send(
                 f"restore jobid={','.join(map(str, _as_list(jobids)))} client=fd "
                 f"restorejob=RestoreFiles where={where} replace={replace}"
@@ -321,7 +323,7 @@ class Bacula:
 
     def console(self, text, timeout=60):
         """Feed bconsole some commands; return all it printed."""
-        with self._dialogue(timeout) as console:
+        with self.dialogue(timeout) as console:
             console.send(text)
             return console.finish()
 
@@ -394,7 +396,8 @@ class Bacula:
             process.wait(self._grace(daemon))
         stop(process)
 
-    def _dialogue(self, timeout=60):
+    def dialogue(self, timeout=60):
+        """A Console, for what asks back."""
         # -n: no line editing, prompts as they are.
         argv = [self.root / "usr/sbin/bconsole", "-n", "-c", self._configuration_file("console")]
         return Console(argv, {**os.environ, **self._environment()}, timeout)

@@ -61,11 +61,12 @@ def _restore_job(fileset_name, where):
     )
 
 
-def _director_messages(folder):
+def _director_messages(folder, extra_lines):
     return resource(
         "Messages",
         "catalog = all",
         f'append = "{folder}/messages.log" = all',
+        *extra_lines,
         Name="Standard",
     )
 
@@ -120,7 +121,7 @@ def director(bacula):
                 AutoPrune="no",
                 Recycle="no",
             ),
-            _director_messages(folder),
+            _director_messages(folder, bacula.extra_message_lines),
             *(
                 fileset(name, entries, bacula.fileset_options)
                 for name, entries in bacula.filesets.items()
