@@ -153,3 +153,10 @@ void text_make_printable(char *line)
         line += length ? length : 1;
     }
 }
+
+uint64_t text_hash(uint64_t hash, const char *text)
+{
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
+    return hash;
+}

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/cleanup.h"
 
@@ -47,5 +48,9 @@ void text_make_printable(char *line);
 /* A whole decimal number without sign or blanks; false for anything else
  * and beyond `maximum`. */
 bool text_to_number(const char *string, unsigned long long maximum, unsigned long long *number);
+
+/* FNV-1a over more text: start with TEXT_HASH_START. */
+#define TEXT_HASH_START UINT64_C(14695981039346656037)
+uint64_t text_hash(uint64_t hash, const char *text);
 
 #endif

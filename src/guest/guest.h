@@ -27,6 +27,7 @@ struct bitmap {
  * backed up. */
 struct disk {
     char *drive;        /* the name that its file has in a backup */
+    uint64_t place;     /* a hash of that file's whole name; 0 where nobody asks */
     char *device;       /* device id; "" for a disk from -blockdev */
     char *qdev;         /* qdev id or QOM path of the guest's device; "" if none */
     char *node;         /* the format node: the first below any filters.  Bitmaps

@@ -27,6 +27,18 @@ char *saved_name(const struct guest *guest, const char *drive)
     return text_format("%s%s" SAVED_NAME_IMAGE, directory, component);
 }
 
+bool saved_name_places(struct guest *guest)
+{
+    for (size_t i = 0; i < guest->disk_count; i++) {
+        _cleanup_free_ char *name = saved_name(guest, guest->disks[i].drive);
+
+        if (!name)
+            return false;
+        guest->disks[i].place = text_hash(TEXT_HASH_START, name);
+    }
+    return true;
+}
+
 static bool foreign(const char *name, struct error *error)
 {
     error_set(error, ERROR_GENERAL, "\"%.200s\" is no name that this plugin gives a file", name);

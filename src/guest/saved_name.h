@@ -21,6 +21,9 @@ char *saved_name_directory(const struct guest *guest);
 /* The whole name of a disk's file, or of config.json for a NULL drive. */
 char *saved_name(const struct guest *guest, const char *drive);
 
+/* Gives every disk its `place`; false without memory. */
+bool saved_name_places(struct guest *guest);
+
 /* The parts of such a name as they came back in a restore: a pure function
  * of a string that may have been tampered with. */
 struct saved_name {

@@ -4,6 +4,7 @@
 #include "hypervisor/hypervisor.h"
 
 #include "base/text.h"
+#include "guest/saved_name.h"
 #include "hypervisor/pve.h"
 #include "hypervisor/qemu.h"
 #include "pve/client.h"
@@ -75,5 +76,6 @@ bool hypervisor_ask(const struct hypervisor *hypervisor, const struct hypervisor
     }
     return qmp_connect(&monitor, QMP_GREETING_LIMIT, &asked->qmp, error) &&
            features_read(asked->qmp, &asked->features, error) &&
-           hypervisor->describe(call, target, asked->qmp, &asked->features, &asked->guest, error);
+           hypervisor->describe(call, target, asked->qmp, &asked->features, &asked->guest, error) &&
+           (saved_name_places(&asked->guest) || error_memory(error));
 }

@@ -60,20 +60,12 @@ const struct hypervisor *job_hypervisor(const struct options *options, struct er
     return hypervisor->check(options, error) ? hypervisor : NULL;
 }
 
-static uint64_t hash_more(uint64_t hash, const char *text)
-{
-    /* FNV-1a, 64 bits. */
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * UINT64_C(1099511628211);
-    return hash;
-}
-
 uint64_t part_identity(const char *unique_job, const char *saved_name)
 {
-    uint64_t hash = hash_more(UINT64_C(14695981039346656037), unique_job);
+    uint64_t hash = text_hash(TEXT_HASH_START, unique_job);
 
     /* Positive in a signed 64-bit field, and never 0, which says "none". */
-    hash = hash_more(hash_more(hash, "\n"), saved_name) & (UINT64_MAX >> 2);
+    hash = text_hash(text_hash(hash, "\n"), saved_name) & (UINT64_MAX >> 2);
     return hash ? hash : 1;
 }
 

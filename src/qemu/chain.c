@@ -5,12 +5,15 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
 
 #define OWN_PREFIX     "bacula:"
 #define WITNESS_PREFIX "bacula-size:"
+
+enum { PLACE_DIGITS = 16 };
 
 /* The digits before the next ':', at most `maximum`; *rest is what follows. */
 static bool read_number(const char *from, unsigned long long maximum, unsigned long long *number,
@@ -27,10 +30,29 @@ static bool read_number(const char *from, unsigned long long maximum, unsigned l
     return text_to_number(digits, maximum, number);
 }
 
+/* Sixteen digits and a ':', as chain_name_write makes them; else there is no
+ * place, and all is the job's name. */
+static uint64_t read_place(const char **job)
+{
+    char digits[PLACE_DIGITS + 1];
+    uint64_t place;
+
+    if (strspn(*job, "0123456789abcdef") != PLACE_DIGITS || (*job)[PLACE_DIGITS] != ':' ||
+        !(*job)[PLACE_DIGITS + 1])
+        return 0;
+    memcpy(digits, *job, PLACE_DIGITS);
+    digits[PLACE_DIGITS] = '\0';
+    place = strtoull(digits, NULL, 16);
+    if (place)
+        *job += PLACE_DIGITS + 1;
+    return place;
+}
+
 bool chain_name_read(const char *name, struct chain_name *read)
 {
     unsigned long long sequence;
     const char *job;
+    uint64_t place;
 
     if (!text_starts_with(name, OWN_PREFIX))
         return false;
@@ -38,13 +60,17 @@ bool chain_name_read(const char *name, struct chain_name *read)
     if ((*name != 'F' && *name != 'D' && *name != 'I') || name[1] != ':' ||
         !read_number(name + 2, CHAIN_SEQUENCE_LIMIT, &sequence, &job) || !*job)
         return false;
-    *read = (struct chain_name){.level = *name, .sequence = (uint32_t)sequence, .job = job};
+    place = read_place(&job);
+    *read = (struct chain_name){
+        .level = *name, .sequence = (uint32_t)sequence, .place = place, .job = job};
     return true;
 }
 
-char *chain_name_write(char level, uint32_t sequence, const char *job)
+char *chain_name_write(char level, uint32_t sequence, uint64_t place, const char *job)
 {
-    return text_format(OWN_PREFIX "%c:%u:%s", level, sequence, job);
+    return place ? text_format(OWN_PREFIX "%c:%u:%016llx:%s", level, sequence,
+                               (unsigned long long)place, job)
+                 : text_format(OWN_PREFIX "%c:%u:%s", level, sequence, job);
 }
 
 char *chain_witness_write(uint64_t size, const char *job)
@@ -177,6 +203,8 @@ void chain_choose(const struct disk *disk, char level, const char *previous_job,
                      "the bitmap of job %s does not follow the guest's writes: somebody "
                      "disabled it",
                      previous_job);
+    else if (name.place != disk->place)
+        full_because(choice, "the guest or the disk had another name at job %s", previous_job);
     else if (level == 'D' && name.sequence != 0)
         full_because(choice, "the bitmap of job %s is no full dump's", previous_job);
     else if (name.sequence >= CHAIN_SEQUENCE_LIMIT)

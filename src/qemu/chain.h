@@ -5,9 +5,12 @@
  * base (the last good one, PrevJobName); QEMU holds, on every disk, one
  * dirty bitmap per finished dump, whose name says whose it is:
  *
- *     bacula:<F|D|I>:<delta_seq>:<unique job name>
+ *     bacula:<F|D|I>:<delta_seq>:<place>:<unique job name>
  *
- * and beside it a witness of the disk's size at that moment:
+ * where <place> is a hash of the name that the disk's file had in that backup:
+ * a guest may get another name while it runs (on Proxmox VE), a disk another id,
+ * and an increment under a new name finds no part to build on in a restore.
+ * Beside it is a witness of the disk's size at that moment:
  *
  *     bacula-size:<bytes>:<unique job name>
  *
@@ -31,6 +34,7 @@ enum { CHAIN_SEQUENCE_LIMIT = 1000000 };
 struct chain_name {
     char level;
     uint32_t sequence;
+    uint64_t place; /* 0 when the name says none */
     const char *job;
 };
 
@@ -38,7 +42,7 @@ struct chain_name {
 bool chain_name_read(const char *name, struct chain_name *read);
 
 /* The caller's to free; NULL without memory. */
-char *chain_name_write(char level, uint32_t sequence, const char *job);
+char *chain_name_write(char level, uint32_t sequence, uint64_t place, const char *job);
 char *chain_witness_write(uint64_t size, const char *job);
 
 /* False when it is no witness. */

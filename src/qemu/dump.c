@@ -29,7 +29,8 @@ static bool plan_disk(struct dump *dump, const struct disk *disk, struct error *
     transaction_name(dump, planned, "", planned->name);
     chain_choose(disk, dump->level, dump->previous_job, dump->features.witness, &planned->choice);
     planned->target = text_format("%s/%zu.qcow2", dump->workplace->path, dump->count);
-    planned->bitmap = chain_name_write(dump->level, planned->choice.sequence, dump->job_name);
+    planned->bitmap =
+        chain_name_write(dump->level, planned->choice.sequence, disk->place, dump->job_name);
     if (dump->features.witness)
         planned->witness = chain_witness_write(disk->size, dump->job_name);
     dump->count++;

@@ -23,7 +23,7 @@ static void look_at_bitmap(const char *name)
     char *again = NULL;
 
     if (chain_name_read(name, &read)) {
-        again = chain_name_write(read.level, read.sequence, read.job);
+        again = chain_name_write(read.level, read.sequence, read.place, read.job);
         require(again && *read.job && chain_is_of_job(again, read.job));
         require(chain_name_read(again, &second) && second.level == read.level &&
                 second.sequence == read.sequence && strcmp(second.job, read.job) == 0);

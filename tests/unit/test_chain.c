@@ -17,24 +17,33 @@ static void names_can_be_read_back(void **state)
     static const struct {
         char level;
         uint32_t sequence;
+        uint64_t place;
         const char *job, *name;
     } rows[] = {
-        {'F', 0, FULL, "bacula:F:0:" FULL},
-        {'I', 3, INCR, "bacula:I:3:" INCR},
-        {'D', 1, "a", "bacula:D:1:a"},
-        {'I', CHAIN_SEQUENCE_LIMIT, "a:b", "bacula:I:1000000:a:b"},
-        {'F', 0, "bacula:F:0:x", "bacula:F:0:bacula:F:0:x"},
+        {'F', 0, 0, FULL, "bacula:F:0:" FULL},
+        {'I', 3, 0x1f, INCR, "bacula:I:3:000000000000001f:" INCR},
+        {'D', 1, UINT64_MAX, "a", "bacula:D:1:ffffffffffffffff:a"},
+        {'I', CHAIN_SEQUENCE_LIMIT, 0, "a:b", "bacula:I:1000000:a:b"},
+        {'F', 0, 0, "bacula:F:0:x", "bacula:F:0:bacula:F:0:x"},
+        /* No places: a digit less, a digit more, no job behind it, none at all. */
+        {'F', 0, 0, "00000000000001f:x", "bacula:F:0:00000000000001f:x"},
+        {'F', 0, 0, "00000000000000001f:x", "bacula:F:0:00000000000000001f:x"},
+        {'F', 0, 0, "000000000000001f:", "bacula:F:0:000000000000001f:"},
+        {'F', 0, 0, "0000000000000000:x", "bacula:F:0:0000000000000000:x"},
+        {'F', 0, 1, "000000000000001f:x", "bacula:F:0:0000000000000001:000000000000001f:x"},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        _cleanup_free_ char *name = chain_name_write(rows[i].level, rows[i].sequence, rows[i].job);
+        _cleanup_free_ char *name =
+            chain_name_write(rows[i].level, rows[i].sequence, rows[i].place, rows[i].job);
         struct chain_name read;
 
         check_string(rows[i].name, name, rows[i].name);
         check(rows[i].name, chain_name_read(name, &read));
         check_number(rows[i].name, read.level, rows[i].level);
         check_number(rows[i].name, read.sequence, rows[i].sequence);
+        check(rows[i].name, read.place == rows[i].place);
         check_string(rows[i].name, read.job, rows[i].job);
         check(rows[i].name, chain_is_of_job(name, rows[i].job));
         check(rows[i].name, !chain_is_of_job(name, "another"));
@@ -207,6 +216,7 @@ static void increments_build_on_the_directors_word(void **state)
         {'I', "bacula:D:1:" FULL, 2},
         {'D', "bacula:I:0:" FULL, 1}, /* a full dump within an Incremental */
         {'I', "bacula:I:999999:" FULL, 1000000},
+        {'I', "bacula:I:7:000000000000001f:" FULL, 8},
     };
 
     (void)state;
@@ -217,6 +227,7 @@ static void increments_build_on_the_directors_word(void **state)
 
             after_full(&now);
             now.bitmaps[0].name = S(rows[i].base);
+            now.disk.place = strstr(rows[i].base, ":000") ? 0x1f : 0;
             now.disk.bitmap_count = witnessed ? 2 : 1;
             chain_choose(&now.disk, rows[i].level, FULL, witnessed == 1, &choice);
             check(rows[i].base, !choice.full);
@@ -261,6 +272,15 @@ static void inconsistent(struct situation *now)
 static void disabled(struct situation *now)
 {
     now->bitmaps[0].recording = false;
+}
+static void another_name(struct situation *now)
+{
+    now->bitmaps[0].name = S("bacula:F:0:000000000000001f:" FULL);
+    now->disk.place = 0x20;
+}
+static void no_name(struct situation *now)
+{
+    now->disk.place = 0x20;
 }
 static void an_increment(struct situation *now)
 {
@@ -316,6 +336,7 @@ static void a_larger_remote_volume(struct situation *now)
     "no bitmap of job " FULL ": the guest was restarted since and the bitmap was not persistent,"  \
     " the disk is new, or that job did not save it"
 #define NO_WITNESS "nothing witnesses the size that the disk had at job " FULL
+#define OTHER_NAME "the guest or the disk had another name at job " FULL
 #define SMALLER    "the disk was made smaller since job " FULL
 
 static void a_doubtful_base_is_no_base(void **state)
@@ -335,6 +356,8 @@ static void a_doubtful_base_is_no_base(void **state)
          "the bitmap of job " FULL " is inconsistent: the guest was not shut down cleanly"},
         {disabled, "disabled", "ID", FULL,
          "the bitmap of job " FULL " does not follow the guest's writes: somebody disabled it"},
+        {another_name, "another name", "ID", FULL, OTHER_NAME},
+        {no_name, "no name", "ID", FULL, OTHER_NAME},
         {an_increment, "an increment", "D", FULL, "the bitmap of job " FULL " is no full dump's"},
         {the_end_of_numbers, "limit", "I", FULL, "the chain has reached 1000000 increments"},
         {no_witness, "no witness", "ID", FULL, NO_WITNESS},

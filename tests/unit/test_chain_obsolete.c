@@ -201,7 +201,7 @@ static void run_job(struct chain *chain, char level, const char *job, const char
     size_t kept = 0;
 
     assert_true(chain->count < ARRAY_SIZE(chain->names));
-    chain->names[chain->count++] = chain_name_write(level, 0, job);
+    chain->names[chain->count++] = chain_name_write(level, 0, 0, job);
     for (; disk.bitmap_count < chain->count; disk.bitmap_count++)
         bitmaps[disk.bitmap_count].name = chain->names[disk.bitmap_count];
     for (size_t i = 0; i < chain->count; i++) {
