@@ -8,7 +8,7 @@
 #   make bench      measures what docs/figures.md says, a quarter of an hour
 #   make fuzz       libFuzzer on every parser, FUZZ_SECONDS each
 #   make lint       formatter, clang, gcc -fanalyzer, clang-tidy, cppcheck, shellcheck, pylint
-#   make man        build/qemu-fd.5
+#   make man        build/qemu-fd.5; make pages and make sessions renew what docs/ includes
 #   make install    plugin, man page, documents; make uninstall takes them away
 #   make dist       the tarball of a release
 #   make check-packages   .deb and .rpm: built, looked at, the first installed and used
@@ -282,13 +282,24 @@ lint-python:
 
 MAN_PAGE := $(BUILD)/qemu-fd.5
 
+.PHONY: man pages sessions
 man: $(MAN_PAGE)
 
-$(MAN_PAGE): VERSION Makefile
+$(MAN_PAGE): tools/manpage.py docs/parameters.md docs/limits.md $(wildcard docs/examples/*.conf) VERSION
 	@mkdir -p $(@D)
-	@printf '%s\n' '.TH QEMU-FD 5 "" "qemu-fd $(VERSION)"' '.SH NAME' \
-	    'qemu-fd \- Bacula File Daemon plugin for running QEMU guests' '.SH DESCRIPTION' \
-	    'The parameters are in docs/parameters.md of the documents that come with the plugin.' >$@
+	$(PYTHON) tools/manpage.py $(VERSION) >$@
+
+# What the pages of docs/ include, and the pictures.
+pages:
+	$(PYTHON) tools/include.py
+	@for picture in docs/pictures/*.picture; do \
+	    $(PYTHON) tools/picture.py $$picture >$${picture%.picture}.svg || exit 1; done
+
+# The sessions of docs/sessions as they are now; look at what changed.
+sessions: all bacula
+	DOCS_RECORD=1 $(PYTHON) -m pytest -q -c tests/integration/pytest.ini \
+	    tests/integration/test_docs_sessions.py tests/integration/test_pve_docs.py
+	$(MAKE) pages
 
 # --- installation and packages ---------------------------------------------
 

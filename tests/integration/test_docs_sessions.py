@@ -2,10 +2,12 @@
 
 import re
 import subprocess
+import time
 
 import pytest
 from harness import restore_dialogue
 from harness.disk import MIB, Disk, assert_same, make_image
+from harness.history import await_next_second
 from harness.session_book import SessionBook, User
 
 _LINE = 'client=fd plugin="qemu: qmpcontrol=/run/vm1.qmp"'
@@ -56,9 +58,9 @@ def user(make_bacula, guest, workdir):
 def test_sessions_of_a_genuine_guest(user, guest, images, workdir):
     """Backups, listings and restores; the restored disks are what the guest had."""
     _questions(user)
-    _backups(user, guest)
+    moment = _backups(user, guest)
     held = {disk: guest.snapshot(disk) for disk in images}
-    _restores_elsewhere(user, workdir / "restored", held)
+    _restores_elsewhere(user, workdir / "restored", held, moment)
     _restores_to_original_files(user, guest, images, held)
     guest.start()
     said = user.type("restarted", _RUN.format("Incremental"), *_END)
@@ -76,12 +78,18 @@ def _questions(user):
 
 
 def _backups(user, guest):
+    """Four jobs; a moment between the second and the third."""
     for level in ("Full", "Incremental", "Differential"):
+        if level == "Differential":
+            await_next_second()
+            moment = time.strftime("%Y-%m-%d %H:%M:%S")
+            await_next_second()
         said = user.type(level.lower(), _RUN.format(level), *_END)
         assert re.search(rf"Dumped VM1/ide0-hd0: {level}, .*Backup OK", said, re.S)
         _write(guest, len(level))
     user.type("list-files", "list files jobid=1")
     _traced(user, guest)
+    return moment
 
 
 def _write(guest, seed):
@@ -104,14 +112,16 @@ def _traced(user, guest):
     user.bacula.console("messages")  # those were nobody's to see
 
 
-def _restores_elsewhere(user, restored, held):
+def _restores_elsewhere(user, restored, held, moment):
     said = user.type("restore-directory", f"{_NEWEST.format(_RESTORED)} yes", *_END)
     assert said.count("Patching incremental: ide0-hd0") == 3
     for disk, content in held.items():
         assert_same(content, restored / f"@qemu/VM1/0/{disk}.qcow2")
     for command in ("qemu-img info", "qemu-img check"):  # as docs/restore.md says
         subprocess.run([*command.split(), _IMAGE.replace(_RESTORED, str(restored))], check=True)
-    user.type("restore-older", f"restore jobid=1,2 where={_RESTORED} all done yes", *_END)
+    before = f'restore fileset=VM1 where={_RESTORED} before="{moment}" select all done yes'
+    said = user.type("restore-before", before, *_END)
+    assert said.count("Patching incremental: ide0-hd0") == 1
 
     def pick(console):
         restore_dialogue.select(console, ["/@qemu/VM1/0/ide0-hd0.qcow2"])

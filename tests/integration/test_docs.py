@@ -1,0 +1,283 @@
+"""The documentation says what is: compared with the source, and run where it can be."""
+
+import importlib.util
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from harness.director_check import director_check
+from harness.disk import MIB, Disk, make_image
+from harness.listing import own_lines
+from harness.marks import one_version
+from harness.monitor import Monitor
+from harness.process import Failure, run, spawn, stop, wait_until
+from harness.source_messages import messages
+
+_TOP = Path(__file__).resolve().parents[2]
+_DOCS = _TOP / "docs"
+_EXAMPLES = sorted((_DOCS / "examples").glob("*.conf"))
+_PLUGIN_LINE = r'^ *Plugin = "(qemu:.*)"$'
+
+
+def _tool(name):
+    spec = importlib.util.spec_from_file_location(name, _TOP / f"tools/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_include = _tool("include")
+
+
+def _pages():
+    """Text of every page, by its path."""
+    return {path: path.read_text() for path in [*_include.pages(), _TOP / "SECURITY.md"]}
+
+
+def _rows(page):
+    """Cells of a page's tables, without their heads."""
+    for line in (_DOCS / page).read_text().splitlines():
+        if line.startswith("| `"):
+            yield [cell.strip() for cell in line.strip("|").split(" | ")]
+
+
+# Against the source
+
+
+def test_every_message_has_a_row():
+    """docs/messages.md names what the source can say, and nothing else."""
+    rows = list(_rows("messages.md"))
+    named = [code.removeprefix("; ") for row in rows for code in re.findall(r"`([^`]+)`", row[0])]
+    said = messages()
+    assert sorted(set(said) - set(named)) == [], "missing in docs/messages.md"
+    assert sorted(set(named) - set(said)) == [], "in docs/messages.md, but nobody says it"
+    without = [row[0] for row in rows if not all(row[1:3])]
+    assert without == [], "without a cause or a cure"
+    contexts = [row for row in rows if len(row) < 3]
+    assert contexts == rows[-len(contexts):], "a cure is missing"
+
+
+def _known_parameters():
+    """{name: flags} of command.c's table; what the Director adds is none of the user's."""
+    text = (_TOP / "src/bacula/command.c").read_text()
+    table = re.search(r"\} parameters\[\] = \{\n(.*?)\n\};", text, re.S)[1]
+    found = dict(re.findall(r'\{"([\w-]+)", \w+, ([\w| ]+)\}', table))
+    assert len(found) == table.count("{")
+    del found["listing"]
+    return {name: set(flags.split(" | ")) - {"0"} for name, flags in found.items()}
+
+
+def _documented_parameters():
+    """{name: (where, values, default, what)} of the one table."""
+    return {
+        name: (row[1], row[2], row[3], row[5])
+        for row in _rows("parameters.md")
+        for name in re.findall(r"`([\w-]+)`", row[0])
+    }
+
+
+def test_every_parameter_has_a_row():
+    """Names, where they stand, what may be repeated, for which mode, defaults."""
+    known, documented = _known_parameters(), _documented_parameters()
+    forms = {
+        name
+        for source in ("qemu", "pve")
+        for name in re.findall(r'^    \{"(\w+)", "', (_TOP / f"src/hypervisor/{source}.c").read_text(), re.M)
+    }
+    assert set(documented) == set(known) | forms
+    for name, (where, values, _, what) in documented.items():
+        places = [place for place, names in (("Plugin line", known), ("restore form", forms)) if name in names]
+        assert where == ("both" if len(places) == 2 else places[0]), name
+        flags = known.get(name, set())
+        assert ("repeated" in values) == ("REPEATED" in flags), name
+        assert ("alone" in values) == ("OPTIONAL_VALUE" in flags), name
+        assert what.startswith("mode=PVE") == ("PROXMOX" in flags), name
+        assert ("Not with mode=PVE" in what) == ("GENUINE" in flags), name
+    header = (_TOP / "src/guest/options.h").read_text()
+    assert documented["timeout"][2] == re.search(r"TIMEOUT_DEFAULT = (\d+)", header)[1]
+    url = re.search(r'DEFAULT_URL "(.*)"', (_TOP / "src/pve/client.c").read_text())[1]
+    assert documented["url"][2] == f"`{url}`"
+
+
+_BELOW = ["base", "guest", "pve", "qemu", "hypervisor", "job", "bacula"]
+
+
+def test_arrows_go_one_way():
+    """docs/house.md: a room knows only those below it; QEMU and Proxmox know nothing of each other."""
+    for path in [*_TOP.glob("src/*/*.[ch]")]:
+        room = path.parent.name
+        allowed = set(_BELOW[: _BELOW.index(room) + 1]) - ({"pve"} if room == "qemu" else set())
+        used = set(re.findall(r'^#include "(\w+)/', path.read_text(), re.M))
+        assert used <= allowed, f"{path.relative_to(_TOP)} includes {used - allowed}"
+
+
+# Pages
+
+
+def test_pages_hold_what_they_include():
+    """Sessions and examples stand in the pages as they are, and each of them somewhere."""
+    included = []
+    for path in _include.pages():
+        text = path.read_text()
+        assert _include.updated(text) == text, f"{path.name}: make pages"
+        included += _include.included(text)
+    made = {f"sessions/{path.name}" for path in (_DOCS / "sessions").iterdir()}
+    made |= {f"examples/{path.name}" for path in _EXAMPLES}
+    assert made == set(included)
+
+
+def test_pictures_are_drawn():
+    """Each SVG is what its text says."""
+    sources = list((_DOCS / "pictures").glob("*.picture"))
+    assert sources
+    for source in sources:
+        assert source.with_suffix(".svg").read_text() == _tool("picture").render(source), "make pages"
+
+
+# Pages that other work brings.
+_TO_COME = {"versions.md", "figures.md", "faults.md", "names.md", "fuzzing.md"}
+
+
+def _anchors(path):
+    heads = re.findall(r"^#+ (.*)$", path.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_links_lead_somewhere():
+    """Files and headings that the pages link to are there."""
+    for path, text in _pages().items():
+        for target in re.findall(r"\]\(([^)]+)\)", text):
+            if target.startswith("http"):
+                continue
+            name, _, anchor = target.partition("#")
+            file = path.parent / name if name else path
+            assert file.exists() or file.name in _TO_COME, f"{path.name}: {target}"
+            assert not anchor or anchor in _anchors(file), f"{path.name}: {target}"
+
+
+def test_manual_page(tmp_path):
+    """qemu-fd(5) is made without a complaint of mandoc, and has every parameter."""
+    page = tmp_path / "qemu-fd.5"
+    page.write_text(_tool("manpage").man_page("1.2.3"))
+    assert run(["mandoc", "-T", "lint", "-W", "style", page]) == ""
+    shown = re.sub(".\b", "", run(["mandoc", "-T", "utf8", page]))
+    assert "qemu-fd 1.2.3" in shown
+    for name in _documented_parameters():
+        assert re.search(rf"^ {{5,7}}.*\b{name}\b", shown, re.M), name
+    for plugin_line in _plugin_lines():
+        assert f'Plugin = "{plugin_line}"' in shown or plugin_line not in _in_examples()
+
+
+# Examples
+
+
+def _in_examples():
+    return [line for path in _EXAMPLES for line in re.findall(_PLUGIN_LINE, path.read_text(), re.M)]
+
+
+def _plugin_lines():
+    """All Plugin lines of examples and pages."""
+    texts = [*(path.read_text() for path in _EXAMPLES), *_pages().values()]
+    return sorted({line for text in texts for line in re.findall(_PLUGIN_LINE, text, re.M)})
+
+
+def _readme_resources():
+    readme = (_TOP / "README.md").read_text()
+    return re.search(r"^       FileSet \{\n.*?^       Job \{\n.*?^       \}\n", readme, re.M | re.S)[0]
+
+
+def test_directors_take_the_examples(bacula_root, workdir):
+    """All files together, and README's FileSet and Job."""
+    texts = [path.read_text() for path in _EXAMPLES]
+    assert len(texts) == 3
+    director_check(bacula_root, workdir, *texts)
+    director_check(bacula_root, workdir, _readme_resources())
+    with pytest.raises(Failure, match="Could not find config"):
+        director_check(bacula_root, workdir, texts[0])  # its Schedule is in another file
+
+
+@one_version
+def test_plugin_takes_the_plugin_lines(make_bacula):
+    """Every Plugin line that the documentation shows; .ls of / reads it and asks nobody."""
+    bacula = make_bacula(filesets={"none": ["/etc/hostname"]})
+    lines = _plugin_lines()
+    assert len(lines) > 10
+    for line in lines:
+        assert own_lines(bacula.ls(line, "/")) == [], line
+    assert own_lines(bacula.ls(f"{lines[0]} surprise", "/")) != []
+
+
+# Commands
+
+
+def _blocks():
+    """Lines of indented code in all pages."""
+    for path, text in _pages().items():
+        for line in text.splitlines():
+            if match := re.match(r" {4,}(\S.*)$", line):
+                yield path, match[1]
+
+
+def test_console_commands_are_recorded():
+    """Whatever a page types into bconsole stands in a recorded session."""
+    recorded = "\n".join(path.read_text() for path in (_DOCS / "sessions").iterdir())
+    typed = [(path, line.lstrip("* ")) for path, line in _blocks() if re.match(r"\*\s*[.a-z]", line)]
+    assert len(typed) > 20
+    for path, command in typed:
+        assert f"*{command}\n" in recorded, f"{path.name}: {command}"
+
+
+# Where else a command of the pages is run, or that it is not.
+_RUN_BY = {
+    "sh bootstrap demo": "the demo itself",
+    "sh bootstrap check": "this",
+    "make": "this",
+    "make && make install": "make by this; make install below",
+    "make install": "below",
+    "make dist": "below",
+    "qemu-img info": "test_docs_sessions.py",
+    "qemu-img check": "test_docs_sessions.py",
+    "qemu-system-x86_64 -name VM1 … -qmp": "below",
+    "/usr/bin/python3 -m pytest -c tests/integration/pytest.ini tests/integration -k NAME": "this",
+    "grep -i 'plugin *directory'": "below",
+}
+_PROGRAMS = (
+    r"(apt-get|systemctl|make|sh|qemu-img|qemu-system-\w+|grep|bacula-fd|dpkg-buildpackage|rpmbuild"
+    r"|pveum|qm|pvesm|pvecm|/usr/bin/\w+|python3|mandoc|man|bscan|openssl)( |$)"
+)
+
+
+def test_shell_commands_are_run_or_listed():
+    """Each is run by a test, or docs/developing.md says that it is not."""
+    developing = (_DOCS / "developing.md").read_text()
+    sentence = re.search(r"Not run by any test.*?(?=\. `sh boot)", developing, re.S)[0]
+    not_run = re.findall(r"`([^`]+)`", sentence)
+    commands = [(path, line) for path, line in _blocks() if re.match(_PROGRAMS, line)]
+    assert len(commands) > 15
+    for path, line in commands:
+        assert line.startswith((*not_run, *_RUN_BY)), f"{path.name}: {line}"
+
+
+def test_install_command(workdir):
+    """make install puts the plugin where install.md's table says."""
+    for more, folder in (([], "usr/lib/bacula"), (["PLUGINDIR=/opt/bacula/plugins"], "opt/bacula/plugins")):
+        run(["make", "-C", _TOP, "-o", "all", "install", f"DESTDIR={workdir}", *more])
+        assert (workdir / folder / "qemu-fd.so").is_file()
+
+
+def test_qemu_command_of_the_readme(workdir):
+    """Its -qmp option makes a socket that answers."""
+    readme = (_TOP / "README.md").read_text()
+    (line,) = set(re.findall(r"^ +(qemu-system-x86_64 -name VM1 … -qmp \S+)$", readme, re.M))
+    socket = workdir / "vm1.qmp"
+    line = line.replace("/run/vm1.qmp", str(socket))
+    argv = line.replace("…", "-machine none -nodefaults -display none -S").split()
+    process = spawn(argv, workdir / "qemu.log")
+    try:
+        wait_until(socket.exists, 30, "the socket")
+        monitor = Monitor(socket)
+        assert monitor.execute("query-name") == {"name": "VM1"}
+        monitor.close()
+    finally:
+        stop(process)
