@@ -228,19 +228,18 @@ def test_console_commands_are_recorded():
         assert f"*{command}\n" in recorded, f"{path.name}: {command}"
 
 
-# Where else a command of the pages is run, or that it is not.
+# Where a command of the pages is run: "" stands for by whoever runs these tests, or the demo.
 _RUN_BY = {
-    "sh bootstrap demo": "the demo itself",
-    "sh bootstrap check": "this",
-    "make": "this",
-    "make && make install": "make by this; make install below",
-    "make install": "below",
-    "make dist": "below",
-    "qemu-img info": "test_docs_sessions.py",
-    "qemu-img check": "test_docs_sessions.py",
-    "qemu-system-x86_64 -name VM1 … -qmp": "below",
-    "/usr/bin/python3 -m pytest -c tests/integration/pytest.ini tests/integration -k NAME": "this",
-    "grep -i 'plugin *directory'": "below",
+    "sh bootstrap demo": "",
+    "sh bootstrap check": "",
+    "make": "",
+    "/usr/bin/python3 -m pytest -c tests/integration/pytest.ini tests/integration -k NAME": "",
+    "make && make install": "test_install_commands",
+    "make dist": "test_install_commands",
+    "grep -i 'plugin *directory' /etc/bacula/bacula-fd.conf": "test_plugin_directory_of_debian",
+    "qemu-system-x86_64 -name VM1 … -qmp unix:/run/vm1.qmp,server=on,wait=off": "test_qemu_command",
+    "qemu-img info /var/tmp/restored/@qemu/VM1/0/ide0-hd0.qcow2": "test_docs_sessions.py",
+    "qemu-img check /var/tmp/restored/@qemu/VM1/0/ide0-hd0.qcow2": "test_docs_sessions.py",
 }
 _PROGRAMS = (
     r"(apt-get|systemctl|make|sh|qemu-img|qemu-system-\w+|grep|bacula-fd|dpkg-buildpackage|rpmbuild"
@@ -256,17 +255,28 @@ def test_shell_commands_are_run_or_listed():
     commands = [(path, line) for path, line in _blocks() if re.match(_PROGRAMS, line)]
     assert len(commands) > 15
     for path, line in commands:
-        assert line.startswith((*not_run, *_RUN_BY)), f"{path.name}: {line}"
+        assert line in _RUN_BY or line.startswith(tuple(not_run)), f"{path.name}: {line}"
 
 
-def test_install_command(workdir):
-    """make install puts the plugin where install.md's table says."""
+def test_install_commands(workdir):
+    """make install puts the plugin where install.md's table says; make dist makes its tarball."""
     for more, folder in (([], "usr/lib/bacula"), (["PLUGINDIR=/opt/bacula/plugins"], "opt/bacula/plugins")):
         run(["make", "-C", _TOP, "-o", "all", "install", f"DESTDIR={workdir}", *more])
         assert (workdir / folder / "qemu-fd.so").is_file()
+    run(["make", "-C", _TOP, "dist", f"BUILD={workdir}"])
+    assert list(workdir.glob("qemu-fd-*.tar.gz"))
 
 
-def test_qemu_command_of_the_readme(workdir):
+def test_plugin_directory_of_debian(bacula_root):
+    """install.md's grep finds in Debian's bacula-fd.conf what its table says."""
+    install = (_DOCS / "install.md").read_text()
+    pattern = re.search(r"^    grep -i '(.*)' /etc/bacula/bacula-fd.conf$", install, re.M)[1]
+    found = run(["grep", "-i", pattern, bacula_root / "usr/share/bacula-common/defconfig/bacula-fd.conf"])
+    assert found.split()[-1] == "/usr/lib/bacula"
+    assert "| Debian, Ubuntu | /etc/bacula/bacula-fd.conf | /usr/lib/bacula | `make install` |" in install
+
+
+def test_qemu_command(workdir):
     """Its -qmp option makes a socket that answers."""
     readme = (_TOP / "README.md").read_text()
     (line,) = set(re.findall(r"^ +(qemu-system-x86_64 -name VM1 … -qmp \S+)$", readme, re.M))
