@@ -1,4 +1,4 @@
-/* qemu-fd: one job's own folder in the working directory.
+/* qemu-fd: one job's own folder in a directory.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
 #include "base/workplace.h"
@@ -112,8 +112,7 @@ static bool make_and_lock(struct workplace *workplace, const char *parent, uint3
         if (!path)
             return error_memory(error);
         if (!mkdtemp(path))
-            return error_errno(error, errno, "cannot make a folder in the working directory \"%s\"",
-                               parent);
+            return error_errno(error, errno, "cannot make a folder in \"%s\"", parent);
         folder = open_folder(AT_FDCWD, path);
         if (folder < 0 || flock(folder, LOCK_EX | LOCK_NB) != 0)
             continue;
@@ -124,8 +123,7 @@ static bool make_and_lock(struct workplace *workplace, const char *parent, uint3
             return true;
         }
     }
-    return error_set(error, ERROR_GENERAL, "cannot lock a folder in the working directory \"%s\"",
-                     parent);
+    return error_set(error, ERROR_GENERAL, "cannot lock a folder in \"%s\"", parent);
 }
 
 bool workplace_open(struct workplace *workplace, const char *parent, uint32_t job_id,
@@ -138,12 +136,13 @@ bool workplace_open(struct workplace *workplace, const char *parent, uint32_t jo
     *workplace = WORKPLACE_NONE;
     directory = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) {
-        error_errno(error, errno, "cannot use the working directory \"%s\"", parent);
-        return error_hint(error, "make it, or set working= to an existing directory");
+        error_errno(error, errno, "cannot use the directory \"%s\"", parent);
+        return error_hint(error, "make it, or name an existing one");
     }
     remove_dead_folders(directory);
     if (!make_and_lock(workplace, parent, job_id, error))
-        return error_hint(error, "see that the File Daemon may write there, or set working=");
+        return error_hint(error,
+                          "see that the File Daemon may write there, or name another directory");
     workplace->parent = TAKE_FD(directory);
     return true;
 }

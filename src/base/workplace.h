@@ -1,8 +1,9 @@
-/* qemu-fd: one job's own folder in the working directory.
+/* qemu-fd: one job's own folder in a directory.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  *
- * Everything a job writes into the working directory lies in one folder
- * "qemu-fd-<jobid>-XXXXXX", mode 0700, that the job holds a lock on
+ * Everything unfinished that a job writes into a directory (the working
+ * directory, a restore's destination, that of an original image) lies in one
+ * folder "qemu-fd-<jobid>-XXXXXX", mode 0700, that the job holds a lock on
  * (flock) for as long as it lives.  The kernel lets go of the lock when the
  * File Daemon dies, so whoever can take it may clear the folder away.
  */
@@ -11,6 +12,7 @@
 
 #include <stdint.h>
 
+#include "base/cleanup.h"
 #include "base/error.h"
 
 struct workplace {
@@ -29,6 +31,8 @@ bool workplace_open(struct workplace *workplace, const char *parent, uint32_t jo
 
 /* Removes the folder with the files in it.  Harmless when there is none. */
 void workplace_close(struct workplace *workplace);
+
+#define _cleanup_workplace_ CLEANUP(workplace_close)
 
 /* The last six characters of its name, which tell it from every other job's
  * (mkdtemp chose them). */

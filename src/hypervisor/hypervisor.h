@@ -71,6 +71,7 @@ struct restored_image {
 /* Where images go when a restore says where=/. */
 struct delivery {
     struct hypervisor_call call; /* its report and context are set */
+    uint32_t job_id;             /* of the restore */
     enum replace replace;
     void (*skipped)(void *context, const char *path, const char *why);
     /* An error beside the one that a call returns: something stays behind. */

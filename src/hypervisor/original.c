@@ -14,6 +14,7 @@
 
 #include "base/path.h"
 #include "base/text.h"
+#include "base/workplace.h"
 #include "qemu/image.h"
 
 /* The place, links followed, and what is there. */
@@ -198,26 +199,28 @@ static bool write_beside(const struct delivery *delivery, const struct restored_
     return true;
 }
 
+/* Written in a folder of the job's own beside its place: what a File Daemon
+ * leaves there that is killed, the next restore to this directory removes. */
 static bool write_file(const struct delivery *delivery, const struct restored_image *image,
                        const struct place *place, struct error *error)
 {
+    _cleanup_workplace_ struct workplace workplace = WORKPLACE_NONE;
     _cleanup_free_ char *directory = path_directory(place->path);
-    _cleanup_free_ char *unfinished =
-        directory ? text_format("%s/.qemu-fd-XXXXXX", directory) : NULL;
+    _cleanup_free_ char *unfinished = NULL;
     _cleanup_close_ int file = -1;
-    bool good;
 
+    if (!directory)
+        return error_memory(error);
+    if (!check_lock(place, error) ||
+        !workplace_open(&workplace, directory, delivery->job_id, error))
+        return false;
+    unfinished = text_format("%s/image", workplace.path);
     if (!unfinished)
         return error_memory(error);
-    if (!check_lock(place, error))
-        return false;
-    file = mkostemp(unfinished, O_CLOEXEC);
+    file = open(unfinished, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (file < 0)
-        return error_errno(error, errno, "cannot make a file in \"%s\"", directory);
-    good = write_beside(delivery, image, place, unfinished, file, error);
-    if (!good)
-        unlink(unfinished);
-    return good;
+        return error_errno(error, errno, "cannot make \"%s\"", unfinished);
+    return write_beside(delivery, image, place, unfinished, file, error);
 }
 
 bool original_write(struct delivery *delivery, const struct restored_image *image,

@@ -15,7 +15,7 @@
 bool original_check(const struct delivery *delivery, const struct restored_image *image,
                     struct error *error);
 
-/* Converts.  A file is written beside its place, given the owner and mode of
+/* Converts.  A file is written in a folder beside its place, given the owner and mode of
  * the one it replaces (or had, when it is gone) and moved over it when it is
  * whole; a block device is written in place, held against being mounted
  * meanwhile. */

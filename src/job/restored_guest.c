@@ -78,6 +78,7 @@ static void problem(void *context, struct error *error)
 static struct delivery delivery_for(struct restored_guest *guest, const struct child_watch *watch)
 {
     struct delivery delivery = {.call = job_call(guest->job, &guest->options),
+                                .job_id = guest->job->facts.id,
                                 .replace = (enum replace)guest->job->facts.replace,
                                 .skipped = skipped,
                                 .problem = problem,

@@ -1,6 +1,7 @@
 """convdestination=yes: each disk back into the guest's own image, in its format and size."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -216,6 +217,26 @@ def test_missing_directory(saved):
         assert not folder.exists()
     finally:
         folder.with_name("away").rename(folder)
+
+
+def test_what_a_killed_daemon_left(saved):
+    """Beside the images: a dead job's unfinished image goes, a living one's stays."""
+    folder = saved.guest.disks["vda"].path.parent
+    dead, living = folder / "qemu-fd-7-abcdef", folder / "qemu-fd-8-abcdef"
+    for left in (dead, living):
+        left.mkdir(mode=0o700)
+        (left / "image").write_bytes(b"half")
+    held = os.open(living, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        assert _restore(saved).ok
+        assert _files_in_images(saved) == ["qemu-fd-8-abcdef", "vda.qcow2", "vdb.raw"]
+        assert (living / "image").read_bytes() == b"half"
+    finally:
+        os.close(held)
+    assert _restore(saved).ok
+    assert _files_in_images(saved) == ["vda.qcow2", "vdb.raw"]
+    _assert_converted(saved)
 
 
 def test_single_disk(saved):
