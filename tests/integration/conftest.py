@@ -149,12 +149,12 @@ def stages(tmp_path_factory):
 
 @pytest.fixture
 def note_cell(request):
-    """Note how a cell of the fault table ended: note_cell(fault, moment, version, result, seconds)."""
+    """Note how a cell of the fault table ended: note_cell(table, fault, moment, …)."""
     noted = {}
 
-    def note(fault, moment, version, result, seconds):
-        noted.update(fault=fault, moment=moment, version=version, status=result.status,
-                     errors=own_errors(result.log), seconds=round(seconds, 1))
+    def note(table, fault, moment, version, result, seconds, ends=""):
+        noted.update(table=table, ends=ends, fault=fault, moment=moment, version=version,
+                     status=result.status, errors=own_errors(result.log), seconds=round(seconds, 1))
 
     yield note
     write_cell(noted, good=not getattr(request.node, "failed", False))

@@ -3,29 +3,20 @@
 The table is faults/cells.py; what each cell came to is noted for docs/faults.md.
 """
 
-import re
-
 import pytest
 from faults import cells, faults
+from faults.judge import assert_end, table
 from faults.moments import DUMPED, HELD_BY_PLUGIN, incremental
 from faults.scene import Scene
-from faults.stage import own_errors
 from harness.process import wait_until
-
-_ENDS = {cells.GOOD: "T", cells.WARNS: "T", cells.FAILS: "f", cells.CANCELLED: "A",
-         cells.LOST: "fAE"}
-
-
-def _table():
-    for cell in cells.BACKUP:
-        for version in cell.versions:
-            yield pytest.param(cell, version, id=f"{cell.id}, {version}")
 
 
 @pytest.fixture
 def scene(cell, stages, version, workdir):
     options = dict(cell.fault.options)
     preloaded = options.pop("clock", False) or options.get("breakable") == "daemon"
+    if options.get("other"):
+        options["other"] = stages(version, not preloaded)
     with Scene(stages(version, preloaded), workdir, **options) as made:
         made.held_by_plugin = cell.moment in HELD_BY_PLUGIN
         yield made
@@ -42,20 +33,6 @@ def _reach(cell, scene):
     return jobid
 
 
-def _assert_end(cell, result):
-    errors = own_errors(result.log)
-    assert result.status in _ENDS[cell.ends], (result.status, result.log)
-    if cell.ends == cells.GOOD:
-        assert result.ok, result.log
-    if cell.ends in (cells.LOST, cells.CANCELLED):
-        # The daemons' own lines say it; ours, if it comes, still names guest and disk.
-        assert all(line.startswith('guest "vm"') for line in errors), errors
-        return
-    assert len(errors) == len(cell.says), errors
-    for pattern in cell.says:
-        assert any(re.search(pattern, line) for line in errors), (pattern, errors)
-
-
 def _assert_nothing_left(cell, scene, result):
     if cell.fault.victim in (faults.VICTIM_QEMU, faults.VICTIM_FD, faults.VICTIM_DIRECTORY):
         return  # by whom?  The next job does it
@@ -64,7 +41,7 @@ def _assert_nothing_left(cell, scene, result):
     scene.assert_bitmaps(result, catalog_knows=cell.fault.victim != faults.VICTIM_DIRECTOR)
 
 
-@pytest.mark.parametrize(("cell", "version"), _table())
+@pytest.mark.parametrize(("cell", "version"), table(cells.BACKUP))
 def test_fault(cell, version, scene, note_cell):
     """The job ends in time and says why; nothing is left; the next Incremental is right."""
     scene.start()
@@ -75,8 +52,8 @@ def test_fault(cell, version, scene, note_cell):
     result, lasted = scene.wait(jobid, cell.bound, reported=not alone)
     if scene.striker:
         scene.striker.finish()
-    note_cell(cell.fault.name, cell.moment.name, version, result, lasted)
-    _assert_end(cell, result)
+    note_cell("backup", cell.fault.name, cell.moment.name, version, result, lasted, cell.ends)
+    assert_end(cell, result)
     cell.fault.heal(scene)
     if alone:
         wait_until(lambda: not scene.stage.leftovers(), 60, "the File Daemon's end of the job")

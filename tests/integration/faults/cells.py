@@ -9,6 +9,7 @@ START = Moment("before the job", None, lambda scene: None)
 
 GOOD = "good"  # T without errors
 WARNS = "warns"  # T with error lines, one for each disk or guest that is lost
+ERRORS = "errors"  # E with such lines: a restore that lost a file
 FAILS = "fails"  # f
 CANCELLED = "cancelled"  # A
 LOST = "lost"  # not good: a daemon was killed, and the Director says how
@@ -148,6 +149,13 @@ def _tool_cells():
     yield Cell(f.CHECK_FAILS, FIRST, WARNS, (_disk("second", "a test wants it to fail"),))
 
 
+def _two_at_once_cells():
+    for moment in (DUMPING, DUMPED, FIRST):
+        yield Cell(f.SECOND_JOB, moment, GOOD)
+    for moment in (DUMPING, FIRST, SECOND, LAST_BYTE):
+        yield Cell(f.SECOND_DAEMON, moment, GOOD)
+
+
 BACKUP = (
     *_bacula_cells(),
     *_qemu_cells(),
@@ -156,4 +164,5 @@ BACKUP = (
     *_storage_cells(),
     *_time_cells(),
     *_tool_cells(),
+    *_two_at_once_cells(),
 )

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from harness.disk import BAD_OFFSET, MIB
+from harness.history import sequences
 from harness.monitor import Monitor
 from harness.process import run, wait_until
 
 from .moments import Striker
 from .scene import CLUSTER
+from .stage import own_errors
 
 VICTIM_FD = "File Daemon"
 VICTIM_DIRECTOR = "Director"
@@ -47,7 +49,7 @@ def _cancel(scene, jobid):
     """Noticed wherever the job is, even when what it waits for goes on waiting."""
     scene.striker = Striker(lambda: scene.bacula.cancel(jobid))
     if scene.held_by_plugin:
-        wait_until(lambda: not scene.stage.leftovers(), 5, "the job to notice its cancel")
+        wait_until(lambda: not scene.leftovers(), 5, "the job to notice its cancel")
     else:
         time.sleep(1)  # until the File Daemon has heard of it
 
@@ -251,17 +253,44 @@ CHECK_FAILS = _tool_fails("check")
 
 def _second_job(scene, _jobid):
     """Another Job resource comes to the same guest; it is told whose turn it is."""
-    other = scene.stage.add_job(scene.line, "other")
-    scene.second = scene.bacula.run(other, "Full")
+    job = scene.stage.add_job(scene.line, "other")
+    scene.second = scene.bacula.run(job, "Full", wait=False)
 
 
-SECOND_JOB = Fault("the same guest in two jobs at once", _second_job)
+def _assert_refused(scene):
+    _assert_one_line(scene.bacula.wait(scene.second), scene.jobid)
+
+
+def _assert_one_line(result, jobid):
+    busy = f'guest "vm": Bacula job {jobid} is backing it up right now'
+    (error,) = own_errors(result.log)
+    assert error.startswith(busy) and not result.ok, result.log
+
+
+SECOND_JOB = Fault("the same guest in two jobs at once", _second_job, _assert_refused)
 
 
 def _second_daemon(scene, jobid):
-    """Another Bacula, whose job happens to have the same number."""
-    scene.second = scene.other_bacula_job(jobid)
+    """A job of another Bacula comes, which happens to have the same number."""
+    scene.other.bacula.catalog.set_next_job(jobid)
+    scene.other.note_contents()
+    scene.second = scene.other.bacula.run(scene.other.job, "Full", wait=False)
+    assert scene.second == jobid
 
 
-SECOND_DAEMON = Fault("a job of another File Daemon", _second_daemon,
-                      options={"other_bacula": True})
+def _assert_second_daemon(scene):
+    """Its job is refused, or good; in any case its next ones are right."""
+    result = scene.other.bacula.wait(scene.second)
+    if not result.ok:
+        _assert_one_line(result, scene.jobid)
+    full = scene.other.backup("Full")
+    assert full.ok, full.log
+    scene.write_little(seed=11)
+    increment = scene.other.backup("Incremental")
+    assert increment.ok and set(sequences(scene.other.bacula, increment).values()) == {1}
+    scene.other.assert_restores()
+    scene.others = {full.name, increment.name, result.name}
+
+
+SECOND_DAEMON = Fault("a job of another File Daemon, of the same number", _second_daemon,
+                      _assert_second_daemon, options={"other": True})

@@ -21,18 +21,21 @@ class Scene:
     style and fmt are those of the disk "first"; parameters go into the Plugin line.  With
     gated the plugin meets a monitor that can misbehave, with working=SIZE the job works on
     a small file system of its own (linked: through a link), with breakable="QEMU" the
-    storage of its dumps can break under QEMU.
+    storage of its dumps can break under QEMU.  other is a Stage whose Bacula saves the guest
+    as well, and whose jobs can have the same numbers.
     """
 
     def __init__(self, stage, folder, parameters="", gated=False, style="slow", fmt="qcow2",
-                 working=None, linked=False, breakable=None):
+                 working=None, linked=False, breakable=None, other=None):
         self.stage = stage
         self.bacula = stage.bacula
         self.folder = folder
         self.full = None
         self.striker = None
         self.stopped = False  # QEMU, by a signal
-        self.second = None
+        self.jobid = None
+        self.second = None  # another job on the guest
+        self.others = set()  # names of such jobs, whose bitmaps may be there
         self.other_client = None
         self.working = self.working_link = None
         self.target_storage = BrokenStorage(folder) if breakable == "QEMU" else None
@@ -48,6 +51,7 @@ class Scene:
         self.line = f"qemu: qmpcontrol={monitor} {parameters}".rstrip()
         self.job = stage.add_job(self.line)
         self.history = History(self.bacula, self.guest, folder, self.job)
+        self.other = self._make_other(other) if other else None
 
     def __enter__(self):
         return self
@@ -83,6 +87,13 @@ class Scene:
         self.working_link.symlink_to(self.working)
         return self.working_link
 
+    def _make_other(self, stage):
+        """Its next job has a number below all that this Bacula's jobs get."""
+        folder = self.folder / "other"
+        folder.mkdir()
+        self.bacula.catalog.set_next_job(stage.bacula.catalog.last_job() + 100)
+        return History(stage.bacula, self.guest, folder, stage.add_job(self.line, "other"))
+
     # What the guest does
 
     def slow_down(self, rate=0):
@@ -117,7 +128,8 @@ class Scene:
     def run(self, level="Incremental"):
         """Start a job of what the disks hold now; its id."""
         self.history.note_contents()
-        return self.bacula.run(self.job, level, wait=False)
+        self.jobid = self.bacula.run(self.job, level, wait=False)
+        return self.jobid
 
     def wait(self, jobid, bound, reported=True):
         """The job's end within so many seconds, and how long that took."""
@@ -126,6 +138,10 @@ class Scene:
         return result, time.monotonic() - begun
 
     # What must hold
+
+    def leftovers(self):
+        """What no job may leave in the daemon's working directory."""
+        return self.stage.leftovers()
 
     def jobs_with_bitmaps(self, disk):
         """Whose bitmaps and witnesses the disk has."""
@@ -162,7 +178,7 @@ class Scene:
         for disk in self.guest.disks:
             here = self.jobs_with_bitmaps(disk)
             kept = {before.name} if before.status in "TW" else set()
-            assert here <= {self.full.name, after.name} | kept, here
+            assert here <= {self.full.name, after.name} | kept | self.others, here
         self.history.assert_restores()
         self.assert_folder_is_clean()
         return after

@@ -91,11 +91,11 @@ class Stage:
         self.clock.set(0)
         self.storage.mend()
 
-    def add_job(self, line, name="VM"):
-        """A Job resource with this Plugin line and the last file behind it; its name."""
+    def add_job(self, line, name="VM", last=True):
+        """A Job resource with this Plugin line and (last) the last file behind it; its name."""
         self._scenes += 1
         job = f"{name}-{self._scenes}"
-        self.bacula.filesets = {**self.bacula.filesets, job: [line, self.last.line]}
+        self.bacula.filesets = {**self.bacula.filesets, job: [line, *([self.last.line] if last else [])]}
         self.bacula.jobs = {**self.bacula.jobs, job: job}
         self.bacula.reload()
         return job

@@ -26,7 +26,7 @@ def _decode_number(text):
 
 
 class Catalog:
-    """Read-only view of a Director's SQLite catalog."""
+    """A Director's SQLite catalog, mostly to be read."""
 
     def __init__(self, path):
         self._path = path
@@ -52,6 +52,22 @@ class Catalog:
             jobid,
         )
         return JobRow(*rows[0]) if rows else None
+
+    def last_job(self):
+        """The highest number of a job until now."""
+        ((last,),) = self._query("SELECT MAX(seq) FROM sqlite_sequence WHERE name = 'Job'")
+        return last or 0
+
+    def set_next_job(self, jobid):
+        """Let the next job have this number, which must be above those that were."""
+        assert jobid > self.last_job()
+        with closing(sqlite3.connect(self._path, timeout=_PATIENCE)) as database:
+            known = database.execute(
+                "UPDATE sqlite_sequence SET seq = ? WHERE name = 'Job'", (jobid - 1,)
+            ).rowcount
+            if not known:
+                database.execute("INSERT INTO sqlite_sequence VALUES ('Job', ?)", (jobid - 1,))
+            database.commit()
 
     def last_start(self, name):
         """When the last job of a resource started, as the catalog writes it; "" before the first."""

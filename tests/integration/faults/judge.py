@@ -1,0 +1,38 @@
+"""How a job ended, and whether it was to end so."""
+
+import os
+import re
+
+import pytest
+
+from . import cells
+from .stage import own_errors
+
+_ENDS = {cells.GOOD: "T", cells.WARNS: "T", cells.ERRORS: "E",
+         cells.FAILS: "f", cells.CANCELLED: "A",
+         cells.LOST: "fAE"}
+
+# Set by "make check-faults"; otherwise each fault strikes where it is hardest only.
+ALL = bool(os.environ.get("QEMU_FD_ALL_FAULTS"))
+
+
+def table(chosen):
+    """Parameters (cell, version) of a test for these cells."""
+    for cell in chosen:
+        for version in cell.versions:
+            yield pytest.param(cell, version, id=f"{cell.id}, {version}")
+
+
+def assert_end(cell, result):
+    """Its status, and one line of ours for everything that was lost."""
+    errors = own_errors(result.log)
+    assert result.status in _ENDS[cell.ends], (result.status, result.log)
+    if cell.ends == cells.GOOD:
+        assert result.ok, result.log
+    if cell.ends in (cells.LOST, cells.CANCELLED):
+        # The daemons' own lines say it; ours, if it comes, still names guest and disk.
+        assert all(line.startswith('guest "vm"') for line in errors), errors
+        return
+    assert len(errors) == len(cell.says), errors
+    for pattern in cell.says:
+        assert any(re.search(pattern, line) for line in errors), (pattern, errors)

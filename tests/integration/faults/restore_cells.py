@@ -1,0 +1,103 @@
+"""Which fault strikes a restore at which moment, and how its job has to end."""
+
+from . import faults as f
+from . import restore_faults as r
+from .cells import BOTH, CANCELLED, ERRORS, GOOD, LOST, WARNS, Cell
+from .restore_moments import CHECKING, CONVERTING, PART_0, PART_N, PATCHING, START
+
+_DURING = (PART_0, PART_N, PATCHING, CHECKING, CONVERTING)
+_DISKS = ("first", "second")
+
+
+def _disk(name, text):
+    return f'^guest "vm", disk "{name}": .*{text}'
+
+
+def _disks(text):
+    return tuple(_disk(name, text) for name in _DISKS)
+
+
+def _guest(text):
+    return f'^guest "vm": .*{text}'
+
+
+def _bacula_cells():
+    ends = {f.CANCELLED: CANCELLED}
+    for fault in (f.CANCELLED, f.FD_KILLED, f.SD_KILLED, f.DIRECTOR_KILLED):
+        for moment in _DURING:
+            yield Cell(fault, moment, ends.get(fault, LOST), versions=BOTH, bound=150)
+
+
+def _destination_cells():
+    full, read_only = "No space left on device", "Read-only file system"
+    gone, planted = "No such file or directory", "is in the way: it is not a directory"
+    yield Cell(r.MISSING, START, GOOD)
+    yield Cell(r.ORIGINALS_MISSING, START, ERRORS, _disks("is missing; make it"))
+    yield Cell(r.FULL, START, ERRORS, (*_disks(full), _guest(full)))
+    yield Cell(r.FULL, PART_0, ERRORS, _disks(full))
+    # What the first disk took is free again when the second comes.
+    yield Cell(r.FULL, PART_N, ERRORS, (_disk("first", full),))
+    yield Cell(r.FULL, PATCHING, ERRORS, (_disk("first", full),))
+    yield Cell(r.FULL, CHECKING, GOOD)
+    yield Cell(r.FULL, CONVERTING, WARNS, _disks(full))
+    yield Cell(r.READ_ONLY, START, ERRORS, (_guest(read_only),))
+    yield Cell(r.READ_ONLY, PATCHING, ERRORS, (*_disks(read_only), _guest(read_only)))
+    yield Cell(r.READ_ONLY, CHECKING, WARNS, _disks(read_only))
+    yield Cell(r.DELETED, PART_0, ERRORS, _disks(gone))
+    yield Cell(r.DELETED, PART_N, ERRORS, _disks(gone))
+    yield Cell(r.DELETED, PATCHING, ERRORS, _disks(gone))
+    yield Cell(r.DELETED, CHECKING, WARNS, _disks(gone))
+    yield Cell(r.DELETED, CONVERTING, WARNS, (_disk("first", gone),))
+    yield Cell(r.PLANTED, START, ERRORS, (_guest(planted), *_disks(planted)))
+    yield Cell(r.PLANTED, CHECKING, WARNS, _disks(planted))
+    yield Cell(r.IMAGE_PLANTED, CONVERTING, GOOD)
+    yield Cell(r.ELSEWHERE, CHECKING, WARNS, _disks(gone))
+
+
+def _working_cells():
+    yield Cell(r.WORKING_MISSING, START, ERRORS, (_guest("No such file or directory"),))
+    yield Cell(r.WORKING_READ_ONLY, START, ERRORS, (_guest("Read-only file system"),))
+    yield Cell(r.WORKING_FULL, START, ERRORS, _disks("No space left on device"))
+    yield Cell(r.WORKING_FULL, PART_N, ERRORS, (_disk("first", "No space left on device"),))
+    yield Cell(r.WORKING_FULL, CONVERTING, GOOD)
+    yield Cell(r.WORKING_DELETED, PART_N, ERRORS, _disks("No such file or directory"))
+    yield Cell(r.WORKING_DELETED, CONVERTING, WARNS, _disks("No such file or directory"))
+
+
+def _tool_cells():
+    missing, fails = 'program "qemu-img" not found', "a test wants it to fail"
+    killed = "ended with status 137"
+    yield Cell(f.TOOL_MISSING, START, ERRORS, _disks(missing))
+    yield Cell(f.TOOL_MISSING, PART_N, ERRORS, _disks(missing))
+    yield Cell(f.TOOL_MISSING, CHECKING, WARNS, (_disk("second", missing),))
+    yield Cell(f.TOOL_MISSING, CONVERTING, WARNS, (_disk("second", missing),))
+    yield Cell(f.TOOL_KILLED, PATCHING, ERRORS, (_disk("first", killed),))
+    yield Cell(f.TOOL_KILLED, CHECKING, WARNS, (_disk("first", killed),))
+    yield Cell(f.TOOL_KILLED, CONVERTING, WARNS, (_disk("first", killed),))
+    for command in ("info", "rebase", "commit"):
+        yield Cell(r.tool_fails(command), START, ERRORS, _disks(fails))
+    yield Cell(r.tool_fails("check", "*.part"), START, ERRORS, _disks(fails))
+    yield Cell(r.tool_fails("check", "*.qcow2"), PART_N, WARNS, _disks(fails))
+    yield Cell(r.tool_fails("convert", original=True), START, WARNS, _disks(fails))
+
+
+def _other_cells():
+    runs = "is in use by a running guest; stop the guest first"
+    yield Cell(r.GUEST_RUNS, START, ERRORS, _disks(runs))
+    yield Cell(r.GUEST_RUNS, PART_N, WARNS, _disks(runs))
+    yield Cell(r.GUEST_RUNS, CONVERTING, WARNS, _disks(runs))
+    for moment in _DURING:
+        yield Cell(f.CLOCK_BACK, moment, GOOD)
+    for moment in (PART_0, PART_N):
+        yield Cell(r.WRITE_ERROR, moment, ERRORS, _disks("Input/output error"))
+    for moment in (PART_N, PATCHING, CHECKING, CONVERTING):
+        yield Cell(r.SECOND_RESTORE, moment, GOOD, bound=120)
+
+
+RESTORE = (
+    *_bacula_cells(),
+    *_destination_cells(),
+    *_working_cells(),
+    *_tool_cells(),
+    *_other_cells(),
+)

@@ -1,0 +1,146 @@
+"""What strikes a restore, and what has to be put right afterwards."""
+
+import shutil
+
+from harness.process import wait_until
+
+from .faults import VICTIM_DIRECTORY, Fault
+from .restore_scene import SMALL, empty, fill, quietly_quit, remount
+
+_SMALL = {"small": SMALL}
+
+# The places: the directory to restore to, or (original) the folder of the guest's own files
+
+
+def _unfill(scene):
+    (scene.destination / "filler").unlink()
+
+
+def _delete(scene, _jobid):
+    """Of the original files' folder only what is the job's own."""
+    if scene.original:
+        for folder in scene.destination.glob("qemu-fd-*"):
+            shutil.rmtree(folder)
+    else:
+        empty(scene.destination)
+
+
+def _take_away(scene, _jobid):
+    scene.destination.rename(scene.destination.with_name("away"))
+
+
+def _put_back(scene):
+    scene.destination.with_name("away").rename(scene.destination)
+
+
+def _plant(scene, _jobid):
+    """A link to another folder stands where the job's files are to go."""
+    place = scene.destination / "@qemu"
+    if place.exists():
+        place.rename(scene.folder / "real")
+    scene.destination.mkdir(exist_ok=True)
+    place.symlink_to(scene.elsewhere)
+
+
+def _unplant(scene):
+    (scene.destination / "@qemu").unlink()
+
+
+def _plant_image(scene, _jobid):
+    """A link to a file of somebody else's stands where an original was."""
+    precious = scene.folder / "precious"
+    precious.write_bytes(b"precious")
+    path = scene.saved.guest.disks["first"].path
+    path.unlink()
+    path.symlink_to(precious)
+
+
+def _assert_precious(scene):
+    assert (scene.folder / "precious").read_bytes() == b"precious"
+
+
+def _lead_elsewhere(scene, _jobid):
+    scene.link.unlink()
+    scene.link.symlink_to(scene.elsewhere)
+
+
+def _lead_back(scene):
+    scene.link.unlink()
+    scene.link.symlink_to(scene.destination)
+
+
+FULL = Fault("destination full", lambda scene, _: fill(scene.destination), _unfill, options=_SMALL)
+READ_ONLY = Fault("destination read-only", lambda scene, _: remount(scene.destination, "ro"),
+                  lambda scene: remount(scene.destination, "rw"), victim=VICTIM_DIRECTORY,
+                  options=_SMALL)
+MISSING = Fault("destination missing", lambda scene, _: None)
+ORIGINALS_MISSING = Fault("the originals' folder missing", _take_away, _put_back,
+                          options={"original": True})
+DELETED = Fault("destination emptied", _delete)
+PLANTED = Fault("a planted link to elsewhere", _plant, _unplant)
+IMAGE_PLANTED = Fault("a link planted where an original was", _plant_image, _assert_precious)
+ELSEWHERE = Fault("destination becomes a link elsewhere", _lead_elsewhere, _lead_back,
+                  options={"linked": True})
+
+WRITE_ERROR = Fault("I/O error on the destination", lambda scene, _: scene.stage.storage.fail(),
+                    lambda scene: scene.stage.storage.mend(), options={"breakable": "daemon"})
+
+# The working directory, while disks go back to the guest's own files
+
+_WORKING = {"original": True, "small": SMALL}
+
+
+def _fill_working(scene, _jobid):
+    fill(scene.working)
+
+
+def _make_room_in_working(scene):
+    (scene.working / "filler").unlink()
+
+
+WORKING_FULL = Fault("working directory full", _fill_working, _make_room_in_working,
+                     options=_WORKING)
+WORKING_READ_ONLY = Fault("working directory read-only", lambda scene, _: remount(scene.working, "ro"),
+                          lambda scene: remount(scene.working, "rw"), options=_WORKING)
+WORKING_MISSING = Fault("working directory missing", lambda scene, _: scene.working.rmdir(),
+                        lambda scene: scene.working.mkdir(), options={"original": True})
+WORKING_DELETED = Fault("working directory emptied", lambda scene, _: empty(scene.working),
+                        options={"original": True})
+
+# qemu-img
+
+
+def tool_fails(command, pattern="*", original=False):
+    """Every such call fails."""
+    return Fault(f"qemu-img {command} fails",
+                 lambda scene, _: scene.stage.tool.fail(command, pattern),
+                 lambda scene: scene.stage.tool.release(command), options={"original": original})
+
+
+# The guest itself
+
+
+def _start_guest(scene, _jobid):
+    scene.saved.guest.start()
+
+
+GUEST_RUNS = Fault("the guest runs", _start_guest, lambda scene: quietly_quit(scene.saved.guest),
+                   options={"original": True})
+
+# Two at once
+
+
+def _second_restore(scene, jobid):
+    """To the same place; where the Storage Daemon lets it, it is at work at the same time."""
+    scene.second = scene.start()
+    assert scene.second != jobid
+    if scene.held_by_plugin:  # the volume is free again
+        wait_until(lambda: scene.folders(f"{scene.second}-"), 60, "the other restore's folder")
+
+
+def _end_of_second(scene):
+    result = scene.bacula.wait(scene.second)
+    assert result.ok, result.log
+
+
+SECOND_RESTORE = Fault("two restores to one place at once", _second_restore, _end_of_second)

@@ -1,0 +1,57 @@
+"""The moments of a restore, and how its job is made to stand still there."""
+
+from harness.disk import MIB
+from harness.process import wait_until
+
+from .moments import Moment
+
+_PATIENCE = 30
+
+
+def _part(number):
+    """Half of a part of the first disk came: what is on disk is looked up."""
+
+    def reach(scene, start):
+        before, own = scene.saved.bytes_on_the_way(number)
+        size = scene.saved.size(number, "first")
+        scene.stage.link.hold(before + own // 2, "from storage")
+        jobid = start()
+        scene.stage.link.wait_held(_PATIENCE)
+        name = "0.part" if number else "0.qcow2"
+        wait_until(lambda: size // 4 < scene.part(jobid, name), 10, "half a part")
+        came = scene.part(jobid, name)
+        assert MIB < came < size * 3 // 4, (came, size)
+        return jobid
+
+    return reach
+
+
+def _held(command, pattern):
+    """qemu-img stands still."""
+
+    def reach(scene, start):
+        scene.stage.tool.hold(command, pattern)
+        jobid = start()
+        scene.tool_pid = scene.stage.tool.wait_held(_PATIENCE)
+        return jobid
+
+    return reach
+
+
+def _release_tool(command):
+    return lambda scene: scene.stage.tool.release(command)
+
+
+def _release_link(scene):
+    scene.stage.link.release()
+
+
+START = Moment("before the job", None, lambda scene: None)
+PART_0 = Moment("during part 0", _part(0), _release_link)
+PART_N = Moment("during part 1", _part(1), _release_link)
+PATCHING = Moment("while a part is patched in", _held("commit", "*/0.part"),
+                  _release_tool("commit"))
+CHECKING = Moment("final check", _held("check", "*/0.qcow2"), _release_tool("check"))
+CONVERTING = Moment("conversion", _held("convert", "*/0.qcow2 *"), _release_tool("convert"))
+
+HELD_BY_PLUGIN = (PATCHING, CHECKING, CONVERTING)
