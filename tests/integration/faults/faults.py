@@ -252,19 +252,16 @@ CHECK_FAILS = _tool_fails("check")
 
 
 def _second_job(scene, _jobid):
-    """Another Job resource comes to the same guest; it is told whose turn it is."""
+    """Another Job resource comes to the same guest, and ends while the first is held."""
     job = scene.stage.add_job(scene.line, "other")
-    scene.second = scene.bacula.run(job, "Full", wait=False)
+    scene.second = scene.bacula.run(job, "Full")
 
 
 def _assert_refused(scene):
-    _assert_one_line(scene.bacula.wait(scene.second), scene.jobid)
-
-
-def _assert_one_line(result, jobid):
-    busy = f'guest "vm": Bacula job {jobid} is backing it up right now'
-    (error,) = own_errors(result.log)
-    assert error.startswith(busy) and not result.ok, result.log
+    """One line tells whose turn it is."""
+    busy = f'guest "vm": Bacula job {scene.jobid} is backing it up right now'
+    (error,) = own_errors(scene.second.log)
+    assert error.startswith(busy) and not scene.second.ok, scene.second.log
 
 
 SECOND_JOB = Fault("the same guest in two jobs at once", _second_job, _assert_refused)
@@ -274,22 +271,21 @@ def _second_daemon(scene, jobid):
     """A job of another Bacula comes, which happens to have the same number."""
     scene.other.bacula.catalog.set_next_job(jobid)
     scene.other.note_contents()
-    scene.second = scene.other.bacula.run(scene.other.job, "Full", wait=False)
-    assert scene.second == jobid
+    scene.second = scene.other.bacula.run(scene.other.job, "Full")
+    assert scene.second.jobid == jobid
 
 
 def _assert_second_daemon(scene):
-    """Its job is refused, or good; in any case its next ones are right."""
-    result = scene.other.bacula.wait(scene.second)
-    if not result.ok:
-        _assert_one_line(result, scene.jobid)
+    """Its job was refused, or is good; in any case its next ones are right."""
+    if not scene.second.ok:
+        _assert_refused(scene)
     full = scene.other.backup("Full")
     assert full.ok, full.log
     scene.write_little(seed=11)
     increment = scene.other.backup("Incremental")
     assert increment.ok and set(sequences(scene.other.bacula, increment).values()) == {1}
     scene.other.assert_restores()
-    scene.others = {full.name, increment.name, result.name}
+    scene.others = {full.name, increment.name}
 
 
 SECOND_DAEMON = Fault("a job of another File Daemon, of the same number", _second_daemon,

@@ -25,7 +25,10 @@ def _bacula_cells():
     ends = {f.CANCELLED: CANCELLED}
     for fault in (f.CANCELLED, f.FD_KILLED, f.SD_KILLED, f.DIRECTOR_KILLED):
         for moment in _DURING:
-            yield Cell(fault, moment, ends.get(fault, LOST), versions=BOTH, bound=150)
+            end = ends.get(fault, LOST)
+            if fault is f.SD_KILLED and moment in (CHECKING, CONVERTING):
+                end = GOOD  # its data has come, and it has said so
+            yield Cell(fault, moment, end, versions=BOTH, bound=150)
 
 
 def _destination_cells():

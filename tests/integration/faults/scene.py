@@ -157,7 +157,7 @@ class Scene:
             saved = self.guest.disks
         for disk in self.guest.disks:
             here = self.jobs_with_bitmaps(disk)
-            assert here <= {self.full.name, result.name}, here
+            assert here <= {self.full.name, result.name} | self.others, here
             assert result.name not in here or disk in saved, (
                 f"{disk} was not saved by {result.name}, whose bitmap stays"
             )
