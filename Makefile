@@ -4,6 +4,7 @@
 #   make            build/qemu-fd.so
 #   make check      unit tests under ASan and UBSan, then the integration tests
 #   make check-asan the integration tests with every File Daemon under ASan, LSan and UBSan
+#   make check-faults  every fault at every moment; writes docs/faults.md
 #   make demo       a backup and a restore of a real guest, shown step by step
 #   make bench      measures what docs/figures.md says, a quarter of an hour
 #   make fuzz       libFuzzer on every parser, FUZZ_SECONDS each
@@ -55,7 +56,7 @@ HEADERS    := $(wildcard include/*/*.h src/*/*.h)
 MAKEFLAGS += -r
 
 .DELETE_ON_ERROR:
-.PHONY: all bench fuzz check check-asan check-unit check-integration check-packages demo lint format man \
+.PHONY: all bench fuzz check check-asan check-faults check-unit check-integration check-packages demo lint format man \
         install uninstall dist clean bacula
 
 all: $(BUILD)/qemu-fd.so
@@ -208,6 +209,18 @@ check: all man $(UNIT_TESTS) $(FUZZ_REPLAYS) $(HOSTS) bacula
 # what is left out is named in tests/integration/harness/sanitizer.py.
 check-asan: $(HOSTS) bacula
 	QEMU_FD_SANITIZE=1 $(PYTHON) tests/run.py --integration
+
+# Every fault at every moment on every Bacula ("make check" runs a choice), and
+# docs/faults.md from what came of it.
+FAULT_TESTS := $(addprefix tests/integration/,test_faults_backup.py test_faults_restore.py \
+                 test_pve_restore_ended.py test_pve_restore_faults.py)
+FAULT_NAMES := test_fault or an_import or file_daemon_killed or import_fails or import_killed or api_dies
+
+check-faults: all bacula
+	rm -rf $(BUILD)/faults
+	QEMU_FD_ALL_FAULTS=1 $(PYTHON) -m pytest -q -c tests/integration/pytest.ini -n 4 --dist loadgroup \
+	    $(FAULT_TESTS) -k "$(FAULT_NAMES)"; result=$$?; \
+	    $(PYTHON) tools/fault-table && exit $$result
 
 demo: all bacula
 	$(PYTHON) demo/demo.py

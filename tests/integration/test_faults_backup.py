@@ -41,7 +41,7 @@ def _assert_nothing_left(cell, scene, result):
     scene.assert_bitmaps(result, catalog_knows=cell.fault.victim != faults.VICTIM_DIRECTOR)
 
 
-@pytest.mark.parametrize(("cell", "version"), table(cells.BACKUP))
+@pytest.mark.parametrize(("cell", "version"), table(cells.BACKUP, cells.HARDEST, "15.0.3"))
 def test_fault(cell, version, scene, note_cell):
     """The job ends in time and says why; nothing is left; the next Incremental is right."""
     scene.start()

@@ -9,7 +9,7 @@ import functools
 import pytest
 from faults import cells, faults
 from faults.judge import assert_end, table
-from faults.restore_cells import RESTORE
+from faults.restore_cells import HARDEST, RESTORE
 from faults.restore_moments import CONVERTING, HELD_BY_PLUGIN, START
 from faults.restore_scene import RestoreScene, Saved
 from harness.process import wait_until
@@ -52,7 +52,7 @@ def _reach(cell, scene):
     return jobid
 
 
-@pytest.mark.parametrize(("cell", "version"), table(RESTORE))
+@pytest.mark.parametrize(("cell", "version"), table(RESTORE, HARDEST, "9.6.7"))
 def test_fault(cell, version, scene, note_cell):
     """The job ends in time and says why; no image is false; the next restore is right."""
     daemon = scene.bacula.fd_pid

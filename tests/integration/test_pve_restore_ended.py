@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 
 import pytest
 from harness.marks import one_version
@@ -49,15 +50,18 @@ def _gone(world, timeout=_BOUND):
     wait_until(lambda: world.state() == world.before, timeout, "everything to be taken back")
 
 
-def test_cancelled_during_an_import(world):
+def test_cancelled_during_an_import(world, note_cell):
     """qemu-img ends at once; guest and volumes go."""
     world.gate.hold()
     jobid = world.restore(wait=False)
     process = world.gate.wait()
     assert NEW in world.pve.vmids()
+    begun = time.monotonic()
     with _cancelled(world, jobid):
         wait_until(lambda: not process.exists(), 10, "the end of qemu-img")
         _gone(world)
+    note_cell("restore", "job cancelled", "import", world.bacula.version,
+              world.bacula.wait(jobid), time.monotonic() - begun, "cancelled")
     world.assert_nothing_left()
 
 
@@ -86,14 +90,15 @@ def test_creation_never_ends(world):
     world.assert_clean()
 
 
-def test_file_daemon_killed(world):
+def test_file_daemon_killed(world, note_cell):
     """Nobody is left to take back: what stays is stopped, unlocked and has no disks.
 
     The next restore takes the next number, and clears the working directory.
     """
     world.gate.hold()
-    world.restore(wait=False)
+    jobid = world.restore(wait=False)
     process = world.gate.wait()
+    begun = time.monotonic()
     world.bacula.kill_fd()
     wait_until(lambda: not process.exists(), 10, "the end of qemu-img")
     assert world.bacula.fd_leftovers(), "the File Daemon was killed too late"
@@ -101,6 +106,8 @@ def test_file_daemon_killed(world):
     unfinished = world.pve.config(NEW)
     assert not unfinished.keys() & {"lock", *world.held}
     world.bacula.start_fd()
+    note_cell("restore", "File Daemon killed", "import", world.bacula.version,
+              world.bacula.wait(jobid, 150), time.monotonic() - begun, "lost")
     result = world.restore()
     assert result.ok, result.log
     assert_volumes(world.pve, 102, world.held)

@@ -43,10 +43,15 @@ def _errors(result):
     return re.findall(r"(?:Error|Fatal error): qemu: (.*)", result.log)
 
 
-def _fail(world, **options):
-    """A restore that fails in one line and leaves nothing; the line."""
+def _fail(world, note=None, **options):
+    """A restore that fails in one line and leaves nothing; the line.
+
+    note(result, seconds) notes it for docs/faults.md.
+    """
     begun = time.monotonic()
     result = world.restore(**options)
+    if note:
+        note(result, time.monotonic() - begun)
     assert not result.ok and "Not given" not in result.log
     assert time.monotonic() - begun < _BOUND
     world.assert_nothing_left()
@@ -107,10 +112,17 @@ def test_no_volume(world, skip, storage):
     assert _REMOVED in result.log
 
 
-def test_import_fails(world):
+@pytest.fixture
+def note_import(world, note_cell):
+    """Note what a fault during the import came to: note_import(fault)(result, seconds)."""
+    return lambda fault: lambda result, seconds: note_cell(
+        "restore", fault, "import", world.bacula.version, result, seconds)
+
+
+def test_import_fails(world, note_import):
     """qemu-img's own words."""
     world.gate.fail("qemu-img: error while writing at byte 0: No space left on device", after=1)
-    error, result = _fail(world)
+    error, result = _fail(world, note_import("qemu-img convert fails"))
     assert error.startswith(
         'guest "vm1", disk "drive-virtio1": volume "data:101/vm-101-disk-2.raw": qemu-img convert '
         "ended with status 1: qemu-img: error while writing at byte 0: No space left on device"
@@ -120,13 +132,15 @@ def test_import_fails(world):
     assert _REMOVED in result.log
 
 
-def test_import_killed(world):
+def test_import_killed(world, note_import):
     """qemu-img ends by a signal."""
     world.gate.hold()
     jobid = world.restore(wait=False)
     process = world.gate.wait()
+    begun = time.monotonic()
     os.kill(int(process.name), signal.SIGKILL)
     result = world.bacula.wait(jobid)
+    note_import("qemu-img killed")(result, time.monotonic() - begun)
     (error,) = _errors(result)
     assert "qemu-img convert ended with status 137" in error and _REMOVED in result.log
     world.assert_nothing_left()
@@ -239,10 +253,12 @@ def _go_on_without_api(world):
     return jobid
 
 
-def test_api_dies(world):
+def test_api_dies(world, note_import):
     """What stays behind is named; the next restore finds its way past it."""
     jobid = _go_on_without_api(world)
+    begun = time.monotonic()
     result = world.bacula.wait(jobid, _BOUND)
+    note_import("Proxmox' API goes away")(result, time.monotonic() - begun)
     world.pve.control("up")
     errors = " ".join(_errors(result))
     assert "the connection failed" in errors

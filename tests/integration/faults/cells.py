@@ -166,3 +166,6 @@ BACKUP = (
     *_tool_cells(),
     *_two_at_once_cells(),
 )
+
+# Where a fault does the most harm comes first.
+HARDEST = (DUMPING, FIRST, DUMPED, BEFORE, START, SECOND, LAST_BYTE)

@@ -104,3 +104,6 @@ RESTORE = (
     *_tool_cells(),
     *_other_cells(),
 )
+
+# Where a fault does the most harm comes first.
+HARDEST = (PATCHING, CONVERTING, PART_N, CHECKING, PART_0, START)

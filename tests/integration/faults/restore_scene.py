@@ -139,12 +139,14 @@ class RestoreScene:
 
     def _prepare_original(self, opened, small):
         opened.callback(self.saved.guest.close_process)
-        self.working = self.folder / "working"
         self.destination = self.saved.images
+        self.working = None
+        if self.bacula.version != "9.6.7":  # loses options, depending on how long the path is
+            self.working = self.folder / "working"
         if small:
             opened.enter_context(tmpfs(self.working, 2 * small))
             opened.enter_context(_mounted_over(self.destination, small))
-        else:
+        elif self.working:
             self.working.mkdir()
         self.saved.put_old_images()
 
@@ -170,7 +172,9 @@ class RestoreScene:
         """Start a restore of the newest state; its job id."""
         options = {}
         if self.original:
-            options = {"convdestination": "yes", "working": str(self.working)}
+            options = {"convdestination": "yes"}
+        if self.working:
+            options["working"] = str(self.working)
         where = "/" if self.original else self.where
         jobid = self.bacula.restore(self.saved.jobids, where, plugin_options=options, wait=False)
         self._started.append(jobid)
@@ -244,7 +248,7 @@ class RestoreScene:
             for disk in self.saved.guest.disks.values():
                 assert_same(self.saved.contents[disk.name], disk.path, disk.fmt)
             assert sorted(os.listdir(self.destination)) == ["first.qcow2", "second.raw"]
-            assert restored.files(self.working) == []
+            assert not self.working or restored.files(self.working) == []
         else:
             restored.assert_restored(self.saved.contents, self.destination)
             assert restored.files(self.destination) == _NAMES
