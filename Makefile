@@ -5,6 +5,7 @@
 #   make check      unit tests under ASan and UBSan, then the integration tests
 #   make check-asan the integration tests with every File Daemon under ASan, LSan and UBSan
 #   make check-faults  every fault at every moment; writes docs/faults.md
+#   make check-long a random walk over writes, levels, faults: STEPS=200 SEED=…
 #   make demo       a backup and a restore of a real guest, shown step by step
 #   make bench      measures what docs/figures.md says, a quarter of an hour
 #   make fuzz       libFuzzer on every parser, FUZZ_SECONDS each
@@ -221,6 +222,14 @@ check-faults: all bacula
 	QEMU_FD_ALL_FAULTS=1 $(PYTHON) -m pytest -q -c tests/integration/pytest.ini -n 4 --dist loadgroup \
 	    $(FAULT_TESTS) -k "$(FAULT_NAMES)"; result=$$?; \
 	    $(PYTHON) tools/fault-table && exit $$result
+
+# What a seed did, it does again; the walk's own log says what that was.
+.PHONY: check-long
+STEPS ?= 200
+check-long: all bacula
+	@seed=$${SEED:-$$(shuf -i 1-999999 -n 1)}; echo "make check-long STEPS=$(STEPS) SEED=$$seed"; \
+	QEMU_FD_WALK_STEPS=$(STEPS) QEMU_FD_WALK_SEED=$$seed $(PYTHON) -m pytest \
+	    -c tests/integration/pytest.ini tests/integration/test_walk.py -s --timeout=0
 
 demo: all bacula
 	$(PYTHON) demo/demo.py

@@ -22,17 +22,6 @@ def scene(cell, stages, version, workdir):
         yield made
 
 
-def _reach(cell, scene):
-    """Bring a job to its moment and let the fault strike; the job's id."""
-    if cell.moment is cells.START:
-        cell.fault.strike(scene, None)
-        scene.write_much("second")
-        return incremental(scene)
-    jobid = cell.moment.reach(scene, incremental)
-    cell.fault.strike(scene, jobid)
-    return jobid
-
-
 def _assert_nothing_left(cell, scene, result):
     if cell.fault.victim in (faults.VICTIM_QEMU, faults.VICTIM_FD, faults.VICTIM_DIRECTORY):
         return  # by whom?  The next job does it
@@ -46,7 +35,7 @@ def test_fault(cell, version, scene, note_cell):
     """The job ends in time and says why; nothing is left; the next Incremental is right."""
     scene.start()
     daemon = scene.bacula.fd_pid
-    jobid = _reach(cell, scene)
+    jobid = cells.reach(cell, scene, incremental)
     cell.moment.leave(scene)
     alone = cell.fault.victim == faults.VICTIM_DIRECTOR
     result, lasted = scene.wait(jobid, cell.bound, reported=not alone)

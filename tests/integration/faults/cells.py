@@ -14,6 +14,7 @@ FAILS = "fails"  # f
 CANCELLED = "cancelled"  # A
 LOST = "lost"  # not good: a daemon was killed, and the Director says how
 
+
 BOTH = ("9.6.7", "15.0.3")
 ONE = ("15.0.3",)
 
@@ -169,3 +170,14 @@ BACKUP = (
 
 # Where a fault does the most harm comes first.
 HARDEST = (DUMPING, FIRST, DUMPED, BEFORE, START, SECOND, LAST_BYTE)
+
+
+def reach(cell, scene, start):
+    """Bring a job to the cell's moment and let the fault strike; the job's id."""
+    if cell.moment is START:
+        cell.fault.strike(scene, None)
+        scene.write_much("second")
+        return start(scene)
+    jobid = cell.moment.reach(scene, start)
+    cell.fault.strike(scene, jobid)
+    return jobid

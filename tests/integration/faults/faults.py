@@ -173,7 +173,7 @@ def _delete(scene, _jobid):
 def _elsewhere(scene, _jobid):
     """What the daemon is told to use becomes a link to another folder."""
     other = scene.folder / "elsewhere"
-    other.mkdir()
+    other.mkdir(exist_ok=True)
     scene.working_link.unlink()
     scene.working_link.symlink_to(other)
 

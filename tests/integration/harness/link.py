@@ -53,6 +53,11 @@ class Link:
         self._held.clear()
         self._limit = (direction, count, self._made)
 
+    def hold_at(self, count):
+        """Let what hold was told of stand still at this byte instead."""
+        direction, _, first = self._limit
+        self._limit = (direction, count, first)
+
     def wait_held(self, timeout=60):
         """Wait until a connection stands still."""
         wait_until(self._held.is_set, timeout, "a connection to the Storage Daemon to stand still",

@@ -1,0 +1,459 @@
+"""A random walk: guests that write, jobs of every level and faults, in an order that a seed says.
+
+A plan is made of a seed before anything runs, so what happens on the way cannot change it.
+"""
+
+import contextlib
+import random
+import re
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Callable
+
+from harness.disk import MIB, SECTOR
+from harness.gate import Gate
+from harness.history import History
+from harness.process import wait_until
+
+from . import cells, faults, moments
+from .chronicle import Chronicle
+from .judge import assert_end
+from .moments import Moment, place_in_dump
+from .scene import CLUSTER, SIZE, Scene
+
+_DISKS = ("first", "second")
+_SMALLEST, _LARGEST = 12 * MIB, 20 * MIB
+_LIMIT = 5  # seconds: job C's timeout=
+_JOBS = "ABC"  # C talks to a monitor that may misbehave, and gives up early
+_LEVELS = ("Full", "Differential", "Differential", *["Incremental"] * 5)
+_NOT_YET = 1 << 60
+
+
+# The plan
+
+
+@dataclass
+class Draw:
+    """Where a plan has come to: all that it takes from chance, and what later steps depend on."""
+
+    source: random.Random
+    sizes: dict = field(default_factory=lambda: dict.fromkeys(_DISKS, SIZE))
+    dirty: bool = False  # something of a job is left until the next one
+
+    def disk(self):
+        """One of the disks."""
+        return self.source.choice(_DISKS)
+
+    def seed(self):
+        """For what draws by itself."""
+        return self.source.randrange(1_000_000)
+
+    def area(self, disk, unit, longest):
+        """(offset, length) of whole units on a disk."""
+        units = self.sizes[disk] // unit
+        length = self.source.randint(1, longest // unit)
+        return self.source.randint(0, units - length) * unit, length * unit
+
+    def run(self):
+        """(job, level) of a backup."""
+        return self.source.choice(_JOBS), self.source.choice(_LEVELS)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What is done, in words and as a function of the Walk."""
+
+    text: str
+    act: Callable
+
+
+def plan(seed, count):
+    """The steps that a seed means; the first ones are the same however many there are."""
+    draw = Draw(random.Random(seed))
+    weights = list(ACTIONS.values())
+    steps = [_good_job(draw)]
+    while len(steps) < count:
+        step = draw.source.choices(list(ACTIONS), weights)[0](draw)
+        if step:
+            steps.append(step)
+    return steps[:count]
+
+
+# What the guest does
+
+
+def _random_writes(draw):
+    disk, count, seed = draw.disk(), draw.source.randint(1, 20), draw.seed()
+    return Step(f"{count} writes on {disk} (seed {seed})",
+                lambda walk: walk.guest.random_writes(disk, count, seed))
+
+
+def _write(draw):
+    disk, pattern = draw.disk(), draw.source.randrange(1, 256)
+    offset, length = draw.area(disk, SECTOR, MIB)
+    return Step(f"{length} bytes {pattern} on {disk} at {offset}",
+                lambda walk: walk.guest.write(disk, pattern, offset, length))
+
+
+def _write_zeroes(draw):
+    disk, unmap = draw.disk(), draw.source.random() < 0.5
+    offset, length = draw.area(disk, SECTOR, MIB)
+    return Step(f"{length} bytes of zeroes on {disk} at {offset}{', unmapped' if unmap else ''}",
+                lambda walk: walk.guest.write_zeroes(disk, offset, length, unmap))
+
+
+def _discard(draw):
+    disk = draw.disk()
+    offset, length = draw.area(disk, CLUSTER, 2 * MIB)
+    return Step(f"{length} bytes of {disk} discarded at {offset}",
+                lambda walk: walk.guest.discard(disk, offset, length))
+
+
+def _resize(draw):
+    """Not while QEMU has something of a dead job on the disk: it says that the disk is busy.
+
+    A disk that shrinks by less than a cluster and grows again is not noticed (docs/chain.md).
+    """
+    disk = draw.disk()
+    unit = CLUSTER if disk == "first" else SECTOR
+    size = draw.source.randrange(_SMALLEST, _LARGEST + 1, unit)
+    if draw.dirty or -CLUSTER < size - draw.sizes[disk] <= 0:
+        return None
+    draw.sizes[disk] = size
+    return Step(f"{disk} resized to {size}", lambda walk: walk.guest.resize(disk, size))
+
+
+def _reset(_draw):
+    return Step("guest reset", lambda walk: walk.guest.system_reset())
+
+
+def _pause(_draw):
+    def act(walk):
+        walk.guest.stop()
+        walk.guest.cont()
+
+    return Step("guest paused and continued", act)
+
+
+def _restart(draw):
+    if draw.source.random() < 0.5:
+        return Step("guest shut down and started", lambda walk: walk.guest.restart())
+
+    def act(walk):
+        walk.kill_guest()
+        walk.guest.start()
+
+    return Step("guest killed and started", act)
+
+
+# Jobs
+
+
+def _good_job(draw):
+    job, level = draw.run()
+    seed = draw.seed()
+    draw.dirty = False
+    return Step(f"{level} of job {job} (writes of seed {seed})",
+                lambda walk: walk.good_job(job, level, seed))
+
+
+def _fits(cell):
+    """Jobs whose Plugin lines the cell can be had with; it is no other disk's than ours."""
+    options = cell.fault.options
+    if "style" in options:
+        return ""
+    if cell.fault in (faults.QEMU_KILLED, faults.QEMU_QUIT):
+        return "AB"  # behind the gate, whether QEMU lives cannot be seen
+    if "gated" in options or "parameters" in options:
+        late = cell.moment is moments.DUMPING and cell.ends == cells.GOOD
+        return "" if late else "C"
+    return "AB" if cell.moment is moments.DUMPING else _JOBS
+
+
+_CELLS = {}  # fault -> its cells
+for _cell in cells.BACKUP:
+    if _fits(_cell):
+        _CELLS.setdefault(_cell.fault, []).append(_cell)
+
+_VICTIMS = (faults.VICTIM_FD, faults.VICTIM_QEMU, faults.VICTIM_DIRECTORY)
+
+
+def _faulty_job(draw):
+    cell = draw.source.choice(_CELLS[draw.source.choice(list(_CELLS))])
+    job, level, seed = draw.source.choice(_fits(cell)), draw.source.choice(_LEVELS), draw.seed()
+    draw.dirty = draw.dirty or cell.fault.victim in _VICTIMS
+    return Step(f"{level} of job {job}: {cell.id} (writes of seed {seed})",
+                lambda walk: walk.faulty_job(cell, job, level, seed))
+
+
+def _two_jobs(draw):
+    first = draw.source.choice("AB")
+    second = draw.source.choice([job for job in _JOBS if job != first])
+    levels, seed = draw.source.choices(_LEVELS, k=2), draw.seed()
+    draw.dirty = False
+    return Step(f"{levels[0]} of job {first}, and meanwhile {levels[1]} of job {second} "
+                f"(writes of seed {seed})",
+                lambda walk: walk.two_jobs(first, second, levels, seed))
+
+
+def _delete_job(draw):
+    job = draw.source.choice(_JOBS)
+    return Step(f"newest good job of {job} deleted from the catalog",
+                lambda walk: walk.delete_job(job))
+
+
+ACTIONS = {  # drawn as often as the number says
+    _random_writes: 12,
+    _write: 5,
+    _write_zeroes: 6,
+    _discard: 6,
+    _resize: 5,
+    _reset: 2,
+    _pause: 2,
+    _restart: 3,
+    _good_job: 24,
+    _faulty_job: 28,
+    _two_jobs: 4,
+    _delete_job: 4,
+}
+
+
+# Moments in dumps whose sizes nobody knows beforehand
+
+
+def _reading(number, disk):
+    """As moments.FIRST and SECOND, whatever else has to be dumped."""
+
+    def reach(scene, start):
+        scene.write_little(3)
+        scene.write_much(disk)
+        scene.stage.tool.hold("check", "*/0.qcow2")
+        scene.stage.link.hold(_NOT_YET)
+        jobid = start(scene)
+        scene.stage.tool.wait_held(60)
+        scene.stage.link.hold_at(_middle(scene, jobid, number))
+        scene.stage.tool.release("check")
+        scene.stage.link.wait_held(60)
+        place = wait_until(lambda: place_in_dump(scene.bacula, jobid), 10, "a dump that is read")
+        name, position, size = place
+        assert name == f"{number}.qcow2" and 0 < position < size, place
+        return jobid
+
+    return reach
+
+
+def _middle(scene, jobid, number):
+    """Which byte of the job's is half-way through that dump."""
+    def running():
+        return [job for job in scene.guest.qmp("query-jobs")
+                if job["id"].startswith(f"bacula-{jobid}-") and job["status"] != "concluded"]
+
+    wait_until(lambda: not running(), 60, "all dumps")
+    dumps = [next(scene.working.glob(f"**/qemu-fd-{jobid}-*/{name}.qcow2")).stat().st_size
+             for name in range(number + 1)]
+    return sum(dumps[:number]) + dumps[number] * 2 // 5
+
+
+_ANY_SIZE = {
+    moments.FIRST: Moment(moments.FIRST.name, _reading(0, "first"), moments.FIRST.leave),
+    moments.SECOND: Moment(moments.SECOND.name, _reading(1, "second"), moments.SECOND.leave),
+}
+
+
+# The walk
+
+
+class WalkScene(Scene):
+    """What is written at moments differs from step to step, and covers disks of any size.
+
+    Its gate lives as long as it does, and not as long as a QEMU.
+    """
+
+    def __init__(self, stage, folder):
+        self.seed = 0
+        super().__init__(stage, folder, f"timeout={_LIMIT}", gated=True, working=64 * MIB,
+                         linked=True, breakable="QEMU")
+
+    def write_much(self, *disks):
+        for disk in disks:
+            for offset in range(0, self.guest.shadow(disk).stat().st_size - SECTOR, 2 * CLUSTER):
+                self.guest.write(disk, 1 + (self.seed + offset // CLUSTER) % 255, offset, SECTOR)
+
+    def write_little(self, seed):
+        super().write_little(self.seed + seed)
+
+    def _make_gate(self, opened):
+        folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="gate-"))
+        gate = Gate(Path(folder) / "gate", self.guest.qmp_socket)
+        opened.callback(gate.close)
+        return gate
+
+
+class Walk:
+    """Takes the steps of a plan and looks after each whether all is as it must be."""
+
+    def __init__(self, scene, say):
+        self.scene = scene
+        self.guest = scene.guest
+        self.bacula = scene.bacula
+        self.dirty = False  # something of a job may be left until the next one
+        self.jobs = Counter()  # by status
+        self.faults = Counter()  # by name
+        self._say = say
+        here = scene.line.replace(scene.gate.path, str(self.guest.qmp_socket))
+        direct = here.replace(f" timeout={_LIMIT}", "")
+        names = {"A": scene.stage.add_job(direct, "A"), "B": scene.stage.add_job(direct, "B"),
+                 "C": scene.job}
+        self.chronicles = {
+            job: Chronicle(History(self.bacula, self.guest, scene.folder, name))
+            for job, name in names.items()
+        }
+
+    def take(self, steps):
+        """Take the steps; what fails is that of the last one named."""
+        begun = time.monotonic()
+        for number, step in enumerate(steps, 1):
+            started = time.monotonic()
+            self._say(f"step {number}: {step.text}")
+            step.act(self)
+            self._assert_invariants()
+            self._say(f"    done in {time.monotonic() - started:.1f} s")
+        self._say(f"{len(steps)} steps in {time.monotonic() - begun:.0f} s, jobs {dict(self.jobs)}, "
+                  f"{self.compared} restored disks compared")
+        self._say(f"{self.faults.total()} faults: {dict(self.faults)}")
+
+    @property
+    def compared(self):
+        """Restored disks that were compared so far."""
+        return sum(chronicle.compared for chronicle in self.chronicles.values())
+
+    # Steps
+
+    def kill_guest(self):
+        """What QEMU has not flushed would be lost with it, and the shadows have it."""
+        for disk in self.guest.disks:
+            self.guest.flush(disk)
+        self.guest.kill()
+
+    def good_job(self, job, level, seed):
+        """A job that nothing happens to."""
+        self.scene.seed = seed
+        self.scene.write_little(seed)
+        result = self.bacula.wait(self._start(job, level))
+        assert result.ok, result.log
+        self._take(job, result)
+
+    def faulty_job(self, cell, job, level, seed):
+        """A job that meets with a fault."""
+        scene, daemon = self.scene, self.bacula.fd_pid
+        scene.seed, scene.striker = seed, None
+        cell = self._ours(cell)
+        scene.held_by_plugin = cell.moment in moments.HELD_BY_PLUGIN
+        jobid = cells.reach(cell, scene, lambda _: self._start(job, level))
+        cell.moment.leave(scene)
+        alone = cell.fault.victim == faults.VICTIM_DIRECTOR
+        result, _ = scene.wait(jobid, cell.bound, reported=not alone)
+        if scene.striker:
+            scene.striker.finish()
+        self._say(f"    job {jobid} ended {result.status}")
+        assert_end(cell, result)
+        cell.fault.heal(scene)
+        if alone:
+            wait_until(lambda: not scene.stage.leftovers(), 60, "the File Daemon's end of the job")
+        if cell.fault.victim != faults.VICTIM_FD:
+            assert self.bacula.fd_pid == daemon
+        self.faults[cell.fault.name] += 1
+        self.dirty = self.dirty or cell.fault.victim in _VICTIMS
+        if cell.fault.victim:
+            self.chronicles[job].excuse(result)
+        self._take(job, result)
+
+    def two_jobs(self, first, second, levels, seed):
+        """The second is told whose turn it is; the Director calls it good, though it saved nothing."""
+        self.scene.seed = seed
+        jobid = moments.DUMPING.reach(self.scene, lambda _: self._start(first, levels[0]))
+        refused = self.bacula.wait(self._start(second, levels[1]))
+        assert not refused.ok and refused.status in "TW", refused.log
+        assert f'guest "vm": Bacula job {jobid} is backing it up right now' in refused.log
+        moments.DUMPING.leave(self.scene)
+        result = self.bacula.wait(jobid)
+        assert result.ok, result.log
+        self._take(second, refused)
+        self._take(first, result)
+
+    def delete_job(self, job):
+        """The Director names an older one as the base of the next."""
+        gone = self.chronicles[job].drop_newest()
+        if gone:
+            self.bacula.delete_job(gone.jobid)
+        self._say(f"    job {gone.jobid} deleted" if gone else "    none that the Full could spare")
+
+    # Inside
+
+    @staticmethod
+    def _ours(cell):
+        """The cell as this scene can have it."""
+        fault = cell.fault
+        says = tuple(re.sub(r"within \d seconds", f"within {_LIMIT} seconds", text)
+                     for text in cell.says)
+        if fault is faults.QEMU_KILLED:
+            fault = replace(fault, strike=lambda scene, _: _flush_and_kill(scene))
+        if fault is faults.TIMEOUT:
+            fault = replace(fault, strike=lambda scene, jobid: _outlast(scene, jobid))
+        return replace(cell, fault=fault, says=says,
+                       moment=_ANY_SIZE.get(cell.moment, cell.moment))
+
+    def _start(self, job, level):
+        history = self.chronicles[job].history
+        history.note_contents()
+        return self.bacula.run(history.job, level, wait=False)
+
+    def _take(self, job, result):
+        """A job has ended: what it saved restores."""
+        self.jobs[result.status] += 1
+        chronicle = self.chronicles[job]
+        if result.status not in "TW":
+            for copy in chronicle.history.contents.values():
+                copy.unlink()
+            return
+        chronicle.take(result)
+        if result.ok:
+            self.dirty = False
+        chronicle.assert_restores()
+
+    def _assert_invariants(self):
+        if not self.dirty:
+            self.guest.assert_clean(30)
+            self.scene.assert_folder_is_clean()
+        for disk in self.guest.disks:
+            names = self.scene.jobs_with_bitmaps(disk)
+            for chronicle in self.chronicles.values():
+                chronicle.assert_bitmaps(disk, names)
+
+
+def _flush_and_kill(scene):
+    for disk in scene.guest.disks:
+        scene.guest.flush(disk)
+    scene.guest.kill()
+
+
+def _outlast(scene, jobid):
+    """Slower still, so that no dump ends before the limit."""
+    scene.slow_down(MIB // 4)
+    faults.TIMEOUT.strike(scene, jobid)
+
+
+@contextlib.contextmanager
+def logged(path, heading):
+    """A function that writes lines into a file and onto standard output."""
+    with path.open("w") as log:
+        def say(line):
+            print(line, flush=True)
+            log.write(f"{line}\n")
+            log.flush()
+
+        say(heading)
+        yield say
