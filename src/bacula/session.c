@@ -335,8 +335,13 @@ const char *session_object(struct session *session, const char *text, int32_t *l
         count++;
     free(session->object);
     session->object = calloc(1, count);
-    if (!session->object)
+    if (!session->object) {
+        struct error error;
+
+        error_memory(&error);
+        (void)fail(session, &error);
         return NULL;
+    }
     memcpy(session->object, text, strlen(text));
     *length = (int32_t)count;
     return session->object;

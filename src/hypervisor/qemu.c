@@ -35,23 +35,34 @@ static bool find(const struct hypervisor_call *call, struct target_list *found, 
     return error_memory(error);
 }
 
-/* A string member of a command's answer; NULL when QEMU does not say. */
-static char *ask_string(struct qmp *qmp, const char *command, const char *key)
+/* A string member of a command's answer; NULL when QEMU does not say.  False
+ * when there was no answer at all, which says nothing about the guest. */
+static bool ask_string(struct qmp *qmp, const char *command, const char *key, char **string,
+                       struct error *error)
 {
     _cleanup_json_ json_t *answer = NULL;
-    struct error ignored;
+    const char *said;
 
-    if (!qmp_execute(qmp, command, NULL, &answer, &ignored))
-        return NULL;
-    return text_copy(json_member_string(answer, key));
+    *string = NULL;
+    if (!qmp_execute(qmp, command, NULL, &answer, error))
+        return error->kind == ERROR_REFUSED;
+    said = json_member_string(answer, key);
+    if (said)
+        *string = text_copy(said);
+    return !said || *string || error_memory(error);
 }
 
-static char *ask_uuid(struct qmp *qmp)
+static bool ask_uuid(struct qmp *qmp, char **uuid, struct error *error)
 {
     static const char none[] = "00000000-0000-0000-0000-000000000000";
-    _cleanup_free_ char *uuid = ask_string(qmp, "query-uuid", "UUID");
 
-    return uuid && strcmp(uuid, none) != 0 ? TAKE_PTR(uuid) : NULL;
+    if (!ask_string(qmp, "query-uuid", "UUID", uuid, error))
+        return false;
+    if (*uuid && strcmp(*uuid, none) == 0) {
+        free(*uuid);
+        *uuid = NULL;
+    }
+    return true;
 }
 
 static char *ask_version(struct qmp *qmp)
@@ -125,14 +136,18 @@ static bool ask_tpm(struct qmp *qmp)
 }
 
 /* A guest without -name still needs one for its files. */
-static char *name_of(struct qmp *qmp, const struct target *target, const char *uuid)
+static bool ask_name(struct qmp *qmp, const struct target *target, struct guest *guest,
+                     struct error *error)
 {
-    _cleanup_free_ char *name = ask_string(qmp, "query-name", "name");
     const char *slash = strrchr(target->monitor, '/');
 
-    if (name && *name)
-        return TAKE_PTR(name);
-    return text_copy(uuid ? uuid : slash ? slash + 1 : target->monitor);
+    if (!ask_string(qmp, "query-name", "name", &guest->name, error))
+        return false;
+    if (guest->name && *guest->name)
+        return true;
+    free(guest->name);
+    guest->name = text_copy(guest->uuid ? guest->uuid : slash ? slash + 1 : target->monitor);
+    return guest->name || error_memory(error);
 }
 
 /* States in which the disks are not QEMU's to read, or in which starting a
@@ -141,8 +156,10 @@ static bool check_run_state(struct qmp *qmp, struct error *error)
 {
     static const char *const unfit[] = {
         "inmigrate", "postmigrate", "finish-migrate", "restore-vm", "save-vm", "suspended", "colo"};
-    _cleanup_free_ char *status = ask_string(qmp, "query-status", "status");
+    _cleanup_free_ char *status = NULL;
 
+    if (!ask_string(qmp, "query-status", "status", &status, error))
+        return false;
     for (size_t i = 0; status && i < ARRAY_SIZE(unfit); i++)
         if (strcmp(status, unfit[i]) == 0) {
             error_set(error, ERROR_GENERAL, "the guest is in the state \"%s\"", status);
@@ -157,11 +174,13 @@ bool qemu_describe(const struct hypervisor_call *call, const struct target *targ
     pid_t pid = qmp_peer(qmp);
 
     (void)call;
-    if (!check_run_state(qmp, error))
+    if (!check_run_state(qmp, error) || !ask_uuid(qmp, &guest->uuid, error))
         return false;
     guest->vmid = target->vmid;
-    guest->uuid = ask_uuid(qmp);
-    guest->name = target->name ? text_copy(target->name) : name_of(qmp, target, guest->uuid);
+    if (target->name)
+        guest->name = text_copy(target->name);
+    else if (!ask_name(qmp, target, guest, error))
+        return false;
     guest->hypervisor = text_copy("QEMU");
     guest->qemu_version = ask_version(qmp);
     guest->machine = ask_machine(qmp);

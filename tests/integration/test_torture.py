@@ -23,7 +23,7 @@ from harness.failing_malloc import FailingHost
 from harness.guest import Guest
 
 _LONG = os.environ.get("QEMU_FD_LONG") == "1"
-_EACH_PLACE = 8
+_EACH_PLACE = 4
 _GUEST = "/@qemu/VM1/0/"
 _SAVED = ["RestoreOptions", f"{_GUEST}config.json", "qemu-fd config", f"{_GUEST}vda.qcow2", f"{_GUEST}vdb.qcow2"]
 
