@@ -16,6 +16,15 @@ void target_free(struct target *target)
     free(target->refusal);
 }
 
+bool target_refuse(struct target *target, const struct error *why)
+{
+    target->refusal = malloc(sizeof(*target->refusal));
+    if (!target->refusal)
+        return false;
+    *target->refusal = *why;
+    return true;
+}
+
 void target_list_free(struct target_list *list)
 {
     for (size_t i = 0; i < list->count; i++)

@@ -40,6 +40,9 @@ struct target_list {
 
 /* Frees what is in it, not the struct itself. */
 void target_free(struct target *target);
+/* Notes why a guest is not backed up; false when there is no memory. */
+bool target_refuse(struct target *target, const struct error *why);
+
 void target_list_free(struct target_list *list);
 
 /* What a console's `.ls` and `.query` show. */

@@ -113,12 +113,8 @@ static bool make_target(const struct selected *selected, const char *node, struc
     target->name = text_copy(candidate ? candidate->name : selected->asked);
     target->vmid = candidate ? candidate->vmid : 0;
     target->monitor = text_format(MONITOR_FOLDER "/%u.qmp", target->vmid);
-    if (refuse(selected, node, &refusal)) {
-        target->refusal = malloc(sizeof(refusal));
-        if (!target->refusal)
-            return error_memory(error);
-        *target->refusal = refusal;
-    }
+    if (refuse(selected, node, &refusal) && !target_refuse(target, &refusal))
+        return error_memory(error);
     return (target->name && target->monitor) || error_memory(error);
 }
 

@@ -240,13 +240,19 @@ size_t chain_resource_length(const char *job)
     return stamp ? (size_t)(stamp - job) : 0;
 }
 
-/* Older than, by the time and then the counter in the name. */
+/* Older than, by the time and then the counter in the name.  Whoever asks has
+ * made sure of both with same_resource; none at all would be the oldest. */
 static int compare_stamps(const char *one, const char *other)
 {
     const size_t fixed = sizeof(".dddd-dd-dd_dd.dd.dd_") - 1;
-    int order = strncmp(one, other, fixed);
-    size_t length = strlen(one), other_length = strlen(other);
+    size_t length, other_length;
+    int order;
 
+    if (!one || !other)
+        return (one != NULL) - (other != NULL);
+    length = strlen(one);
+    other_length = strlen(other);
+    order = strncmp(one, other, fixed);
     if (order)
         return order;
     if (length != other_length)

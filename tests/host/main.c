@@ -361,7 +361,7 @@ static void *run(void *context)
 
 static void run_all(struct daemon *daemon)
 {
-    pthread_t *threads = calloc(daemon->count, sizeof(*threads));
+    pthread_t *threads = allocate(daemon->count * sizeof(*threads));
 
     for (size_t i = 0; i < daemon->count; i++) {
         struct job *job = &daemon->jobs[i];

@@ -6,7 +6,7 @@ The table is faults/cells.py; what each cell came to is noted for docs/faults.md
 import pytest
 from faults import cells, faults
 from faults.judge import assert_end, table
-from faults.moments import DUMPED, HELD_BY_PLUGIN, incremental
+from faults.moments import HELD_BY_PLUGIN, incremental
 from faults.scene import Scene
 from harness.process import wait_until
 

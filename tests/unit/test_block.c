@@ -133,7 +133,7 @@ static void a_filter_doubles_no_size(void **state)
     (void)state;
     _cleanup_free_ char *line = read_entry(block_72, nodes_72, graph_72, 3);
 
-    assert_non_null(strstr(line, " 200704/4194304 "));
+    assert_true(line && strstr(line, " 200704/4194304 "));
 }
 
 /* --- other versions -------------------------------------------------------- */
