@@ -86,7 +86,7 @@ static void *cancel_on_its_own_thread(void *context)
 
 static void *cancel_in_a_while(void *context)
 {
-    static const struct timespec millisecond = {.tv_nsec = 1000 * 1000};
+    static const struct timespec millisecond = {.tv_nsec = 1000000};
     struct job *job = context;
     int running = 'R';
 
