@@ -34,6 +34,7 @@ struct session {
     struct producer producer;
     struct filled_form *forms;
     size_t form_count;
+    bool form_lost; /* there was no memory for one: not known what the user wants */
     char *object;
     char *answer;
 };
@@ -234,6 +235,8 @@ static bool begin_restore(struct session *session, const char *command, struct e
     const struct filled_form *form = form_for(session, command);
     struct options options;
 
+    if (session->form_lost)
+        return error_memory(error);
     if (!learn_facts(session, error) || !command_read(command, &options, error))
         return false;
     if (form && !form->count) {
@@ -264,32 +267,33 @@ void session_restore_command(struct session *session, const char *command)
         (void)fail(session, &error);
 }
 
-static void add_form(struct session *session, const char *plugin, const char *text, size_t count)
+static bool add_form(struct session *session, const char *plugin, const char *text, size_t count)
 {
     struct filled_form *forms =
         reallocarray(session->forms, session->form_count + 1, sizeof(*forms));
     struct filled_form *form;
 
     if (!forms)
-        return;
+        return false;
     session->forms = forms;
     form = &forms[session->form_count];
     form->plugin = text_copy(plugin ? plugin : "");
     form->text = strndup(text, count);
-    if (form->plugin && form->text) {
-        form->count = strlen(form->text);
-        session->form_count++;
-    } else {
+    if (!form->plugin || !form->text) {
         free(form->plugin);
         free(form->text);
+        return false;
     }
+    form->count = strlen(form->text);
+    session->form_count++;
+    return true;
 }
 
 void session_restore_object(struct session *session, const char *plugin, bool is_form,
                             const char *text, size_t count, uint32_t job_id)
 {
     if (is_form)
-        add_form(session, plugin, text, count);
+        session->form_lost = !add_form(session, plugin, text, count) || session->form_lost;
     else if (the_restore(session))
         restore_add_object(session->restore, text, strnlen(text, count), job_id);
 }

@@ -11,6 +11,8 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/text.h"
@@ -43,14 +45,22 @@ static DIR *list_folder(int folder)
     return directory;
 }
 
+/* Gives whole disks' space back, so it must not fail for lack of memory: hence
+ * without opendir, which allocates. */
 static void empty_folder(int folder)
 {
-    _cleanup_directory_ DIR *directory = list_folder(folder);
-    const struct dirent *entry;
+    _Alignas(struct dirent64) char entries[4096];
+    long count;
 
-    while (directory && (entry = readdir(directory)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            (void)unlinkat(folder, entry->d_name, 0);
+    (void)lseek(folder, 0, SEEK_SET);
+    while ((count = syscall(SYS_getdents64, folder, entries, sizeof(entries))) > 0)
+        for (long at = 0; at < count;) {
+            const struct dirent64 *entry = (const void *)(entries + at);
+
+            if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+                (void)unlinkat(folder, entry->d_name, 0);
+            at += entry->d_reclen;
+        }
 }
 
 /* A folder whose lock we get belongs to nobody any more. */
