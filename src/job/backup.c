@@ -280,7 +280,12 @@ static enum produced give_object(struct backup *backup, struct outgoing_file *fi
                   : NULL;
     *file = (struct outgoing_file){
         .kind = FILE_OBJECT, .name = "qemu-fd config", .object = backup->object};
-    return backup->object ? PRODUCED_FILE : PRODUCED_FAILED;
+    if (backup->object)
+        return PRODUCED_FILE;
+    /* The daemon takes the end of the Plugin line for a good one. */
+    job_report_memory(backup->job, MESSAGE_FATAL);
+    backup->step = STEP_END;
+    return PRODUCED_FAILED;
 }
 
 static bool fill_disk(struct backup *backup, const struct guest_backup *guest,

@@ -31,8 +31,10 @@ struct estimate *estimate_new(const struct job *job, const struct options *optio
     struct estimate *estimate = calloc(1, sizeof(*estimate));
     struct error error;
 
-    if (!estimate)
+    if (!estimate) {
+        job_report_memory(job, MESSAGE_ERROR);
         return NULL;
+    }
     estimate->job = job;
     estimate->abort_on_error = options->abort_on_error;
     error.kind = ERROR_NONE;
@@ -83,7 +85,10 @@ static enum produced next(void *context, struct outgoing_file *file)
             file->size = estimated_size(estimate, disk);
         }
         file->name = estimate->name;
-        return file->name ? PRODUCED_FILE : PRODUCED_FAILED;
+        if (file->name)
+            return PRODUCED_FILE;
+        job_report_memory(estimate->job, MESSAGE_ERROR);
+        return PRODUCED_FAILED;
     }
     return PRODUCED_END;
 }

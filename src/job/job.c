@@ -43,6 +43,14 @@ void job_report(const struct job *job, enum message_kind kind, const struct erro
         job->host->message(job->host->context, kind, line);
 }
 
+void job_report_memory(const struct job *job, enum message_kind kind)
+{
+    struct error error;
+
+    error_memory(&error);
+    job_report(job, kind, &error);
+}
+
 const char *job_working(const struct job *job, const struct options *options)
 {
     return options->working ? options->working : job->facts.working;

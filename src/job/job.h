@@ -28,6 +28,9 @@ void job_message(const struct job *job, enum message_kind kind, const char *form
  * job needs none: Bacula says it itself. */
 void job_report(const struct job *job, enum message_kind kind, const struct error *error);
 
+/* The same of a lack of memory. */
+void job_report_memory(const struct job *job, enum message_kind kind);
+
 /* The directory that a Plugin line (or, in a restore, the form) chose. */
 const char *job_working(const struct job *job, const struct options *options);
 

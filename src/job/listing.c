@@ -14,6 +14,7 @@ static const char *const view_names[] = {
     [VIEW_NAMES] = "vm", [VIEW_IDS] = "vmid", [VIEW_STORAGES] = "storage"};
 
 struct listing {
+    const struct job *job;
     const struct hypervisor *hypervisor;
     enum view view;
     struct listed_list list;
@@ -82,8 +83,11 @@ struct listing *listing_new(const struct job *job, const struct options *options
     struct listing *listing = calloc(1, sizeof(*listing));
     struct error error;
 
-    if (!listing)
+    if (!listing) {
+        job_report_memory(job, MESSAGE_ERROR);
         return NULL;
+    }
+    listing->job = job;
     if (prepare(listing, job, options, &error))
         return listing;
     job_report(job, MESSAGE_ERROR, &error);
@@ -127,7 +131,10 @@ static enum produced next(void *context, struct outgoing_file *file)
         file->name = listing->name;
         file->link = listed->name;
     }
-    return file->name ? PRODUCED_FILE : PRODUCED_FAILED;
+    if (file->name)
+        return PRODUCED_FILE;
+    job_report_memory(listing->job, MESSAGE_ERROR);
+    return PRODUCED_FAILED;
 }
 
 struct producer listing_producer(struct listing *listing)

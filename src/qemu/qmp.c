@@ -93,7 +93,8 @@ static bool receive(struct qmp *qmp, int64_t deadline, json_t **message, struct 
 
         switch (qmp_stream_next(&qmp->stream, message, error)) {
         case QMP_STREAM_BROKEN:
-            return error_hint(error, "check that the path is a QMP socket (-qmp unix:PATH,...)");
+            return error->kind != ERROR_MEMORY &&
+                   error_hint(error, "check that the path is a QMP socket (-qmp unix:PATH,...)");
         case QMP_STREAM_MESSAGE:
             if (!json_object_get(*message, "event"))
                 return true;

@@ -15,13 +15,15 @@ bool qmp_stream_feed(struct qmp_stream *stream, const void *bytes, size_t count,
 
 /* Some numbers in events are addresses, beyond what a signed one can hold;
  * nobody here reads them. */
-static json_t *parse(const char *bytes, size_t count)
+static json_t *parse(const char *bytes, size_t count, bool *no_memory)
 {
     json_error_t problem;
     json_t *message = json_loadb(bytes, count, JSON_REJECT_DUPLICATES, &problem);
 
     if (!message && json_error_code(&problem) == json_error_numeric_overflow)
-        message = json_loadb(bytes, count, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, NULL);
+        message =
+            json_loadb(bytes, count, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &problem);
+    *no_memory = !message && json_error_code(&problem) == json_error_out_of_memory;
     return message;
 }
 
@@ -42,7 +44,7 @@ enum qmp_stream_state qmp_stream_next(struct qmp_stream *stream, json_t **messag
                                                  pending->length - stream->searched)
                                         : NULL;
         size_t length;
-        bool blank;
+        bool blank, no_memory = false;
 
         if (!end) {
             stream->searched = pending->length;
@@ -50,13 +52,16 @@ enum qmp_stream_state qmp_stream_next(struct qmp_stream *stream, json_t **messag
         }
         length = (size_t)(end - pending->data);
         blank = is_blank(pending->data, length);
-        *message = blank ? NULL : parse(pending->data, length);
+        *message = blank ? NULL : parse(pending->data, length, &no_memory);
         if (!blank && !json_is_object(*message)) {
             if (*message)
                 json_decref(*message);
             *message = NULL;
-            error_set(error, ERROR_GENERAL, "no QMP message: \"%.*s\"",
-                      (int)(length < 60 ? length : 60), pending->data);
+            if (no_memory)
+                error_memory(error);
+            else
+                error_set(error, ERROR_GENERAL, "no QMP message: \"%.*s\"",
+                          (int)(length < 60 ? length : 60), pending->data);
             return QMP_STREAM_BROKEN;
         }
         text_consume(pending, length + 1);

@@ -141,7 +141,9 @@ static bRC ask(struct job *job)
 
 void query_run(struct job *job)
 {
-    if (job->calls->newPlugin(&job->context) == bRC_OK) {
+    if (job->calls->newPlugin(&job->context) != bRC_OK) {
+        job_error(job, "Command plugin not found");
+    } else {
         job_cancel_later(job);
         if (!job->calls->queryParameter)
             job_error(job, "interface %u has no query", job->driver->version);
