@@ -24,8 +24,16 @@ _TOP = Path(__file__).resolve().parents[2]
 _BACULA_DIR = Path(os.environ.get("BACULA_DIR", _TOP / "build" / "bacula")).resolve()
 _BUILT = sanitizer.PLUGIN if sanitizer.ACTIVE else _TOP / "build" / "qemu-fd.so"
 _PLUGIN = Path(os.environ.get("QEMU_FD", _BUILT)).resolve()
+_QEMU = os.environ.get("QEMU_FD_QEMU")  # a folder of tools/fetch-qemu, for guests, plugin and tests
 _TESTS = _TOP / "build" / "tests"
 _VERSIONS = ("9.6.7", "15.0.3")
+
+
+def pytest_configure():
+    """The chosen QEMU's programs come first: the File Daemon looks qemu-img up in its PATH."""
+    if _QEMU:
+        programs = Path(_QEMU).resolve() / "usr" / "bin"
+        os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks

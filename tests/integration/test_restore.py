@@ -196,11 +196,14 @@ def test_image_is_as_small_as_the_data(make_bacula, make_guest, workdir):
     history = History(bacula, guest, workdir)
     history.backup("Full")
     image = history.image(history.assert_restores(), "vda")
-    assert _used(image) < 25 * MIB
+    # What was written one by one is not seen where QEMU leaves copying to the
+    # kernel: before 6.0, which was the first that can be told not to.
+    zeroes_are_seen = guest.takes("blockdev-backup", "x-perf")
+    assert _used(image) < 25 * MIB + (0 if zeroes_are_seen else 8 * MIB)
     guest.discard("vda", 0, 8 * MIB)
     guest.write_zeroes("vda", 8 * MIB, 8 * MIB)
     guest.write("vda", 0, 16 * MIB, 7 * MIB)
     history.backup("Incremental")
     image = history.image(history.assert_restores(), "vda")
     run(["qemu-img", "check", "-q", image])
-    assert _used(image) < 2 * MIB
+    assert _used(image) < 2 * MIB + (0 if zeroes_are_seen else 15 * MIB)

@@ -109,7 +109,10 @@ class Disk:
         if self._attaches_itself():
             return self._drive(self.interface)
         backend = self._drive("none") if self._is_drive else self._blockdev()
-        return [*backend, "-device", json.dumps(self.device())]
+        # Not as JSON, which QEMU takes from 6.1 on.
+        driver, *options = self.device().items()
+        words = [driver[1], *(f"{name}={_option(value)}" for name, value in options)]
+        return [*backend, "-device", ",".join(words)]
 
     def _attaches_itself(self):
         """Whether -drive if=... brings the guest's device as well."""
@@ -183,6 +186,11 @@ class Disk:
         driver = f"{self.interface}-cd" if self.cdrom else drivers[self.interface]
         device = {"driver": driver, "drive": self.name, "id": self.device_id}
         return {**device, "removable": True} if self.interface == "usb" else device
+
+
+def _option(value):
+    """A value on QEMU's command line."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 def _blkdebug(below, common):

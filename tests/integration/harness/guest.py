@@ -226,6 +226,12 @@ class Guest:
             raise Failure("the guest does not run")
         return self._monitor.execute(command, **arguments)
 
+    def takes(self, command, argument):
+        """Whether this QEMU's command has that argument."""
+        schema = {entity["name"]: entity for entity in self.qmp("query-qmp-schema")}
+        members = schema[schema[command]["arg-type"]]["members"]
+        return any(member["name"] == argument for member in members)
+
     def pass_descriptor(self, descriptor, label):
         """Give QEMU an open file of ours in a set of its own."""
         return self._monitor.pass_descriptor(descriptor, label)
