@@ -329,7 +329,7 @@ sessions: all bacula
 # --- installation and packages ---------------------------------------------
 
 # The folders stay as they are here: the documents link to each other.
-DOCUMENTS := README.md SECURITY.md CHANGELOG.md $(wildcard docs/*.md examples/*)
+DOCUMENTS := README.md SECURITY.md CHANGELOG.md $(wildcard docs/*.md docs/examples/* docs/sessions/* docs/pictures/* examples/*)
 
 # 0755, as rpm looks at no other file for what it is linked with.
 install: all man
@@ -343,7 +343,7 @@ install: all man
 uninstall:
 	rm -f "$(DESTDIR)$(PLUGINDIR)/qemu-fd.so" "$(DESTDIR)$(MANDIR)/man5/qemu-fd.5"
 	@for document in $(DOCUMENTS); do rm -f "$(DESTDIR)$(DOCDIR)/$$document" || exit 1; done
-	@for folder in /docs /examples ""; do \
+	@for folder in /docs/examples /docs/sessions /docs/pictures /docs /examples ""; do \
 	    rmdir "$(DESTDIR)$(DOCDIR)$$folder" 2>/dev/null || true; done
 
 SPEC := $(BUILD)/bacula-qemu-plugin.spec
