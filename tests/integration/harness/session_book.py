@@ -22,6 +22,7 @@ _MOMENTS = (
     (r"\b\d\d-\w{3}-\d\d \d\d:\d\d\b", "23-Nov-26 01:05"),
     (r"^\d\d-\w{3} \d\d:\d\d ", "23-Nov 01:05 "),
     (r"\.restore\.\d+\.bsr", ".restore.1.bsr"),
+    (r"Plugin: qemu\([\d.]+\)", "Plugin: qemu(…)"),
     (r"running kernel: [^)]*", "running kernel: 6.8.12-4-pve"),
 )
 _NOT_COMPARED = (
