@@ -148,7 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
     for (size_t i = 0; i < found; i++)
         look_at_bitmap(names[i]);
     look_at_set(names, found);
-    for (size_t i = 0; i < found; i++)
-        free(names[i]);
+    while (found)
+        free(names[--found]);
     return 0;
 }

@@ -244,8 +244,8 @@ static size_t make_images(const json_t *config, struct disk *disks, struct resto
         if (count == IMAGES || !pve_is_drive(key) || !json_is_string(value) ||
             !pve_drive_read(json_string_value(value), &drive))
             continue;
-        disks[count] =
-            (struct disk){.drive = text_format("drive-%s", key), .volume = TAKE_PTR(drive.volume)};
+        disks[count] = (struct disk){.drive = text_format("drive-%s", key)};
+        disks[count].volume = TAKE_PTR(drive.volume);
         images[count] = (struct restored_image){
             .drive = disks[count].drive, .disk = &disks[count], .path = "/x.qcow2"};
         count++;
