@@ -245,7 +245,7 @@ SHOWN     := $(wildcard src/*.[ch] src/*/*.[ch] include/*/*.h tests/*/*.[ch])
 VERSIONED := src/bacula/adapter.c tests/host/driver.c
 CHECKED   := $(filter-out $(VERSIONED),$(wildcard src/*.c src/*/*.c tests/*/*.c))
 TIDY      := $(CHECKED:%=tidy/%) $(foreach number,$(INTERFACES),$(VERSIONED:%=tidy-$(number)/%))
-SCRIPTS   := bootstrap .ci/run tools/fetch-bacula $(wildcard tests/integration/harness/*.sh)
+SCRIPTS   := bootstrap .ci/run $(wildcard tools/fetch-* tools/*.sh) $(wildcard tests/integration/harness/*.sh)
 PROGRAMS  := $(wildcard demo/*.py tests/*.py tests/fakes/*.py tests/fakes/*/*.py tests/integration/*.py \
                         tests/integration/*/*.py)
 # What gcc alone knows, or finds with its analyzer.  That one sees most where
@@ -298,7 +298,7 @@ lint-cppcheck:
 	        --inline-suppr --library=.cppcheck.xml $(DEFINES) -DFD_INTERFACE=$$number src tests || exit 1; done
 
 lint-shell:
-	@shellcheck $(SCRIPTS)
+	@shellcheck --external-sources --source-path=SCRIPTDIR $(SCRIPTS)
 
 lint-python:
 	@pylint --score=n $(PROGRAMS)
