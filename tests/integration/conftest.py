@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from faults.outcome import write_cell
-from faults.stage import Stage, own_errors
+from fault_cases.outcome import write_cell
+from fault_cases.stage import Stage, own_errors
 from harness import sanitizer
 from harness.bacula import Bacula
 from harness.disk import loop_device, loop_devices_work, tmpfs

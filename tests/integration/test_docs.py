@@ -2,12 +2,10 @@
 
 import importlib.util
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 from harness.director_check import director_check
-from harness.disk import MIB, Disk, make_image
 from harness.listing import own_lines
 from harness.marks import one_version
 from harness.monitor import Monitor

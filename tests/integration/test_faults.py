@@ -4,9 +4,8 @@ asks 9, 10, 51, 52: no bitmap of a failed job is ever built on, none is in the w
 and the next job finds and removes what a killed daemon left.
 """
 
-from pathlib import Path
-
 import pytest
+from fault_cases.moments import place_in_dump
 from harness.disk import BAD_OFFSET, MIB, SECTOR, Disk, make_image
 from harness.history import History, dumped, sequences, wait_for_dump
 from harness.process import wait_until
@@ -62,19 +61,6 @@ def _start_slow_dump(history):
     return jobid
 
 
-def _place_in_dump(bacula, jobid):
-    """(bytes sent, size) of the dump that the File Daemon is reading, or None."""
-    for link in Path(f"/proc/{bacula.fd_pid}/fd").iterdir():
-        try:
-            target = link.readlink()
-            if target.suffix == ".qcow2" and f"qemu-fd-{jobid}-" in target.parent.name:
-                position = (link.parent.parent / "fdinfo" / link.name).read_text()
-                return int(position.split()[1]), target.stat().st_size
-        except FileNotFoundError:
-            pass  # closed just now
-    return None
-
-
 def _start_slow_transfer(history):
     """An Incremental whose dump the File Daemon will be sending for seconds; its job id."""
     bacula = history.bacula
@@ -82,7 +68,7 @@ def _start_slow_transfer(history):
     jobid = bacula.run("VM", "Incremental", wait=False)
 
     def half_way():
-        position, size = _place_in_dump(bacula, jobid) or (0, 0)
+        _, position, size = place_in_dump(bacula, jobid) or ("", 0, 0)
         return position > MIB and (position, size)
 
     position, size = wait_until(half_way, _BOUND, "the File Daemon to send a dump")

@@ -1,13 +1,13 @@
 """Every fault that may strike a backup, at every moment where it matters.
 
-The table is faults/cells.py; what each cell came to is noted for docs/faults.md.
+The table is fault_cases/cells.py; what each cell came to is noted for docs/faults.md.
 """
 
 import pytest
-from faults import cells, faults
-from faults.judge import assert_end, table
-from faults.moments import HELD_BY_PLUGIN, incremental
-from faults.scene import Scene
+from fault_cases import cells, faults
+from fault_cases.judge import assert_end, table
+from fault_cases.moments import HELD_BY_PLUGIN, incremental
+from fault_cases.scene import Scene
 from harness.process import wait_until
 
 

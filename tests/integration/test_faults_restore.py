@@ -7,11 +7,11 @@ import contextlib
 import functools
 
 import pytest
-from faults import cells, faults
-from faults.judge import assert_end, table
-from faults.restore_cells import HARDEST, RESTORE
-from faults.restore_moments import CONVERTING, HELD_BY_PLUGIN, START
-from faults.restore_scene import RestoreScene, Saved
+from fault_cases import cells, faults
+from fault_cases.judge import assert_end, table
+from fault_cases.restore_cells import HARDEST, RESTORE
+from fault_cases.restore_moments import CONVERTING, HELD_BY_PLUGIN, START
+from fault_cases.restore_scene import RestoreScene, Saved
 from harness.process import wait_until
 
 

@@ -5,7 +5,7 @@ asks 9, 10, 15, 51, 52 at once: whatever the order, every good job restores.
 
 import os
 
-from faults.walk import Walk, WalkScene, logged, plan
+from fault_cases.walk import Walk, WalkScene, logged, plan
 
 _STEPS = int(os.environ.get("QEMU_FD_WALK_STEPS") or 10)
 _SEED = int(os.environ.get("QEMU_FD_WALK_SEED") or 1)

@@ -83,7 +83,7 @@ class Archives:
             change(description)
             config.write_text(json.dumps(description))
             manifest = json.loads(path.read_text())
-            for number, file in enumerate(manifest["files"], 1):
+            for file in manifest["files"]:
                 if file["name"] == CONFIG:
                     file["size"] = config.stat().st_size
                 elif "object" in file and file["name"] != "RestoreOptions":

@@ -23,6 +23,7 @@ _MOMENTS = (
     (r"^\d\d-\w{3} \d\d:\d\d ", "23-Nov 01:05 "),
     (r"\.restore\.\d+\.bsr", ".restore.1.bsr"),
     (r"Plugin: qemu\([\d.]+\)", "Plugin: qemu(…)"),
+    (r"\b(bacula-\d+-\d+)-\w{6}\b", r"\1-XXXXXX"),
     (r"running kernel: [^)]*", "running kernel: 6.8.12-4-pve"),
 )
 _NOT_COMPARED = (

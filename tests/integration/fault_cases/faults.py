@@ -167,7 +167,7 @@ def _mount_again(scene):
 
 def _delete(scene, _jobid):
     for entry in scene.working.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+        (shutil.rmtree if entry.is_dir() else os.unlink)(entry)
 
 
 def _elsewhere(scene, _jobid):
@@ -186,7 +186,7 @@ def _back(scene):
 
 DIRECTORY_FULL = Fault("working directory full", _fill, _make_room, options=_working())
 DIRECTORY_READ_ONLY = Fault("working directory read-only", _remount("ro"),
-                            lambda scene: _remount("rw")(scene), victim=VICTIM_DIRECTORY,
+                            _remount("rw"), victim=VICTIM_DIRECTORY,
                             options=_working())
 DIRECTORY_MISSING = Fault("working directory missing", _unmount, _mount_again, options=_working())
 DIRECTORY_DELETED = Fault("working directory emptied", _delete, options=_working())

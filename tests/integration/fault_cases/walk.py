@@ -402,7 +402,7 @@ class Walk:
         if fault is faults.QEMU_KILLED:
             fault = replace(fault, strike=lambda scene, _: _flush_and_kill(scene))
         if fault is faults.TIMEOUT:
-            fault = replace(fault, strike=lambda scene, jobid: _outlast(scene, jobid))
+            fault = replace(fault, strike=_outlast)
         return replace(cell, fault=fault, says=says,
                        moment=_ANY_SIZE.get(cell.moment, cell.moment))
 

@@ -76,7 +76,7 @@ class Saved:
     def put_old_images(self):
         """Nothing but these in the folder of the originals."""
         for entry in self.images.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            (shutil.rmtree if entry.is_dir() and not entry.is_symlink() else os.unlink)(entry)
         for disk, old, _ in self._old:
             shutil.copy(old, disk.path)
 
@@ -300,7 +300,7 @@ def remount(folder, flags):
 def empty(folder):
     """Remove all that is in it."""
     for entry in folder.iterdir():
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+        (shutil.rmtree if entry.is_dir() and not entry.is_symlink() else os.unlink)(entry)
 
 
 def quietly_quit(guest):
