@@ -34,10 +34,14 @@ class Chronicle:
         self.jobs = []  # those in the catalog, back to the Full before the last
         self.compared = 0
         self._finished = {}  # name of any good job -> disks that it saved, also when deleted since
-        self._excused = set()  # failed jobs whose bitmaps nobody could remove yet
+        self._excused = set()  # failed jobs whose bitmaps nobody could remove
+        self._tidy = False  # the last job could remove what is not needed
 
-    def take(self, result):
-        """Note a job that has ended well, and that history.contents is what it found."""
+    def take(self, result, reachable=True):
+        """Note a job that has ended well, and that history.contents is what it found.
+
+        reachable says whether it could tidy up in QEMU at its end.
+        """
         finished = frozenset(re.findall(r"qemu: Finish backup of vm/(\S+)", result.log))
         files = self.history.bacula.list_files(result.jobid)
         described = any(file.path.endswith("/config.json") for file in files)
@@ -47,12 +51,17 @@ class Chronicle:
         self._finished[result.name] = finished
         if result.ok:
             assert finished == frozenset(self.history.guest.disks), result.log
-            self._excused.clear()
+        self._tidy = result.ok and reachable
         self._forget()
 
     def excuse(self, result):
-        """Note a job that failed when its bitmaps could not be removed: the next one does it."""
+        """Note a job that failed when its bitmaps could not be removed.
+
+        The Director never names it.  They go when they are no longer among the newest two.
+        """
+        assert result.status not in "TW"
         self._excused.add(result.name)
+        self._tidy = False
 
     def drop_newest(self):
         """Let the newest job leave the catalog; None if no Full would remain."""
@@ -100,8 +109,7 @@ class Chronicle:
             assert disk in self._finished.get(name, ()), (
                 f"{disk} was not saved by {name}, whose bitmap stays"
             )
-        if self.jobs and self.jobs[-1].result.ok:
-            assert len(own - self._excused) <= _MOST_BITMAPS, own
+        assert not self._tidy or len(own) <= _MOST_BITMAPS, own
 
     def _forget(self):
         """The copies of what no restore will need take room."""

@@ -162,13 +162,13 @@ class Scene:
                 f"{disk} was not saved by {result.name}, whose bitmap stays"
             )
 
-    def assert_folder_is_clean(self):
+    def assert_folder_is_clean(self, patience=30):
         """Nothing of any job in the working directory."""
         def left():
             own = list(self.working.iterdir()) if self.working else []
             return [*self.stage.leftovers(), *own]
 
-        wait_until(lambda: not left(), 30, "an empty working directory")
+        wait_until(lambda: not left(), patience, "an empty working directory")
 
     def assert_next_job(self, before):
         """The guest still writes; the next Incremental is good, restores, and cleans up."""

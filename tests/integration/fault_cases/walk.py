@@ -362,14 +362,12 @@ class Walk:
         assert_end(cell, result)
         cell.fault.heal(scene)
         if alone:
-            wait_until(lambda: not scene.stage.leftovers(), 60, "the File Daemon's end of the job")
+            scene.assert_folder_is_clean(60)  # the File Daemon has it a little longer
         if cell.fault.victim != faults.VICTIM_FD:
             assert self.bacula.fd_pid == daemon
         self.faults[cell.fault.name] += 1
         self.dirty = self.dirty or cell.fault.victim in _VICTIMS
-        if cell.fault.victim:
-            self.chronicles[job].excuse(result)
-        self._take(job, result)
+        self._take(job, result, cell.fault.victim)
 
     def two_jobs(self, first, second, levels, seed):
         """The second is told whose turn it is; the Director calls it good, though it saved nothing."""
@@ -411,16 +409,18 @@ class Walk:
         history.note_contents()
         return self.bacula.run(history.job, level, wait=False)
 
-    def _take(self, job, result):
-        """A job has ended: what it saved restores."""
+    def _take(self, job, result, victim=""):
+        """A job has ended, and the victim may not have been in reach: what it saved restores."""
         self.jobs[result.status] += 1
         chronicle = self.chronicles[job]
         if result.status not in "TW":
             for copy in chronicle.history.contents.values():
                 copy.unlink()
+            if victim:
+                chronicle.excuse(result)
             return
-        chronicle.take(result)
-        if result.ok:
+        chronicle.take(result, reachable=not victim)
+        if result.ok and not victim:
             self.dirty = False
         chronicle.assert_restores()
 
@@ -442,7 +442,7 @@ def _flush_and_kill(scene):
 
 def _outlast(scene, jobid):
     """Slower still, so that no dump ends before the limit."""
-    scene.slow_down(MIB // 4)
+    scene.slow_down(MIB // 2)
     faults.TIMEOUT.strike(scene, jobid)
 
 

@@ -275,7 +275,8 @@ def tmpfs(folder, size):
     try:
         yield folder
     finally:
-        run(["umount", folder])
+        # Lazily: a job that a failed test leaves running would hide why it failed.
+        run(["umount", "--lazy", folder])
 
 
 def loop_devices_work(folder):
