@@ -122,7 +122,8 @@ static bool make_and_lock(struct workplace *workplace, const char *parent, uint3
         if (!path)
             return error_memory(error);
         if (!mkdtemp(path))
-            return error_errno(error, errno, "cannot make a folder in \"%s\"", parent);
+            return error_errno(error, errno, "cannot make a folder in the working directory \"%s\"",
+                               parent);
         folder = open_folder(AT_FDCWD, path);
         if (folder < 0 || flock(folder, LOCK_EX | LOCK_NB) != 0)
             continue;
@@ -133,7 +134,8 @@ static bool make_and_lock(struct workplace *workplace, const char *parent, uint3
             return true;
         }
     }
-    return error_set(error, ERROR_GENERAL, "cannot lock a folder in \"%s\"", parent);
+    return error_set(error, ERROR_GENERAL, "cannot lock a folder in the working directory \"%s\"",
+                     parent);
 }
 
 bool workplace_open(struct workplace *workplace, const char *parent, uint32_t job_id,
@@ -146,13 +148,12 @@ bool workplace_open(struct workplace *workplace, const char *parent, uint32_t jo
     *workplace = WORKPLACE_NONE;
     directory = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0) {
-        error_errno(error, errno, "cannot use the directory \"%s\"", parent);
-        return error_hint(error, "make it, or name an existing one");
+        error_errno(error, errno, "cannot use the working directory \"%s\"", parent);
+        return error_hint(error, "make it, or set working= to an existing directory");
     }
     remove_dead_folders(directory);
     if (!make_and_lock(workplace, parent, job_id, error))
-        return error_hint(error,
-                          "see that the File Daemon may write there, or name another directory");
+        return error_hint(error, "see that the File Daemon may write there, or set working=");
     workplace->parent = TAKE_FD(directory);
     return true;
 }

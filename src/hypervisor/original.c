@@ -211,9 +211,13 @@ static bool write_file(const struct delivery *delivery, const struct restored_im
 
     if (!directory)
         return error_memory(error);
-    if (!check_lock(place, error) ||
-        !workplace_open(&workplace, directory, delivery->job_id, error))
+    if (!check_lock(place, error))
         return false;
+    if (!workplace_open(&workplace, directory, delivery->job_id, error)) {
+        error->hint[0] = '\0'; /* here it is not working= that helps */
+        return error_hint(error, "see that the File Daemon may write there, or restore to a "
+                                 "directory (where=/some/path)");
+    }
     unfinished = text_format("%s/image", workplace.path);
     if (!unfinished)
         return error_memory(error);

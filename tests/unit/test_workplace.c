@@ -247,12 +247,13 @@ static void says_what_is_wrong_with_a_directory(void **state)
     const struct {
         const char *parent, *part;
     } rows[] = {
-        {"/no/such/directory", "cannot use the directory \"/no/such/directory\": No such "
-                               "file or directory; make it, or name an existing one"},
-        {file, "Not a directory; make it, or name"},
-        {"", "cannot use the directory"},
-        {"/proc", "cannot make a folder in \"/proc\": "},
-        {"/proc", "; see that the File Daemon may write there, or name another"},
+        {"/no/such/directory",
+         "cannot use the working directory \"/no/such/directory\": No such "
+         "file or directory; make it, or set working= to an existing directory"},
+        {file, "Not a directory; make it, or set working="},
+        {"", "cannot use the working directory"},
+        {"/proc", "cannot make a folder in the working directory \"/proc\": "},
+        {"/proc", "; see that the File Daemon may write there, or set working="},
     };
 
     put_file(file, "x");

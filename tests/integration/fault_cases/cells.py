@@ -96,7 +96,7 @@ def _monitor_cells():
 
 
 def _directory_cells():
-    yield Cell(f.DIRECTORY_MISSING, START, FAILS, ('cannot make a folder|cannot use the directory',))
+    yield Cell(f.DIRECTORY_MISSING, START, FAILS, ('cannot make a folder|cannot use the working directory',))
     yield Cell(f.DIRECTORY_READ_ONLY, START, FAILS, ("Read-only file system",))
     yield Cell(f.DIRECTORY_FULL, START, WARNS, (_guest("bytes free and needs up to"),))
     yield Cell(f.DIRECTORY_ELSEWHERE, START, GOOD)

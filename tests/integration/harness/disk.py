@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -109,7 +110,9 @@ class Disk:
         if self._attaches_itself():
             return self._drive(self.interface)
         backend = self._drive("none") if self._is_drive else self._blockdev()
-        # Not as JSON, which QEMU takes from 6.1 on.
+        # As JSON only where it must be: QEMU takes that from 6.1 on, and then any id.
+        if not re.fullmatch(r"[A-Za-z][\w.-]*", self.device_id):
+            return [*backend, "-device", json.dumps(self.device())]
         driver, *options = self.device().items()
         words = [driver[1], *(f"{name}={_option(value)}" for name, value in options)]
         return [*backend, "-device", ",".join(words)]
