@@ -111,7 +111,7 @@ class Disk:
             return self._drive(self.interface)
         backend = self._drive("none") if self._is_drive else self._blockdev()
         # As JSON only where it must be: QEMU takes that from 6.1 on, and then any id.
-        if not re.fullmatch(r"[A-Za-z][\w.-]*", self.device_id):
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", self.device_id):
             return [*backend, "-device", json.dumps(self.device())]
         driver, *options = self.device().items()
         words = [driver[1], *(f"{name}={_option(value)}" for name, value in options)]
