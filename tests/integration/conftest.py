@@ -157,12 +157,16 @@ def stages(tmp_path_factory):
 
 @pytest.fixture
 def note_cell(request):
-    """Note how a cell of the fault table ended: note_cell(table, fault, moment, …)."""
+    """Note how a cell of the fault table ended: note_cell(table, fault, moment, version, …).
+
+    Noted before as well, without a result, it is also on the page when its job never ended.
+    """
     noted = {}
 
-    def note(table, fault, moment, version, result, seconds, ends=""):
+    def note(table, fault, moment, version, result=None, seconds=0, ends=""):
         noted.update(table=table, ends=ends, fault=fault, moment=moment, version=version,
-                     status=result.status, errors=own_errors(result.log), seconds=round(seconds, 1))
+                     status=result.status if result else "", seconds=round(seconds, 1),
+                     errors=own_errors(result.log) if result else [])
 
     yield note
     write_cell(noted, good=not getattr(request.node, "failed", False))

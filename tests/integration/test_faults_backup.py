@@ -34,6 +34,7 @@ def _assert_nothing_left(cell, scene, result):
 def test_fault(cell, version, scene, note_cell):
     """The job ends in time and says why; nothing is left; the next Incremental is right."""
     scene.start()
+    note_cell("backup", cell.fault.name, cell.moment.name, version, ends=cell.ends)
     daemon = scene.bacula.fd_pid
     jobid = cells.reach(cell, scene, incremental)
     cell.moment.leave(scene)

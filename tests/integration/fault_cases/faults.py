@@ -49,7 +49,7 @@ def _cancel(scene, jobid):
     """Noticed wherever the job is, even when what it waits for goes on waiting."""
     scene.striker = Striker(lambda: scene.bacula.cancel(jobid))
     if scene.held_by_plugin:
-        wait_until(lambda: not scene.leftovers(), 5, "the job to notice its cancel")
+        wait_until(scene.has_noticed_cancel, 5, "the job to notice its cancel")
     else:
         time.sleep(1)  # until the File Daemon has heard of it
 

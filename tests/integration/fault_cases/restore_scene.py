@@ -11,6 +11,7 @@ from harness import restored
 from harness.disk import MIB, SECTOR, Disk, assert_same, make_image, tmpfs
 from harness.guest import Guest
 from harness.history import History, sizes
+from harness.image_tool import is_tool
 from harness.process import Failure, run, wait_until
 
 from .scene import CLUSTER
@@ -209,6 +210,10 @@ class RestoreScene:
                      or path.suffix == ".part"]
         return left
 
+    def has_noticed_cancel(self):
+        """Whether all is over."""
+        return not self.leftovers()
+
     def part(self, jobid, name):
         """Bytes of an unfinished file of the job that came until now."""
         for folder in self.folders(f"{jobid}-"):
@@ -237,7 +242,7 @@ class RestoreScene:
         """No file of the job but those that it was to bring."""
         wait_until(lambda: not self.leftovers(), 30, "a destination without unfinished files")
         if self.tool_pid:
-            assert not _is_tool(self.tool_pid), "qemu-img outlives its job"
+            assert not is_tool(self.tool_pid), "qemu-img outlives its job"
         assert not list(self.elsewhere.iterdir()), "something was put elsewhere"
 
     def assert_next_restore(self):
@@ -266,13 +271,6 @@ def _full_image(path, fmt, seed):
     run(["qemu-img", "convert", "-f", "raw", "-O", fmt, raw, path])
     raw.unlink()
     return path
-
-
-def _is_tool(pid):
-    try:
-        return b"qemu-img" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except FileNotFoundError:
-        return False
 
 
 @contextlib.contextmanager

@@ -91,7 +91,8 @@ class Scene:
         """Its next job has a number below all that this Bacula's jobs get."""
         folder = self.folder / "other"
         folder.mkdir()
-        self.bacula.catalog.set_next_job(stage.bacula.catalog.last_job() + 100)
+        last = max(each.catalog.last_job() for each in (self.bacula, stage.bacula))
+        self.bacula.catalog.set_next_job(last + 100)
         return History(stage.bacula, self.guest, folder, stage.add_job(self.line, "other"))
 
     # What the guest does
@@ -142,6 +143,16 @@ class Scene:
     def leftovers(self):
         """What no job may leave in the daemon's working directory."""
         return self.stage.leftovers()
+
+    def has_noticed_cancel(self):
+        """Whether the plugin waits for nothing any more.
+
+        A File Daemon of 9.6 may then take ten seconds before it lets the job end.
+        """
+        if not self.leftovers():
+            return True
+        dumps = [job for job in self.guest.qmp("query-jobs") if job["status"] == "running"]
+        return not dumps and not self.stage.tool.is_held()
 
     def jobs_with_bitmaps(self, disk):
         """Whose bitmaps and witnesses the disk has."""

@@ -88,6 +88,11 @@ class ImageTool:
         wait_until(held.exists, timeout, "a qemu-img that waits", interval=0.01)
         return int(held.read_text())
 
+    def is_held(self):
+        """Whether a call waits that lives."""
+        held = self.folder / "held"
+        return held.exists() and is_tool(int(held.read_text()))
+
     def kill_held(self):
         """Kill the call that waits, as the kernel does when memory runs out."""
         os.kill(self.wait_held(), signal.SIGKILL)
@@ -97,3 +102,11 @@ class ImageTool:
         order = self._orders / f".{command}"
         order.write_text(f"{what} {pattern}\n")
         order.rename(self._orders / command)
+
+
+def is_tool(pid):
+    """Whether a process is a qemu-img that lives."""
+    try:
+        return b"qemu-img" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return False
