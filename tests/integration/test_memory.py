@@ -218,7 +218,8 @@ def test_cancels_at_random_moments_share_nothing(make_guest, workdir):
         jobs = [[job[0], f"--cancel-after={source.randint(1, 500)}", *job[1:]] for job in jobs]
         result = host.run(*jobs, options=["--parallel"])
         assert result.code in (0, 1), result.log
-        ended = re.findall(r" ended: ([TA]), 0 errors$", result.log, re.M)
+        # A cancel in the middle of a read makes that read an error of the daemon's.
+        ended = re.findall(r" ended: (T(?=, 0 errors$)|A(?=, [01] errors$))", result.log, re.M)
         assert len(ended) == len(jobs), result.log
         ends += "".join(ended)
         for guest in guests:
