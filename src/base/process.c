@@ -5,11 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/cleanup.h"
+#include "base/text.h"
 
 /* Reads state and begin of a process from /proc/PID/stat: "PID (NAME) STATE …",
  * where NAME may hold anything.  0, or an errno value. */
@@ -38,7 +39,10 @@ static int look_at(pid_t pid, char *state, unsigned long long *begun)
         field = strchr(field, ' ');
         field = field ? field + 1 : NULL;
     }
-    return field && sscanf(field, "%llu", begun) == 1 ? 0 : EPROTO;
+    if (!field)
+        return EPROTO;
+    line[(size_t)(field - line) + strcspn(field, " \n")] = '\0';
+    return text_to_number(field, ULLONG_MAX, begun) ? 0 : EPROTO;
 }
 
 struct process process_note(pid_t pid)
