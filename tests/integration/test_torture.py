@@ -25,7 +25,7 @@ from harness.guest import Guest
 _LONG = os.environ.get("QEMU_FD_LONG") == "1"
 _EACH_PLACE = 4
 _GUEST = "/@qemu/VM1/0/"
-_SAVED = ["RestoreOptions", f"{_GUEST}config.json", "qemu-fd config", f"{_GUEST}vda.qcow2", f"{_GUEST}vdb.qcow2"]
+_SAVED = ["RestoreOptions", f"{_GUEST}config.json", f"{_GUEST}vda.qcow2", f"{_GUEST}vdb.qcow2", "qemu-fd config"]
 
 pytestmark = pytest.mark.timeout(7200 if _LONG else 180)
 
