@@ -179,7 +179,7 @@ static void run_dump(struct dump *dump)
     (void)dump_prune(dump, &error);
 }
 
-static void dump_all(const struct guest *guest, const struct features *features, char *path)
+static void dump_all(const struct guest *guest, const struct features *features, const char *path)
 {
     char folder[] = "/tmp/fuzz-monitor-XXXXXX";
     const struct workplace workplace = {.path = mkdtemp(folder), .descriptor = -1};

@@ -1,6 +1,7 @@
 """Guests with something that a backup cannot hold, or that changes under it."""
 
 import shutil
+import subprocess
 
 import pytest
 from harness.disk import MIB, Disk, make_image
@@ -56,7 +57,9 @@ def test_encrypted_disk_is_said(make_bacula, make_guest, workdir):
     image = workdir / "secret.qcow2"
     secret = ["--object", "secret,id=key,data=wallpaper"]
     encryption = "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10"
-    run(["qemu-img", "create", "-q", *secret, "-f", "qcow2", "-o", encryption, image, "2M"])
+    # QEMU measures how long a key takes, and on a busy machine may find no time at all.
+    made = ["qemu-img", "create", "-q", *secret, "-f", "qcow2", "-o", encryption, image, "2M"]
+    wait_until(lambda: not subprocess.run(made, check=False, capture_output=True).returncode, 30, "a LUKS image")
     extra = [
         *("-object", "secret,id=key,data=wallpaper"),
         *("-drive", f"if=none,id=vda,file={image},format=qcow2,encrypt.key-secret=key"),
