@@ -28,12 +28,16 @@ def _at_once(scene, start):
     return start(scene)
 
 
-def _before(scene, start):
-    """Its disks are known and the first target is about to be made: QEMU was asked, not changed."""
-    scene.stage.tool.hold("create", "*/0.qcow2 *")
-    jobid = _at_once(scene, start)
-    scene.stage.tool.wait_held(_PATIENCE)
-    return jobid
+def _tool_held(command, pattern):
+    """A qemu-img that the job runs stands still."""
+
+    def reach(scene, start):
+        scene.stage.tool.hold(command, pattern)
+        jobid = _at_once(scene, start)
+        scene.stage.tool.wait_held(_PATIENCE)
+        return jobid
+
+    return reach
 
 
 def _dumping(scene, start):
@@ -41,14 +45,6 @@ def _dumping(scene, start):
     scene.slow_down(_SLOW)
     jobid = _at_once(scene, start)
     wait_for_dump(scene.guest, jobid)
-    return jobid
-
-
-def _dumped(scene, start):
-    """The first dump is whole and out of QEMU; the daemon has not read a byte of it."""
-    scene.stage.tool.hold("check", "*/0.qcow2")
-    jobid = _at_once(scene, start)
-    scene.stage.tool.wait_held(_PATIENCE)
     return jobid
 
 
@@ -102,9 +98,12 @@ def incremental(scene):
     return scene.run("Incremental")
 
 
-BEFORE = Moment("before the transaction", _before, lambda scene: scene.stage.tool.release("create"))
+# Its disks are known and the first target is about to be made: QEMU was asked, not changed.
+BEFORE = Moment("before the transaction", _tool_held("create", "*/0.qcow2 *"),
+                lambda scene: scene.stage.tool.release("create"))
 DUMPING = Moment("during the dump", _dumping, lambda scene: scene.slow_down())
-DUMPED = Moment("between dump and reading", _dumped,
+# The first dump is whole and out of QEMU; the daemon has not read a byte of it.
+DUMPED = Moment("between dump and reading", _tool_held("check", "*/0.qcow2"),
                 lambda scene: scene.stage.tool.release("check"))
 FIRST = Moment("half-way through the first disk", _reading(0, "first"),
                lambda scene: scene.stage.link.release())

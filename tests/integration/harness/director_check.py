@@ -24,6 +24,7 @@ def director_check(bacula_root, folder, *more):
         (folder / "query.sql").touch()
     text = (bacula_root / "usr/share/bacula-common/defconfig/bacula-dir.conf").read_text()
     for placeholder, value in _FILLED_IN.items():
+        assert placeholder in text, f"Debian's configuration has no {placeholder} any more"
         text = text.replace(placeholder, value.format(folder=folder))
     configuration = folder / "bacula-dir.conf"
     configuration.write_text("\n".join([text, *more]))
