@@ -36,16 +36,16 @@ struct disk {
     char *file;         /* the image's absolute path where QEMU knows one */
     uint64_t size;      /* virtual, bytes */
     uint64_t allocated; /* bytes that hold data, over the backing chain */
-    bool on_block_device;
-    bool unbacked; /* a qcow2 image that surely has no backing file */
-    bool encrypted;
-    char *volume;   /* Proxmox': "local-lvm:vm-100-disk-0"; else NULL */
-    uint32_t owner; /* of `file`, to be given to a restored one */
+    char *volume;       /* Proxmox': "local-lvm:vm-100-disk-0"; else NULL */
+    uint32_t owner;     /* of `file`, to be given to a restored one */
     uint32_t group;
     uint32_t mode;       /* permission bits; 0 when unknown */
     uint32_t sequence;   /* of the part in this backup, … */
     bool sequence_known; /* … where config.json says it */
-    char *skipped;       /* why it is not backed up; NULL when it is */
+    bool on_block_device;
+    bool unbacked; /* a qcow2 image that surely has no backing file */
+    bool encrypted;
+    char *skipped; /* why it is not backed up; NULL when it is */
     struct bitmap *bitmaps;
     size_t bitmap_count;
 };
