@@ -17,10 +17,11 @@ char *query_error(const struct error *error)
     return object ? json_dumps(object, JSON_COMPACT) : NULL;
 }
 
-/* {"name", "vmid"} of a guest, {"name"} of a storage. */
+/* {"name", "vmid"} of a guest, {"name"} of a storage; NULL without memory, as
+ * a list that lacks some would be taken for the whole. */
 static json_t *to_json(const struct listed_list *list, enum list_kind kind)
 {
-    json_t *array = json_array();
+    _cleanup_json_ json_t *array = json_array();
 
     for (size_t i = 0; array && i < list->count; i++) {
         const struct listed *listed = &list->entries[i];
@@ -28,9 +29,10 @@ static json_t *to_json(const struct listed_list *list, enum list_kind kind)
                                               : json_pack("{s:s, s:I}", "name", listed->name,
                                                           "vmid", (json_int_t)listed->vmid);
 
-        json_array_append_new(array, entry);
+        if (json_array_append_new(array, entry) != 0)
+            return NULL;
     }
-    return array;
+    return TAKE_PTR(array);
 }
 
 static bool read_parameter(const struct hypervisor *hypervisor, const char *parameter,

@@ -202,9 +202,8 @@ static bool take_out(const struct dump *dump, struct dump_disk *disk, struct err
     if (!qmp_connect(&dump->monitor, QMP_GREETING_LIMIT, &qmp, error) ||
         !leftover_end_job(qmp, disk->name, error) || !leftover_remove_node(qmp, disk->name, error))
         return false;
-    leftover_remove_descriptors(qmp, disk->name);
+    disk->in_qemu = !leftover_remove_descriptors(qmp, disk->name); /* dump_prune looks again */
     transaction_remove_copy(qmp, dump, disk, true);
-    disk->in_qemu = false;
     return true;
 }
 
@@ -331,7 +330,7 @@ static void clean_in_qemu(struct dump *dump, struct dump_disk *disk, struct erro
         !leftover_end_job(qmp, disk->name, error) || !leftover_remove_node(qmp, disk->name, error);
     transaction_name(dump, disk, WITNESS_SUFFIX, witness_node);
     (void)leftover_remove_node(qmp, witness_node, &ignored);
-    leftover_remove_descriptors(qmp, disk->name);
+    (void)leftover_remove_descriptors(qmp, disk->name);
     transaction_remove_copy(qmp, dump, disk, false);
     if (disk->has_bitmap && remove_bitmap(qmp, disk->disk, disk->bitmap, error) &&
         remove_bitmap(qmp, disk->disk, disk->witness, error))
@@ -398,6 +397,9 @@ bool dump_prune(const struct dump *dump, struct error *error)
     if (!qmp_connect(&monitor, CLEAN_PATIENCE, &qmp, error) ||
         !block_read_disks(qmp, &dump->features, qmp_peer(qmp), &now, error))
         return false;
+    for (size_t i = 0; i < dump->count; i++)
+        if (dump->disks[i].in_qemu)
+            (void)leftover_remove_descriptors(qmp, dump->disks[i].name);
     for (size_t i = 0; i < now.disk_count; i++)
         if (!prune_disk(qmp, dump, &now.disks[i], error))
             return error_context(error, "disk \"%s\"", now.disks[i].drive);

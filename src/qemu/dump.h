@@ -93,8 +93,9 @@ bool dump_intact(const struct dump_disk *disk);
 /* Removes the file of a disk that has been read. */
 void dump_remove_target(struct dump_disk *disk);
 
-/* A good job removes those of its Job resource's bitmaps that no later job
- * can be based on (chain_is_obsolete).  `guest` is filled anew. */
+/* A good job removes what it could not take out of QEMU before, and those of
+ * its Job resource's bitmaps that no later job can be based on
+ * (chain_is_obsolete). */
 bool dump_prune(const struct dump *dump, struct error *error);
 
 /* Frees the memory; what is in QEMU stays. */

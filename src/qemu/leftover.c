@@ -127,15 +127,16 @@ bool leftover_remove_node(struct qmp *qmp, const char *name, struct error *error
     }
 }
 
-void leftover_remove_descriptors(struct qmp *qmp, const char *name)
+bool leftover_remove_descriptors(struct qmp *qmp, const char *name)
 {
     _cleanup_json_ json_t *fdsets = NULL;
     struct error ignored;
     size_t index, inner;
     json_t *set, *descriptor;
+    bool gone = true;
 
     if (!qmp_execute(qmp, "query-fdsets", NULL, &fdsets, &ignored))
-        return;
+        return false;
     json_array_foreach (fdsets, index, set)
         json_array_foreach (json_member_array(set, "fds"), inner, descriptor) {
             const char *label = json_member_string(descriptor, "opaque");
@@ -144,10 +145,12 @@ void leftover_remove_descriptors(struct qmp *qmp, const char *name)
             if (!label || strncmp(label, name, strlen(name)) != 0 || label[strlen(name)] != ' ' ||
                 !json_member_size(set, "fdset-id", &number))
                 continue;
-            (void)qmp_execute(qmp, "remove-fd", json_pack("{s:I}", "fdset-id", (json_int_t)number),
-                              NULL, &ignored);
+            if (!qmp_execute(qmp, "remove-fd", json_pack("{s:I}", "fdset-id", (json_int_t)number),
+                             NULL, &ignored))
+                gone = false;
             break;
         }
+    return gone;
 }
 
 static bool living(uint32_t job_id, struct error *error)
@@ -217,7 +220,7 @@ static bool clear_nodes(struct qmp *qmp, const json_t *fdsets, struct error *err
             return living(job_id, error);
         if (!leftover_remove_node(qmp, name, error))
             return error_context(error, "node \"%s\" of a job that died", name);
-        leftover_remove_descriptors(qmp, name);
+        (void)leftover_remove_descriptors(qmp, name);
     }
     return true;
 }

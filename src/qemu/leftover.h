@@ -36,7 +36,8 @@ bool leftover_end_job(struct qmp *qmp, const char *id, struct error *error);
  * not there any more. */
 bool leftover_remove_node(struct qmp *qmp, const char *name, struct error *error);
 
-/* Lets go of the descriptor sets labelled for `name`. */
-void leftover_remove_descriptors(struct qmp *qmp, const char *name);
+/* Lets go of the descriptor sets labelled for `name`; false when they may
+ * still be there. */
+bool leftover_remove_descriptors(struct qmp *qmp, const char *name);
 
 #endif
