@@ -16,7 +16,8 @@ _GUEST = "web"
 _SIZE = {"system": 512 * MIB, "data": 256 * MIB}
 _JOB_LIMIT = 300  # seconds
 _WRITES = 60  # into each disk, between two jobs
-_BURST = 16  # into each disk, again and again while it is dumped
+_BURST = 16  # into each disk, again and again while it is dumped, …
+_ENOUGH = 160  # … until there were so many: a Differential is to be smaller than the Full
 _BRISK = 40 * MIB  # bytes a second, so that the guest can write during a dump
 _SLOW = 12 * MIB  # the same, while a job is cancelled
 _LOST = 36 * MIB  # what the guest writes before it
@@ -181,7 +182,7 @@ class Story:
         self._screen.say(f"The guest writes {_WRITES} times at random places of each disk.")
 
     def _write_during_dump(self, progress):
-        if progress is None or progress >= 1:
+        if progress is None or progress >= 1 or self.numbers.writes_during_full >= _ENOUGH:
             return
         for disk in self._guest.disks:
             self._seed += 1

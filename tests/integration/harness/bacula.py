@@ -403,14 +403,14 @@ class Bacula:
         return Console(argv, {**os.environ, **self._environment()}, timeout)
 
     def _await_later_second(self, job):
-        """Let no two jobs of one resource start in the same second.
+        """Let no job start in the second in which the last one of its resource started or ended.
 
-        The Director looks for the last good job by its start, which the catalog
-        keeps in seconds: of two it may name either.
+        The Director looks for the last good job by its start, and puts the parts of
+        a restore in order by the end; the catalog keeps both in seconds, and of two
+        jobs of one second it may take either for the first.
         """
         wait_until(
-            lambda: time.strftime("%Y-%m-%d %H:%M:%S") > self.catalog.last_start(job),
-            2, "a later second", interval=0.02,
+            lambda: int(time.time()) > self.catalog.last_second(job), 3, "a later second", interval=0.02
         )
 
     def _ended(self, jobid, reported):

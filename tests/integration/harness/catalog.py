@@ -69,10 +69,10 @@ class Catalog:
                 database.execute("INSERT INTO sqlite_sequence VALUES ('Job', ?)", (jobid - 1,))
             database.commit()
 
-    def last_start(self, name):
-        """When the last job of a resource started, as the catalog writes it; "" before the first."""
-        ((last,),) = self._query("SELECT MAX(StartTime) FROM Job WHERE Name = ?", name)
-        return last or ""
+    def last_second(self, name):
+        """By which a resource's jobs are put in order: the last one's begin, or its end once it has ended."""
+        ((last,),) = self._query("SELECT MAX(JobTDate) FROM Job WHERE Name = ?", name)
+        return last or 0
 
     def log(self, jobid):
         """All of the job's messages."""
