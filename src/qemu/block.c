@@ -37,7 +37,7 @@ bool block_ask(struct qmp *qmp, const struct features *features, struct block_an
     json_t *flat = features->flat_nodes ? json_pack("{s:b}", "flat", 1) : NULL;
     struct error ignored;
 
-    *answers = (struct block_answers){0};
+    *answers = (struct block_answers){.top_only = !features->node_bitmaps};
     if (!qmp_execute(qmp, "query-named-block-nodes", flat, &answers->nodes, error) ||
         !qmp_execute(qmp, "query-block", NULL, &answers->block, error)) {
         block_answers_free(answers);
@@ -269,7 +269,7 @@ static bool is_unbacked(const struct block_answers *answers, const json_t *node,
            !json_object_get(image, "backing-image") && !child_of(answers, node, "backing");
 }
 
-static bool read_names(const json_t *entry, const json_t *inserted, const json_t *node,
+static bool read_names(const json_t *entry, const json_t *inserted, const json_t *bitmaps_at,
                        struct disk *disk, struct error *error)
 {
     const char *device = json_member_string(entry, "device");
@@ -277,7 +277,7 @@ static bool read_names(const json_t *entry, const json_t *inserted, const json_t
 
     disk->device = text_copy(device ? device : "");
     disk->qdev = text_copy(qdev ? qdev : "");
-    disk->node = text_copy(json_member_string(node, "node-name"));
+    disk->node = text_copy(json_member_string(bitmaps_at, "node-name"));
     if (!disk->device || !disk->qdev)
         return error_memory(error);
     disk->drive = drive_name(disk->device, disk->qdev, json_member_string(inserted, "node-name"));
@@ -322,7 +322,7 @@ bool block_read_disk(const struct block_answers *answers, size_t index, enum blo
         return true;
     if (!node)
         node = inserted; /* no named nodes: what the device itself says */
-    if (!read_names(entry, inserted, node, disk, error) ||
+    if (!read_names(entry, inserted, answers->top_only ? inserted : node, disk, error) ||
         !read_image(answers, inserted, node, filters_passed, disk, error))
         return false;
     *kind = json_member_bool(entry, "removable", false) ? BLOCK_REMOVABLE : BLOCK_DISK;
@@ -334,9 +334,7 @@ bool block_read_disk(const struct block_answers *answers, size_t index, enum blo
         disk->skipped = text_copy("it is empty");
         return disk->skipped || error_memory(error);
     }
-    bitmaps = json_object_get(node, "dirty-bitmaps");
-    if (!bitmaps) /* before 4.2 only the device lists them */
-        bitmaps = json_object_get(entry, "dirty-bitmaps");
+    bitmaps = json_object_get(answers->top_only ? entry : node, "dirty-bitmaps");
     return read_bitmaps(bitmaps, disk, error);
 }
 

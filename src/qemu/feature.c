@@ -40,6 +40,15 @@ static bool limits_workers(const json_t *schema)
     return json_find(json_member_array(type, "members"), "name", "max-workers") != NULL;
 }
 
+/* A member of what one of an array of answers holds. */
+static const json_t *answered(const json_t *schema, const char *command, const char *name)
+{
+    const json_t *array = entity(schema, json_member_string(entity(schema, command), "ret-type"));
+    const json_t *element = entity(schema, json_member_string(array, "element-type"));
+
+    return json_find(json_member_array(element, "members"), "name", name);
+}
+
 void features_from_schema(const json_t *schema, struct features *features)
 {
     *features = (struct features){
@@ -50,6 +59,7 @@ void features_from_schema(const json_t *schema, struct features *features)
         .flat_nodes = argument(schema, "query-named-block-nodes", "flat") != NULL,
         .block_graph = entity(schema, "x-debug-query-block-graph") != NULL,
         .max_workers = limits_workers(schema),
+        .node_bitmaps = answered(schema, "query-named-block-nodes", "dirty-bitmaps") != NULL,
     };
 }
 

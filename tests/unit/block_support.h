@@ -63,11 +63,10 @@ static inline char *show(enum block_kind kind, const struct disk *disk)
     return line.data;
 }
 
-/* Reads entry `index`; NULL when it cannot be read. */
-static inline char *read_entry(const char *block, const char *nodes, const char *graph,
-                               size_t index)
+static inline char *read_entry_of(const char *block, const char *nodes, const char *graph,
+                                  size_t index, bool top_only)
 {
-    struct block_answers answers = {json_of(block), json_of(nodes), json_of(graph)};
+    struct block_answers answers = {json_of(block), json_of(nodes), json_of(graph), top_only};
     struct disk disk = {0};
     struct error error = {0};
     enum block_kind kind;
@@ -80,6 +79,13 @@ static inline char *read_entry(const char *block, const char *nodes, const char 
     disk_free(&disk);
     block_answers_free(&answers);
     return line;
+}
+
+/* Reads entry `index`; NULL when it cannot be read. */
+static inline char *read_entry(const char *block, const char *nodes, const char *graph,
+                               size_t index)
+{
+    return read_entry_of(block, nodes, graph, index, false);
 }
 
 #endif

@@ -181,6 +181,22 @@ static const char graph_40[] =
     "{'nodes': [{'name': '#block1', 'type': 'block-driver', 'id': 1}, {'name': '#block2', 'type':"
     " 'block-driver', 'id': 2}], 'edges': [{'name': 'file', 'parent': 1, 'child': 2}]}";
 
+/* 4.0 with a throttle: what lies below is said, but no bitmap of it. */
+static const char block_40_filter[] =
+    "[{'device': '', 'removable': false, 'dirty-bitmaps': [{'name': 'a', 'status': 'active',"
+    "   'recording': true, 'busy': false, 'persistent': false, 'granularity': 65536, 'count': 0}],"
+    "   'inserted': {'image': {'virtual-size': 8388608, 'filename': 'json:{throttle}', 'format':"
+    "   'throttle', 'actual-size': 0}, 'ro': false, 'node-name': 'top', 'drv': 'throttle', 'file':"
+    "   'json:{throttle}'}, 'qdev': 'vd0'}]";
+static const char nodes_40_filter[] =
+    "[{'node-name': 'top', 'drv': 'throttle', 'file': 'json:{throttle}'}, {'node-name': 'below',"
+    "  'drv': 'qcow2', 'file': '/vm/a.qcow2'}, {'node-name': 'e', 'drv': 'file', 'file':"
+    "  '/vm/a.qcow2'}]";
+static const char graph_40_filter[] =
+    "{'nodes': [{'name': 'top', 'type': 'block-driver', 'id': 1}, {'name': 'below', 'type':"
+    " 'block-driver', 'id': 2}, {'name': 'e', 'type': 'block-driver', 'id': 3}], 'edges': [{'name':"
+    " 'file', 'parent': 1, 'child': 2}, {'name': 'file', 'parent': 2, 'child': 3}]}";
+
 /* 5.2 during a backup: its filter is on top, and its child is `backing`. */
 static const char block_52[] =
     "[{'device': '', 'removable': false, 'inserted': {'image': {'virtual-size': 4194304,"
@@ -222,27 +238,35 @@ static void reads_other_versions(void **state)
 {
     static const struct {
         const char *label, *block, *nodes, *graph, *wanted;
+        bool top_only;
     } rows[] = {
         {"3.1", block_31, nodes_31, "null",
          "disk ide0-hd0 [ide0-hd0|ide0|#block113] qcow2 /vm/a.qcow2 200704/8388608 "
          "{bacula:F:0:VMs.2026-11-23_01.05.32_07 recording 65536/65536} {off 0/65536} "
-         "{frozen busy 0/65536} {locked 0/65536}"},
+         "{frozen busy 0/65536} {locked 0/65536}",
+         true},
         {"3.1 with a filter", block_31_filter, nodes_31_filter, "null",
-         "disk vd0 [|vd0|top] throttle - 200704/8388608"},
+         "disk vd0 [|vd0|top] throttle - 200704/8388608", true},
         {"4.0", block_40, nodes_40, graph_40,
          "disk d [d|ide0|#block1] raw /vm/a 0/1024 {a recording busy 0/65536} "
-         "{b persistent inconsistent 0/65536}"},
+         "{b persistent inconsistent 0/65536}",
+         true},
+        {"4.0 with a filter", block_40_filter, nodes_40_filter, graph_40_filter,
+         "disk vd0 [|vd0|top] qcow2 /vm/a.qcow2 0/8388608 {a recording 0/65536}", true},
         {"5.2 during a backup", block_52, nodes_52, graph_52,
          "disk vd0 [|/machine/peripheral/vd0/virtio-backend|fc] qcow2 /vm/c.qcow2 0/4194304 "
-         "{a recording 65536/65536}"},
+         "{a recording 65536/65536}",
+         false},
         {"10.1 during a backup", block_101, nodes_101, "null",
          "disk scsi0 [|scsi0|f0123] qcow2 /dev/vg/vm-100-disk-0 0/4194304 "
-         "{a recording persistent inconsistent 0/65536}"},
+         "{a recording persistent inconsistent 0/65536}",
+         false},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        _cleanup_free_ char *line = read_entry(rows[i].block, rows[i].nodes, rows[i].graph, 0);
+        _cleanup_free_ char *line =
+            read_entry_of(rows[i].block, rows[i].nodes, rows[i].graph, 0, rows[i].top_only);
 
         check_string(rows[i].label, line, rows[i].wanted);
     }
