@@ -34,7 +34,7 @@ static bool describe(struct guest_backup *backup, struct error *error)
     backup->guest = asked.guest;
     asked.guest = (struct guest){0};
     backup->described = true;
-    return leftover_clear(asked.qmp, error);
+    return leftover_clear(asked.qmp, &backup->dump.features, &backup->guest, error);
 }
 
 /* What a disk's dump takes in the working directory, as far as one can know

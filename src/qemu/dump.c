@@ -199,11 +199,13 @@ static bool take_out(const struct dump *dump, struct dump_disk *disk, struct err
 {
     _cleanup_qmp_ struct qmp *qmp = NULL;
 
-    if (!qmp_connect(&dump->monitor, QMP_GREETING_LIMIT, &qmp, error) ||
-        !leftover_end_job(qmp, disk->name, error) || !leftover_remove_node(qmp, disk->name, error))
+    if (!qmp_connect(&dump->monitor, QMP_GREETING_LIMIT, &qmp, error))
+        return false;
+    /* First: a base that is spent must not outlive the job that says so. */
+    transaction_remove_copy(qmp, dump, disk, true);
+    if (!leftover_end_job(qmp, disk->name, error) || !leftover_remove_node(qmp, disk->name, error))
         return false;
     disk->in_qemu = !leftover_remove_descriptors(qmp, disk->name); /* dump_prune looks again */
-    transaction_remove_copy(qmp, dump, disk, true);
     return true;
 }
 
@@ -323,15 +325,19 @@ static void clean_in_qemu(struct dump *dump, struct dump_disk *disk, struct erro
     _cleanup_qmp_ struct qmp *qmp = NULL;
     char witness_node[SCRATCH_NAME_SIZE];
     struct error ignored;
+    enum job_end end;
+    bool concluded;
 
     if (!connect_to_clean(dump, &qmp, error))
         return;
-    disk->in_qemu =
-        !leftover_end_job(qmp, disk->name, error) || !leftover_remove_node(qmp, disk->name, error);
+    concluded = leftover_conclude_job(qmp, disk->name, &end, error);
+    /* A dump can come to its end unnoticed while another one is waited for. */
+    transaction_remove_copy(qmp, dump, disk, concluded && disk->has_bitmap && end != JOB_FAILED);
+    disk->in_qemu = !concluded || !leftover_end_job(qmp, disk->name, error) ||
+                    !leftover_remove_node(qmp, disk->name, error);
     transaction_name(dump, disk, WITNESS_SUFFIX, witness_node);
     (void)leftover_remove_node(qmp, witness_node, &ignored);
     (void)leftover_remove_descriptors(qmp, disk->name);
-    transaction_remove_copy(qmp, dump, disk, false);
     if (disk->has_bitmap && remove_bitmap(qmp, disk->disk, disk->bitmap, error) &&
         remove_bitmap(qmp, disk->disk, disk->witness, error))
         disk->has_bitmap = false;

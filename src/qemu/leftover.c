@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "base/workplace.h"
+#include "qemu/chain.h"
 
 #define PREFIX "bacula-"
 
@@ -77,7 +78,7 @@ static bool job_lives(const json_t *fdsets, uint32_t job_id)
     return false;
 }
 
-bool leftover_end_job(struct qmp *qmp, const char *id, struct error *error)
+bool leftover_conclude_job(struct qmp *qmp, const char *id, enum job_end *end, struct error *error)
 {
     int64_t deadline = clock_deadline(END_LIMIT);
     bool cancelled = false;
@@ -85,24 +86,37 @@ bool leftover_end_job(struct qmp *qmp, const char *id, struct error *error)
     for (;;) {
         _cleanup_json_ json_t *jobs = NULL;
         struct error ignored;
+        const json_t *job;
         const char *status;
 
         if (!qmp_execute(qmp, "query-jobs", NULL, &jobs, error))
             return false;
-        status = json_member_string(json_find(jobs, "id", id), "status");
-        if (!status)
+        job = json_find(jobs, "id", id);
+        status = json_member_string(job, "status");
+        *end = !status ? JOB_GONE : json_member_string(job, "error") ? JOB_FAILED : JOB_WHOLE;
+        if (!status || strcmp(status, "concluded") == 0)
             return true;
-        if (strcmp(status, "concluded") == 0)
-            (void)qmp_execute(qmp, "job-dismiss", json_pack("{s:s}", "id", id), NULL, &ignored);
-        else if (!cancelled)
+        if (!cancelled)
             cancelled =
                 qmp_execute(qmp, "block-job-cancel",
                             json_pack("{s:s, s:b}", "device", id, "force", 1), NULL, &ignored);
         if (clock_slice(deadline) == 0)
             return error_set(error, ERROR_TIMEOUT, "QEMU job \"%s\" does not end", id);
-        if (strcmp(status, "concluded") != 0 && !clock_sleep(END_PAUSE, NULL, error))
+        if (!clock_sleep(END_PAUSE, NULL, error))
             return false;
     }
+}
+
+bool leftover_end_job(struct qmp *qmp, const char *id, struct error *error)
+{
+    enum job_end end;
+
+    if (!leftover_conclude_job(qmp, id, &end, error))
+        return false;
+    /* Refused: somebody else has dismissed it by now. */
+    return end == JOB_GONE ||
+           qmp_execute(qmp, "job-dismiss", json_pack("{s:s}", "id", id), NULL, error) ||
+           error->kind == ERROR_REFUSED;
 }
 
 bool leftover_remove_node(struct qmp *qmp, const char *name, struct error *error)
@@ -181,25 +195,6 @@ static bool clear_jobs(struct qmp *qmp, const json_t *fdsets, struct error *erro
     return true;
 }
 
-static bool clear_scratch_bitmaps(struct qmp *qmp, const json_t *node)
-{
-    struct error ignored;
-    size_t index;
-    json_t *bitmap;
-
-    json_array_foreach (json_member_array(node, "dirty-bitmaps"), index, bitmap) {
-        const char *name = json_member_string(bitmap, "name");
-        uint32_t job_id;
-
-        if (name && scratch_name_read(name, &job_id))
-            (void)qmp_execute(
-                qmp, "block-dirty-bitmap-remove",
-                json_pack("{s:O, s:s}", "node", json_object_get(node, "node-name"), "name", name),
-                NULL, &ignored);
-    }
-    return true;
-}
-
 static bool clear_nodes(struct qmp *qmp, const json_t *fdsets, struct error *error)
 {
     _cleanup_json_ json_t *nodes = NULL;
@@ -212,10 +207,8 @@ static bool clear_nodes(struct qmp *qmp, const json_t *fdsets, struct error *err
         const char *name = json_member_string(node, "node-name");
         uint32_t job_id;
 
-        if (!name || !scratch_name_read(name, &job_id)) {
-            clear_scratch_bitmaps(qmp, node);
+        if (!name || !scratch_name_read(name, &job_id))
             continue;
-        }
         if (job_lives(fdsets, job_id))
             return living(job_id, error);
         if (!leftover_remove_node(qmp, name, error))
@@ -248,13 +241,87 @@ static void clear_descriptors(struct qmp *qmp, const json_t *fdsets)
         }
 }
 
-bool leftover_clear(struct qmp *qmp, struct error *error)
+/* Removes those bitmaps of a disk that are copies of bases or, with `bases`,
+ * bases; from what was read of the disk too. */
+static bool drop_bitmaps(struct qmp *qmp, struct disk *disk, bool bases, struct error *error)
+{
+    size_t kept = 0;
+    bool good = true;
+
+    for (size_t i = 0; i < disk->bitmap_count; i++) {
+        struct bitmap *bitmap = &disk->bitmaps[i];
+        struct chain_name own;
+        uint32_t job_id;
+        bool wanted =
+            bases ? chain_name_read(bitmap->name, &own) : scratch_name_read(bitmap->name, &job_id);
+
+        if (good && wanted) {
+            good = qmp_execute(qmp, "block-dirty-bitmap-remove",
+                               json_pack("{s:s, s:s}", "node", disk->node, "name", bitmap->name),
+                               NULL, error);
+            if (good) {
+                free(bitmap->name);
+                continue;
+            }
+        }
+        disk->bitmaps[kept++] = *bitmap;
+    }
+    disk->bitmap_count = kept;
+    return good || error_context(error, "disk \"%s\"", disk->drive);
+}
+
+static bool drop_bitmaps_of_all(struct qmp *qmp, struct guest *guest, bool bases,
+                                struct error *error)
+{
+    for (size_t i = 0; i < guest->disk_count; i++)
+        if (!drop_bitmaps(qmp, &guest->disks[i], bases, error))
+            return false;
+    return true;
+}
+
+/* Whether the dump of a dead job came to its end.  Left alone when a living
+ * job is at work: clear_jobs will find it too. */
+static bool dead_dump_is_whole(struct qmp *qmp, const json_t *fdsets, bool *whole,
+                               struct error *error)
+{
+    _cleanup_json_ json_t *jobs = NULL;
+    size_t index;
+    json_t *job;
+
+    *whole = false;
+    if (!qmp_execute(qmp, "query-jobs", NULL, &jobs, error))
+        return false;
+    json_array_foreach (jobs, index, job) {
+        const char *id = json_member_string(job, "id");
+        enum job_end end;
+        uint32_t job_id;
+
+        if (!id || !scratch_name_read(id, &job_id) || job_lives(fdsets, job_id))
+            continue;
+        if (!leftover_conclude_job(qmp, id, &end, error))
+            return false;
+        *whole = *whole || end == JOB_WHOLE;
+    }
+    return true;
+}
+
+bool leftover_clear(struct qmp *qmp, const struct features *features, struct guest *guest,
+                    struct error *error)
 {
     _cleanup_json_ json_t *fdsets = NULL;
+    struct error ignored;
+    bool spent = false;
 
     if (!qmp_execute(qmp, "query-fdsets", NULL, &fdsets, error) ||
-        !clear_jobs(qmp, fdsets, error) || !clear_nodes(qmp, fdsets, error))
+        (!features->merge && !dead_dump_is_whole(qmp, fdsets, &spent, error)))
         return false;
+    /* It has emptied its base, and nobody says which that was.  Before the job
+     * is dismissed: while it is there the next one would know as well. */
+    if (spent && !drop_bitmaps_of_all(qmp, guest, true, error))
+        return false;
+    if (!clear_jobs(qmp, fdsets, error) || !clear_nodes(qmp, fdsets, error))
+        return false;
+    (void)drop_bitmaps_of_all(qmp, guest, false, &ignored);
     clear_descriptors(qmp, fdsets);
     return true;
 }
