@@ -72,8 +72,8 @@ void asked_free(struct asked *asked)
     asked->qmp = NULL;
 }
 
-bool hypervisor_ask(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
-                    const struct target *target, struct asked *asked, struct error *error)
+bool hypervisor_connect(const struct hypervisor_call *call, const struct target *target,
+                        struct asked *asked, struct error *error)
 {
     const struct monitor monitor = {
         .path = target->monitor, .cancel = call->cancel, .log = call->log};
@@ -84,7 +84,19 @@ bool hypervisor_ask(const struct hypervisor *hypervisor, const struct hypervisor
         return false;
     }
     return qmp_connect(&monitor, QMP_GREETING_LIMIT, &asked->qmp, error) &&
-           features_read(asked->qmp, &asked->features, error) &&
-           hypervisor->describe(call, target, asked->qmp, &asked->features, &asked->guest, error) &&
+           features_read(asked->qmp, &asked->features, error);
+}
+
+bool hypervisor_describe(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
+                         const struct target *target, struct asked *asked, struct error *error)
+{
+    return hypervisor->describe(call, target, asked->qmp, &asked->features, &asked->guest, error) &&
            (saved_name_places(&asked->guest) || error_memory(error));
+}
+
+bool hypervisor_ask(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
+                    const struct target *target, struct asked *asked, struct error *error)
+{
+    return hypervisor_connect(call, target, asked, error) &&
+           hypervisor_describe(hypervisor, call, target, asked, error);
 }

@@ -162,8 +162,12 @@ struct asked {
     struct qmp *qmp;          /* still connected */
 };
 
-/* Connects to a target's monitor and describes it.  `asked` is to be freed
- * with asked_free in any case. */
+/* Connects to a target's monitor and describes it, in one step or two.
+ * `asked` is to be freed with asked_free in any case. */
+bool hypervisor_connect(const struct hypervisor_call *call, const struct target *target,
+                        struct asked *asked, struct error *error);
+bool hypervisor_describe(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
+                         const struct target *target, struct asked *asked, struct error *error);
 bool hypervisor_ask(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
                     const struct target *target, struct asked *asked, struct error *error);
 

@@ -26,15 +26,21 @@ static bool describe(struct guest_backup *backup, struct error *error)
 {
     struct hypervisor_call call = job_call(backup->job, backup->options);
     _cleanup_asked_ struct asked asked = {0};
+    struct error ignored;
+    bool ended, described;
 
-    if (!hypervisor_ask(backup->hypervisor, &call, &backup->target, &asked, error))
+    if (!hypervisor_connect(&call, &backup->target, &asked, error))
         return false;
+    ended = leftover_end_jobs(asked.qmp, &asked.features, error);
+    /* Also when a living job is in the way: the error is to name the guest. */
+    described = hypervisor_describe(backup->hypervisor, &call, &backup->target, &asked,
+                                    ended ? error : &ignored);
     backup->dump.features = asked.features;
     backup->dump.qemu = process_note(qmp_peer(asked.qmp));
     backup->guest = asked.guest;
     asked.guest = (struct guest){0};
-    backup->described = true;
-    return leftover_clear(asked.qmp, &backup->dump.features, &backup->guest, error);
+    backup->described = described;
+    return ended && described && leftover_clear(asked.qmp, error);
 }
 
 /* What a disk's dump takes in the working directory, as far as one can know

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/text.h"
+#include "qemu/leftover.h"
 
 enum { WALK_LIMIT = 64, DISK_LIMIT = 1024, BITMAP_LIMIT = 4096 };
 
@@ -31,6 +32,29 @@ void block_answers_free(struct block_answers *answers)
     *answers = (struct block_answers){0};
 }
 
+static bool nodes_are_safe(struct qmp *qmp, struct error *error)
+{
+    _cleanup_json_ json_t *jobs = NULL;
+    size_t index;
+    json_t *job;
+
+    if (!qmp_execute(qmp, "query-jobs", NULL, &jobs, error))
+        return false;
+    json_array_foreach (jobs, index, job) {
+        const char *id = json_member_string(job, "id");
+        const char *status = json_member_string(job, "status");
+        uint32_t job_id;
+
+        if (!id || !status || (strcmp(status, "concluded") != 0 && !scratch_name_read(id, &job_id)))
+            continue;
+        error_set(error, ERROR_GENERAL,
+                  "QEMU job \"%s\" is %s, and this QEMU could crash if it were asked for its nodes",
+                  id, status);
+        return error_hint(error, "try again when the backup that it belongs to has ended");
+    }
+    return true;
+}
+
 bool block_ask(struct qmp *qmp, const struct features *features, struct block_answers *answers,
                struct error *error)
 {
@@ -38,6 +62,10 @@ bool block_ask(struct qmp *qmp, const struct features *features, struct block_an
     struct error ignored;
 
     *answers = (struct block_answers){.top_only = !features->node_bitmaps};
+    if (features->backup_top && !nodes_are_safe(qmp, error)) {
+        json_decref(flat);
+        return false;
+    }
     if (!qmp_execute(qmp, "query-named-block-nodes", flat, &answers->nodes, error) ||
         !qmp_execute(qmp, "query-block", NULL, &answers->block, error)) {
         block_answers_free(answers);

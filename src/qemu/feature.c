@@ -40,6 +40,15 @@ static bool limits_workers(const json_t *schema)
     return json_find(json_member_array(type, "members"), "name", "max-workers") != NULL;
 }
 
+/* Whether blockdev-add makes nodes of that driver. */
+static bool has_driver(const json_t *schema, const char *driver)
+{
+    const json_t *type =
+        entity(schema, json_member_string(entity(schema, "blockdev-add"), "arg-type"));
+
+    return json_find(json_member_array(type, "variants"), "case", driver) != NULL;
+}
+
 /* A member of what one of an array of answers holds. */
 static const json_t *answered(const json_t *schema, const char *command, const char *name)
 {
@@ -59,6 +68,8 @@ void features_from_schema(const json_t *schema, struct features *features)
         .flat_nodes = argument(schema, "query-named-block-nodes", "flat") != NULL,
         .block_graph = entity(schema, "x-debug-query-block-graph") != NULL,
         .max_workers = limits_workers(schema),
+        .backup_top = argument(schema, "blockdev-backup", "bitmap-mode") != NULL &&
+                      !has_driver(schema, "copy-before-write"),
         .node_bitmaps = answered(schema, "query-named-block-nodes", "dirty-bitmaps") != NULL,
     };
 }

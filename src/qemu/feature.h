@@ -14,6 +14,7 @@ struct features {
     bool witness;      /* a bitmap can be merged from another node (4.1) and seen there (4.2) */
     bool flat_nodes;   /* query-named-block-nodes flat (5.0) */
     bool block_graph;  /* x-debug-query-block-graph (4.0) */
+    bool backup_top;   /* a backup's filter of 4.2 to 6.1, see block_ask */
     bool node_bitmaps; /* query-named-block-nodes lists them (4.2); before, query-block alone */
     bool max_workers;  /* blockdev-backup x-perf.max-workers (6.0) */
 };

@@ -11,7 +11,6 @@
 #ifndef QEMU_FD_LEFTOVER_H
 #define QEMU_FD_LEFTOVER_H
 
-#include "guest/guest.h"
 #include "qemu/feature.h"
 #include "qemu/qmp.h"
 
@@ -26,13 +25,16 @@ bool scratch_name_read(const char *name, uint32_t *job_id);
 /* The label for the descriptor set of a target; the caller's. */
 char *leftover_label(const char *name, const char *workplace);
 
-/* Removes what dead jobs left behind.  Fails when a living one works on this
- * guest right now, and touches nothing of it; `error` names it.
+/* Ends the QEMU jobs of dead jobs, before the guest is described.  Fails when
+ * a living one works on this guest right now, and touches nothing of it;
+ * `error` names it.
  *
  * Where an increment empties the base that it is made from (QEMU before 4.0)
  * and the dump of a dead job came to its end, all bases of the guest go too. */
-bool leftover_clear(struct qmp *qmp, const struct features *features, struct guest *guest,
-                    struct error *error);
+bool leftover_end_jobs(struct qmp *qmp, const struct features *features, struct error *error);
+
+/* Removes what else dead jobs left behind; fails as well when one lives. */
+bool leftover_clear(struct qmp *qmp, struct error *error);
 
 enum job_end {
     JOB_GONE,   /* there is no such job */
@@ -42,8 +44,7 @@ enum job_end {
 
 /* Cancels one scratch job when it runs and waits until it ends one way or the
  * other.  It stays there to be asked for until leftover_end_job. */
-bool leftover_conclude_job(struct qmp *qmp, const char *id, enum job_end *end,
-                           struct error *error);
+bool leftover_conclude_job(struct qmp *qmp, const char *id, enum job_end *end, struct error *error);
 
 /* Takes one scratch job out of QEMU: cancels it when it runs, waits for its
  * end, dismisses it.  True when it is not there any more. */

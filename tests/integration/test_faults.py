@@ -34,7 +34,8 @@ def make_history(make_bacula, make_guest, workdir):
         if style == "fragile":
             guest.discard("slow", BAD_OFFSET, CLUSTER)
         line = f"qemu: qmpcontrol={guest.qmp_socket} {parameters}"
-        history = History(make_bacula(filesets={"VM": [line]}), guest, workdir)
+        bacula = make_bacula(filesets={"VM": [line], "Other": [line]})
+        history = History(bacula, guest, workdir)
         history.backup("Full")
         return history
 
@@ -227,4 +228,27 @@ def test_job_that_the_director_forgot(make_history):
     _change(guest, 4)
     assert sequences(bacula, history.backup()) == {"slow": 2, "plain": 2}
     assert [job.name for job in history.chain[:2]] == [history.chain[0].name, first.name]
+    history.assert_restores()
+
+
+def test_looking_at_a_guest_with_ended_dumps(make_history):
+    """A second job and an estimate, while a dump has ended and waits to be taken out.
+
+    QEMU 5.2 dies when it is asked for its nodes then; whatever comes of them, the
+    guest lives and the first job goes on.
+    """
+    history = make_history()
+    bacula, guest = history.bacula, history.guest
+    _scatter(guest)
+    history.note_contents()
+    running = _start_slow_dump(history)
+    assert any(job["status"] == "concluded" for job in guest.qmp("query-jobs"))
+    refused = bacula.run("Other", "Full")
+    assert not refused.ok
+    assert f"Bacula job {running} is backing it up right now" in refused.log
+    bacula.estimate("VM", "Full", listing=True)
+    guest.slow_down("slow")
+    result = bacula.wait(running)
+    assert result.ok, result.log
+    history.take(result)
     history.assert_restores()

@@ -54,43 +54,52 @@
 #define NODES_42                                                                                   \
     "{\"name\": \"query-named-block-nodes\", \"meta-type\": \"command\", \"arg-type\": \"0\","     \
     " \"ret-type\": \"[33]\"}," NODE_42
+#define NO_CBW                                                                                     \
+    "{\"name\": \"blockdev-add\", \"meta-type\": \"command\", \"arg-type\": \"35\"},"              \
+    "{\"name\": \"35\", \"meta-type\": \"object\", \"variants\": [{\"case\": \"raw\"}]},"
+#define CBW_62                                                                                     \
+    "{\"name\": \"blockdev-add\", \"meta-type\": \"command\", \"arg-type\": \"35\"},"              \
+    "{\"name\": \"35\", \"meta-type\": \"object\", \"variants\": [{\"case\": \"raw\"},"            \
+    " {\"case\": \"copy-before-write\"}]},"
 #define REST                                                                                       \
     "{\"name\": \"0\", \"meta-type\": \"object\", \"members\": []},"                               \
     "{\"name\": \"str\", \"meta-type\": \"builtin\", \"json-type\": \"string\"}"
 
-/* A letter a feature: bitmap-mode, merge, witness, flat, graph, node bitmaps, x-perf. */
+/* A letter a feature: bitmap-mode, merge, witness, flat, graph, node bitmaps, x-perf,
+ * backup-top. */
 static const struct {
     const char *label, *schema, *features;
 } rows[] = {
-    {"3.1", "[" BACKUP_OLD NODES_OLD REST "]", "-------"},
-    {"4.0", "[" BACKUP_OLD MERGE_40 GRAPH NODES_OLD REST "]", "-m--g--"},
-    {"4.1", "[" BACKUP_OLD MERGE_41 GRAPH NODES_OLD REST "]", "-m--g--"},
-    {"4.2", "[" BACKUP_42 MERGE_41 GRAPH NODES_42 REST "]", "bmw-gn-"},
-    {"5.0", "[" BACKUP_42 MERGE_41 GRAPH NODES_50 REST "]", "bmwfgn-"},
-    {"6.0 and later", "[" BACKUP_60 MERGE_41 GRAPH NODES_50 REST "]", "bmwfgnx"},
-    {"x-perf without workers", "[" PERF_OTHER REST "]", "-------"},
-    {"no debug commands", "[" BACKUP_42 MERGE_41 NODES_50 REST "]", "bmwf-n-"},
+    {"3.1", "[" BACKUP_OLD NODES_OLD REST "]", "--------"},
+    {"4.0", "[" BACKUP_OLD MERGE_40 GRAPH NODES_OLD REST "]", "-m--g---"},
+    {"4.1", "[" BACKUP_OLD MERGE_41 GRAPH NODES_OLD REST "]", "-m--g---"},
+    {"4.2", "[" BACKUP_42 MERGE_41 GRAPH NODES_42 REST "]", "bmw-gn-t"},
+    {"5.0", "[" BACKUP_42 MERGE_41 GRAPH NODES_50 NO_CBW REST "]", "bmwfgn-t"},
+    {"6.0", "[" BACKUP_60 MERGE_41 GRAPH NODES_50 NO_CBW REST "]", "bmwfgnxt"},
+    {"6.2 and later", "[" BACKUP_60 MERGE_41 GRAPH NODES_50 CBW_62 REST "]", "bmwfgnx-"},
+    {"x-perf without workers", "[" PERF_OTHER REST "]", "--------"},
+    {"no debug commands", "[" BACKUP_42 MERGE_41 NODES_50 REST "]", "bmwf-n-t"},
     {"a distribution that carried bitmap-mode back", "[" BACKUP_42 MERGE_40 NODES_OLD REST "]",
-     "bm-----"},
+     "bm-----t"},
     /* Hostile ones. */
-    {"empty", "[]", "-------"},
-    {"an object", "{\"name\": \"x-debug-query-block-graph\"}", "-------"},
-    {"other types", "[null, 1, \"x-debug-query-block-graph\", [], {}, {\"name\": 5}]", "-------"},
-    {"no argument type", "[{\"name\": \"blockdev-backup\"}]", "-------"},
+    {"empty", "[]", "--------"},
+    {"an object", "{\"name\": \"x-debug-query-block-graph\"}", "--------"},
+    {"other types", "[null, 1, \"x-debug-query-block-graph\", [], {}, {\"name\": 5}]", "--------"},
+    {"no argument type", "[{\"name\": \"blockdev-backup\"}]", "--------"},
     {"an argument type that is not there",
-     "[{\"name\": \"blockdev-backup\", \"arg-type\": \"31\"}]", "-------"},
+     "[{\"name\": \"blockdev-backup\", \"arg-type\": \"31\"}]", "--------"},
     {"an argument type of another type", "[{\"name\": \"blockdev-backup\", \"arg-type\": 31}]",
-     "-------"},
+     "--------"},
     {"a type that is itself",
-     "[{\"name\": \"blockdev-backup\", \"arg-type\": \"blockdev-backup\"}]", "-------"},
+     "[{\"name\": \"blockdev-backup\", \"arg-type\": \"blockdev-backup\"}]", "--------"},
     {"members of other types",
      "[{\"name\": \"blockdev-backup\", \"arg-type\": \"1\"}, {\"name\": \"1\", \"members\":"
      " [null, 5, \"bitmap-mode\", {\"name\": 7}]}]",
-     "-------"},
+     "--------"},
     {"an array of itself",
      "[{\"name\": \"block-dirty-bitmap-merge\", \"arg-type\": \"1\"}, {\"name\": \"1\","
      " \"members\": [{\"name\": \"bitmaps\", \"type\": \"1\"}], \"element-type\": \"1\"}]",
-     "-m-----"},
+     "-m------"},
 };
 
 static void reads_the_schema_of_every_version(void **state)
@@ -99,15 +108,16 @@ static void reads_the_schema_of_every_version(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         _cleanup_json_ json_t *schema = json_loads(rows[i].schema, 0, NULL);
         struct features features;
-        char seen[8];
+        char seen[9];
 
         check(rows[i].label, schema != NULL);
         memset(&features, 0xff, sizeof(features));
         features_from_schema(schema, &features);
-        (void)snprintf(seen, sizeof(seen), "%c%c%c%c%c%c%c", features.bitmap_mode ? 'b' : '-',
+        (void)snprintf(seen, sizeof(seen), "%c%c%c%c%c%c%c%c", features.bitmap_mode ? 'b' : '-',
                        features.merge ? 'm' : '-', features.witness ? 'w' : '-',
                        features.flat_nodes ? 'f' : '-', features.block_graph ? 'g' : '-',
-                       features.node_bitmaps ? 'n' : '-', features.max_workers ? 'x' : '-');
+                       features.node_bitmaps ? 'n' : '-', features.max_workers ? 'x' : '-',
+                       features.backup_top ? 't' : '-');
         check_string(rows[i].label, seen, rows[i].features);
     }
 }
@@ -120,7 +130,7 @@ static void no_schema_is_no_feature(void **state)
     features_from_schema(NULL, &features);
     assert_false(features.merge || features.witness || features.bitmap_mode ||
                  features.flat_nodes || features.block_graph || features.node_bitmaps ||
-                 features.max_workers);
+                 features.max_workers || features.backup_top);
 }
 
 int main(void)

@@ -272,7 +272,8 @@ class Guest:
     def leftovers(self):
         """What a backup must not leave behind, in words."""
         found = [f"job {job['id']}" for job in self.qmp("query-jobs")]
-        found += [f"node {name}" for name in self.nodes() if name.startswith("bacula-")]
+        if not found:  # QEMU 5.2 dies of the question while a job waits to be dismissed
+            found += [f"node {name}" for name in self.nodes() if name.startswith("bacula-")]
         found += [f"export {export['id']}" for export in self.qmp("query-block-exports")]
         found += [f"fdset {fdset['fdset-id']}" for fdset in self.qmp("query-fdsets")]
         status = self.qmp("query-status")["status"]
