@@ -23,8 +23,7 @@ class History:
     def backup(self, level="Incremental", status="T"):
         """Run a job on a guest that nobody writes to meanwhile; check what it leaves."""
         self.note_contents()
-        if self.bacula.accurate:
-            await_next_second()
+        await_next_second()
         result = self.bacula.run(self.job, level)
         assert result.status == status, result.log
         return self.take(result)
@@ -98,7 +97,12 @@ class History:
 
 
 def await_next_second():
-    """For Accurate mode: its list of files holds jobs that ended in an earlier second only."""
+    """Bacula orders jobs by whole seconds.
+
+    Of two that started in the same one it may name the earlier as the base of the next
+    and restore that one's files; and Accurate mode's list holds jobs that ended in an
+    earlier second only.
+    """
     time.sleep(1 - time.time() % 1)
 
 
