@@ -9,6 +9,7 @@ import random
 import pytest
 from harness.disk import MIB, SECTOR, Disk, make_image
 from harness.history import History, await_next_second, dumped, sequences, sizes
+from harness.process import run
 
 CLUSTER = 64 * 1024
 _ODD = 12 * MIB + 5 * SECTOR  # no multiple of a cluster
@@ -206,3 +207,22 @@ def test_guest_that_does_not_run_keeps_its_files(make_bacula, make_guest, workdi
     assert bacula.restore([full.jobid, second.jobid], where).ok
     for history in histories:
         history.assert_same(where)
+
+
+@pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
+@pytest.mark.parametrize(
+    "policy", ["deprecated-input=reject,deprecated-output=hide", "unstable-input=reject"]
+)
+def test_nothing_that_will_go(make_bacula, make_guest, workdir, policy):
+    """A QEMU that refuses what it deprecates or calls unstable is backed up all the same."""
+    if "-compat" not in run(["qemu-system-x86_64", "-help"]):
+        pytest.skip("this QEMU is older than -compat (6.0)")
+    guest = make_guest(name="VM1", disks=_three_disks(workdir), extra=["-compat", policy])
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}"]})
+    history = History(bacula, guest, workdir)
+    for seed, (level, sequence) in enumerate(
+        [("Full", 0), ("Incremental", 1), ("Differential", 1)]
+    ):
+        _change(guest, seed)
+        _assert_dumps(history, history.backup(level), level, sequence, max(1, seed))
+    history.assert_restores()

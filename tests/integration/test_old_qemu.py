@@ -238,3 +238,20 @@ def test_convdestination_of_old_qemu(version, make_history, workdir):
         information = json.loads(run(["qemu-img", "info", "--output=json", disk.path]))
         assert information["format"] == disk.fmt
     history.guest.start()
+
+
+@every_version
+def test_restore_of_old_qemu(version, make_history):
+    """One disk alone, and all as they were at the job before the last: to a directory."""
+    history = make_history(version)
+    history.changed_backup(0, "Full")
+    history.changed_backup(1)
+    contents, jobids = history.contents, history.jobids
+    history.changed_backup(2)
+    earlier = history.folder / "earlier"
+    assert history.bacula.restore(jobids, earlier).ok
+    history.assert_same(earlier, contents)
+    one = history.folder / "one"
+    assert history.bacula.restore(history.jobids, one, files=["/@qemu/OLD/0/vdc.qcow2"]).ok
+    history.assert_same(one, {"vdc": history.contents["vdc"]})
+    assert not history.image(one, "vda").exists()
