@@ -6,6 +6,7 @@
 #   make check-asan the integration tests with every File Daemon under ASan, LSan and UBSan
 #   make check-faults  every fault at every moment; writes docs/faults.md
 #   make check-long a random walk over writes, levels, faults: STEPS=200 SEED=…
+#   make check-matrix  the main cases on several QEMUs, half an hour
 #   make demo       a backup and a restore of a real guest, shown step by step
 #   make bench      measures what docs/figures.md says, a quarter of an hour
 #   make fuzz       libFuzzer on every parser, FUZZ_SECONDS each
@@ -57,8 +58,8 @@ HEADERS    := $(wildcard include/*/*.h src/*/*.h)
 MAKEFLAGS += -r
 
 .DELETE_ON_ERROR:
-.PHONY: all bench fuzz check check-asan check-faults check-unit check-integration check-packages demo lint format man \
-        install uninstall dist clean bacula
+.PHONY: all bench fuzz check check-asan check-faults check-unit check-integration check-matrix check-packages demo lint format \
+        man install uninstall dist clean bacula
 
 all: $(BUILD)/qemu-fd.so
 
@@ -230,6 +231,11 @@ check-long: all bacula
 	@seed=$${SEED:-$$(shuf -i 1-999999 -n 1)}; echo "make check-long STEPS=$(STEPS) SEED=$$seed"; \
 	QEMU_FD_WALK_STEPS=$(STEPS) QEMU_FD_WALK_SEED=$$seed $(PYTHON) -m pytest \
 	    -c tests/integration/pytest.ini tests/integration/test_walk.py -s --timeout=0
+
+# The main cases on QEMUs of several ages, each with every Bacula; makes the tables
+# of docs/versions.md.  QEMU="5.2 old" runs some rows, CASE=chain one column.
+check-matrix: all $(BUILD)/fd-host bacula
+	$(PYTHON) tests/matrix.py --rows="$(QEMU)" --case="$(CASE)"
 
 demo: all bacula
 	$(PYTHON) demo/demo.py

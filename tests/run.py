@@ -38,7 +38,7 @@ def _corpus(program):
     return _TOP / "tests" / "fuzz" / "corpus" / Path(program).name.removeprefix("replay_")
 
 
-def _in_parallel():
+def in_parallel():
     """Most of a test is waiting, so one more runs than there are processors."""
     return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup"]
 
@@ -48,7 +48,7 @@ def run_integration(arguments):
     _REPORT.unlink(missing_ok=True)
     folder = _TOP / "tests" / "integration"
     command = [sys.executable, "-m", "pytest", "-c", str(folder / "pytest.ini"), str(folder),
-               f"--junitxml={_REPORT}", "--durations=15", *_in_parallel(), *arguments]
+               f"--junitxml={_REPORT}", "--durations=15", *in_parallel(), *arguments]
     returned = subprocess.run(command, check=False).returncode
     if not _REPORT.exists():
         return 0, 1, 0

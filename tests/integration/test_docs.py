@@ -133,10 +133,6 @@ def test_pictures_are_drawn():
         assert source.with_suffix(".svg").read_text() == _tool("picture").render(source), "make pages"
 
 
-# Pages that other work brings.
-_TO_COME = {"versions.md", "faults.md"}
-
-
 def _anchors(path):
     heads = re.findall(r"^#+ (.*)$", path.read_text(), re.M)
     return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
@@ -150,7 +146,7 @@ def test_links_lead_somewhere():
                 continue
             name, _, anchor = target.partition("#")
             file = path.parent / name if name else path
-            assert file.exists() or file.name in _TO_COME, f"{path.name}: {target}"
+            assert file.exists(), f"{path.name}: {target}"
             assert not anchor or anchor in _anchors(file), f"{path.name}: {target}"
 
 

@@ -2,13 +2,33 @@
 
 import os
 import pwd
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 
 from harness.disk import MIB, Disk, assert_same, make_image
-from harness.process import Failure
+from harness.process import Failure, run
+
+
+def test_chosen_qemu(make_bacula, make_guest, record_property):
+    """Guests, and the qemu-img that the plugin finds, are those of QEMU_FD_QEMU."""
+    if not os.environ.get("QEMU_FD_QEMU"):
+        pytest.skip("the machine's own QEMU is used")
+    programs = Path(os.environ["QEMU_FD_QEMU"]).resolve() / "usr" / "bin"
+    guest = make_guest()
+    assert Path(f"/proc/{guest.pid}/exe").resolve().parent == programs
+    bacula = make_bacula(plugin=None, filesets={"plain": ["/etc/hostname"]})
+    environment = Path(f"/proc/{bacula.fd_pid}/environ").read_bytes().split(b"\0")
+    (path,) = (entry[5:] for entry in environment if entry.startswith(b"PATH="))
+    image_tool = shutil.which("qemu-img", path=path.decode())
+    assert Path(image_tool).parent == programs
+    version = guest.qmp("query-version")
+    number = "{major}.{minor}.{micro}".format(**version["qemu"])
+    package = version["package"].strip(" ()").rpartition(":")[2]
+    record_property("qemu", f"{number} ({package})")
+    record_property("qemu-img", run([image_tool, "--version"]).split()[2])
 
 
 def _bpipe(bacula_root):
