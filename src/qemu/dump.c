@@ -97,19 +97,39 @@ static bool make_targets(const struct dump *dump, size_t first, size_t count, st
     return true;
 }
 
-static bool run_transaction(struct qmp *qmp, struct dump *dump, size_t first, size_t count,
+static bool try_transaction(struct qmp *qmp, const struct dump *dump, size_t first, size_t count,
                             struct error *error)
 {
     _cleanup_json_ json_t *actions = transaction_actions(dump, first, count);
     json_t *arguments = json_pack("{s:O}", "actions", actions);
 
-    if (!arguments)
-        return error_memory(error);
+    return arguments ? qmp_execute(qmp, "transaction", arguments, NULL, error)
+                     : error_memory(error);
+}
+
+/* A QEMU started with -compat unstable-input=reject has x-perf in its schema
+ * and refuses it: "Unstable parameter 'x-perf' disabled by policy". */
+static bool refuses_unstable(const struct dump *dump, const struct error *error)
+{
+    return dump->features.max_workers && error->kind == ERROR_REFUSED &&
+           strstr(error->why, "disabled by policy");
+}
+
+static bool run_transaction(struct qmp *qmp, struct dump *dump, size_t first, size_t count,
+                            struct error *error)
+{
+    bool good;
+
     for (size_t i = first; i < first + count; i++) {
         dump->disks[i].has_bitmap = true;
         dump->disks[i].begun = clock_now();
     }
-    if (qmp_execute(qmp, "transaction", arguments, NULL, error))
+    good = try_transaction(qmp, dump, first, count, error);
+    if (!good && refuses_unstable(dump, error)) {
+        dump->features.max_workers = false;
+        good = try_transaction(qmp, dump, first, count, error);
+    }
+    if (good)
         return true;
     /* Refused means rolled back; any other failure leaves us unknowing. */
     if (error->kind == ERROR_REFUSED)

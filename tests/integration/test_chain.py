@@ -8,7 +8,7 @@ import random
 
 import pytest
 from harness.disk import MIB, SECTOR, Disk, make_image
-from harness.history import History, await_next_second, dumped, sequences, sizes
+from harness.history import History, dumped, sequences, sizes
 from harness.process import run
 
 CLUSTER = 64 * 1024
@@ -191,7 +191,6 @@ def test_guest_that_does_not_run_keeps_its_files(make_bacula, make_guest, workdi
     def backup(level):
         for history in histories:
             history.note_contents()
-        await_next_second()
         return bacula.run("VM", level)
 
     full = backup("Full")

@@ -407,7 +407,8 @@ class Bacula:
 
         The Director looks for the last good job by its start, and puts the parts of
         a restore in order by the end; the catalog keeps both in seconds, and of two
-        jobs of one second it may take either for the first.
+        jobs of one second it may take either for the first; Accurate mode's list holds
+        jobs that ended in an earlier second only.
         """
         wait_until(
             lambda: int(time.time()) > self.catalog.last_second(job), 3, "a later second", interval=0.02

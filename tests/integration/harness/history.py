@@ -23,7 +23,6 @@ class History:
     def backup(self, level="Incremental", status="T"):
         """Run a job on a guest that nobody writes to meanwhile; check what it leaves."""
         self.note_contents()
-        await_next_second()
         result = self.bacula.run(self.job, level)
         assert result.status == status, result.log
         return self.take(result)
@@ -97,12 +96,7 @@ class History:
 
 
 def await_next_second():
-    """Bacula orders jobs by whole seconds.
-
-    Of two that started in the same one it may name the earlier as the base of the next
-    and restore that one's files; and Accurate mode's list holds jobs that ended in an
-    earlier second only.
-    """
+    """Bacula orders jobs by whole seconds; Bacula.run waits by itself."""
     time.sleep(1 - time.time() % 1)
 
 
