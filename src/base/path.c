@@ -141,18 +141,14 @@ void path_sync_directory(const char *path)
         (void)fsync(descriptor);
 }
 
-bool path_write_file(const char *path, const void *bytes, size_t count, struct error *error)
+bool path_write_file(const char *path, const char *unfinished, const void *bytes, size_t count,
+                     struct error *error)
 {
-    _cleanup_free_ char *directory = path_directory(path);
-    _cleanup_free_ char *unfinished =
-        directory ? text_format("%s/.qemu-fd-XXXXXX", directory) : NULL;
-    _cleanup_close_ int descriptor = -1;
+    _cleanup_close_ int descriptor =
+        open(unfinished, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 
-    if (!unfinished)
-        return error_memory(error);
-    descriptor = mkostemp(unfinished, O_CLOEXEC);
     if (descriptor < 0)
-        return error_errno(error, errno, "cannot make a file in \"%s\"", directory);
+        return error_errno(error, errno, "cannot make \"%s\"", unfinished);
     if (path_write_all(descriptor, bytes, count) && fsync(descriptor) == 0 &&
         rename(unfinished, path) == 0) {
         path_sync_directory(path);

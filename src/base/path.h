@@ -34,9 +34,10 @@ bool path_make_directories(const char *path, size_t trusted, struct error *error
 /* Writes all bytes; false with errno set. */
 bool path_write_all(int descriptor, const void *bytes, size_t count);
 
-/* Writes `bytes` to a new file beside `path` and moves it there when it is
- * whole; mode 0600. */
-bool path_write_file(const char *path, const void *bytes, size_t count, struct error *error);
+/* Writes `bytes` to the new file `unfinished`, mode 0600, and moves it to
+ * `path` when it is whole.  Both are in one file system. */
+bool path_write_file(const char *path, const char *unfinished, const void *bytes, size_t count,
+                     struct error *error);
 
 /* Flushes the directory that `path` lies in, so that a rename survives a
  * power failure. */

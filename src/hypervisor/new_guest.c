@@ -3,21 +3,17 @@
  */
 #include "hypervisor/new_guest.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/text.h"
+#include "hypervisor/new_volume.h"
 #include "pve/api.h"
 #include "pve/settings.h"
-#include "qemu/image.h"
 
 enum {
     MAKE_ATTEMPTS = 64,        /* VMIDs that others take, settings that are refused */
-    DEVICE_LIMIT = 15 * 1000,  /* ms until a new volume's device shows up */
     CONFIRM_LIMIT = 15 * 1000, /* ms until a creation that nobody confirmed shows */
     CONFIRM_PAUSE = 200,       /* ms */
     LEFT_OUT_LIMIT = 1500,     /* bytes of one line in the job log */
@@ -88,41 +84,6 @@ bool new_guest_choose_vmid(struct delivery *delivery, struct error *error)
                          &delivery->vmid, error);
 }
 
-static const struct pve_storage *find_storage(const struct pve_storage *storages, size_t count,
-                                              const char *name)
-{
-    for (size_t i = 0; name && i < count; i++)
-        if (strcmp(storages[i].name, name) == 0)
-            return &storages[i];
-    return NULL;
-}
-
-/* Of all storages that take images, the one for a disk: storage= when there
- * is one of that name, else the one that the disk came from. */
-static const struct pve_storage *storage_for(const struct delivery *delivery,
-                                             const struct pve_storage *storages, size_t count,
-                                             const struct disk *disk, struct error *error)
-{
-    const char *wanted = delivery->call.options->storage;
-    _cleanup_free_ char *original = disk && disk->volume ? pve_volume_storage(disk->volume) : NULL;
-    const struct pve_storage *storage = find_storage(storages, count, wanted);
-    _cleanup_text_ struct text names = TEXT_WITH_LIMIT(300);
-
-    if (!storage)
-        storage = find_storage(storages, count, original);
-    if (storage)
-        return storage;
-    for (size_t i = 0; i < count; i++)
-        (void)text_printf(&names, "%s%s", names.length ? ", " : "", storages[i].name);
-    error_set(error, ERROR_GENERAL, "this host has no storage \"%s\" that takes disk images",
-              wanted     ? wanted
-              : original ? original
-                         : "(unknown)");
-    error_hint(error, "choose one of these as restore option storage: %s",
-               names.data ? names.data : "(there is none)");
-    return NULL;
-}
-
 bool new_guest_may_deliver(const struct delivery *delivery, const struct restored_image *image,
                            struct error *error)
 {
@@ -135,8 +96,8 @@ bool new_guest_may_deliver(const struct delivery *delivery, const struct restore
         return false;
     /* A disk without a volume is not in the guest's newest configuration: it is
      * left out later. */
-    good =
-        !image->disk->volume || storage_for(delivery, storages, count, image->disk, error) != NULL;
+    good = !image->disk->volume ||
+           new_volume_storage(delivery, storages, count, image->disk, error) != NULL;
     pve_storages_free(storages, count);
     return good;
 }
@@ -165,7 +126,8 @@ static bool check_images(const struct delivery *delivery, struct making *making,
             pve_settings_leave_out(&making->left_out, key, NOT_IN_CONFIG);
             continue;
         }
-        if (!storage_for(delivery, making->storages, making->storage_count, images[i].disk, error))
+        if (!new_volume_storage(delivery, making->storages, making->storage_count, images[i].disk,
+                                error))
             return error_context(error, "disk \"%s\"", images[i].drive);
         if (json_object_set_new(restored, key, json_true()) != 0)
             return error_memory(error);
@@ -268,7 +230,8 @@ static bool make_guest(struct delivery *delivery, struct making *making, json_t 
 static json_t *usable_storages(const struct delivery *delivery, const struct making *making)
 {
     const char *wanted = delivery->call.options->storage;
-    bool only_wanted = find_storage(making->storages, making->storage_count, wanted) != NULL;
+    bool only_wanted =
+        new_volume_find_storage(making->storages, making->storage_count, wanted) != NULL;
     json_t *storages = json_object();
 
     for (size_t i = 0; i < making->storage_count; i++)
@@ -282,8 +245,8 @@ static const char *any_storage(const struct delivery *delivery, const struct mak
 {
     struct error ignored;
     const struct pve_storage *storage =
-        count ? storage_for(delivery, making->storages, making->storage_count, images[0].disk,
-                            &ignored)
+        count ? new_volume_storage(delivery, making->storages, making->storage_count,
+                                   images[0].disk, &ignored)
               : NULL;
 
     return storage ? storage->name : NULL;
@@ -338,129 +301,32 @@ static bool begin(struct delivery *delivery, struct making *making,
            make_guest(delivery, making, settings, error);
 }
 
-/* A file's ending, where the storage holds files: as it was, or qcow2 for
- * what came from a volume, which can have snapshots as that could. */
-static const char *format_for(const struct pve_storage *storage, const struct disk *disk)
-{
-    static const char *const with_files[] = {"dir", "nfs", "cifs", "glusterfs", "btrfs"};
-    const char *format = disk->volume ? pve_volume_format(disk->volume) : NULL;
-
-    for (size_t i = 0; i < ARRAY_SIZE(with_files); i++)
-        if (strcmp(storage->type, with_files[i]) == 0)
-            return format ? format : strcmp(storage->type, "btrfs") == 0 ? "raw" : "qcow2";
-    return NULL;
-}
-
-/* udev makes the device of a new volume a moment later. */
-static bool wait_for_device(const struct delivery *delivery, const char *path, struct error *error)
-{
-    int64_t deadline = clock_deadline(DEVICE_LIMIT);
-
-    while (*path == '/' && access(path, F_OK) != 0) {
-        if (clock_slice(deadline) == 0)
-            return error_errno(error, errno, "Proxmox says that it lies at \"%s\"", path);
-        if (!clock_sleep(100, delivery->call.cancel, error))
-            return false;
-    }
-    return true;
-}
-
-enum { ZERO_PIECE = 1 << 16 };
-
-/* A volume has whole extents, and what lies behind the image's end is what was
- * on the disk before: another guest's data.  Zeroes are left as they are, so that
- * a thin volume stays thin. */
-static bool zero_rest(const char *path, uint64_t size, struct error *error)
-{
-    static const char zeroes[ZERO_PIECE];
-    _cleanup_close_ int volume = open(path, O_RDWR | O_CLOEXEC);
-    off_t end = volume < 0 ? -1 : lseek(volume, 0, SEEK_END);
-    char piece[ZERO_PIECE];
-
-    if (end < 0)
-        return error_errno(error, errno, "cannot open \"%s\"", path);
-    for (off_t at = (off_t)size; at < end;) {
-        size_t wanted = end - at < ZERO_PIECE ? (size_t)(end - at) : ZERO_PIECE;
-        ssize_t count = pread(volume, piece, wanted, at);
-
-        if (count <= 0 || (memcmp(piece, zeroes, (size_t)count) != 0 &&
-                           pwrite(volume, zeroes, (size_t)count, at) != count))
-            return error_errno(error, errno, "cannot write zeroes to the end of \"%s\"", path);
-        at += count;
-    }
-    return fsync(volume) == 0 || error_errno(error, errno, "cannot flush \"%s\"", path);
-}
-
-/* Into a volume that exists already: what was zero is written as zeroes,
- * which thin storages keep thin and thick ones need. */
-static bool fill(const struct delivery *delivery, const struct making *making, const char *volume,
-                 const struct restored_image *image, uint64_t size, struct error *error)
-{
-    const struct image_tool tool = {.cancel = delivery->call.cancel, .watch = delivery->watch};
-    _cleanup_free_ char *path = NULL;
-    _cleanup_free_ char *format = NULL;
-
-    return pve_volume_find(&making->host, volume, &path, &format, error) &&
-           wait_for_device(delivery, path, error) &&
-           image_convert(&tool, image->path, path, format, true, error) &&
-           (*path != '/' || strcmp(format, "raw") != 0 || zero_rest(path, size, error));
-}
-
-/* The answer was lost.  A volume of that name may also have been there before,
- * which Proxmox would have said, so it is named and not removed. */
-static void say_lost_volume(const struct delivery *delivery, const struct making *making,
-                            const struct pve_volume_wish *wish)
-{
-    _cleanup_free_ char *volume = NULL;
-    struct error error;
-
-    pve_client_ignore_cancel(making->host.client);
-    volume = pve_volume_lost(&making->host, wish);
-    if (!volume)
-        return;
-    error_set(&error, ERROR_GENERAL,
-              "volume \"%s\" is there, and whether it was made for this guest is not known",
-              volume);
-    error_hint(&error, "when nobody uses it, remove it: pvesm free %s", volume);
-    delivery->problem(delivery->call.context, &error);
-}
-
 bool new_guest_import(struct delivery *delivery, const struct restored_image *image,
                       struct error *error)
 {
-    const struct image_tool tool = {.cancel = delivery->call.cancel, .watch = delivery->watch};
     struct making *making = delivery->state;
     const struct pve_storage *storage =
-        storage_for(delivery, making->storages, making->storage_count, image->disk, error);
+        new_volume_storage(delivery, making->storages, making->storage_count, image->disk, error);
     _cleanup_pve_drive_ struct pve_drive drive = {0};
     const char *value = json_member_string(config_of(delivery), key_of(image));
-    struct pve_volume_wish wish;
     struct volume *volume;
-    uint64_t size;
+    size_t number;
 
     if (!value)
         return true; /* a disk that the guest had once: named already */
-    if (!storage || !image_size(&tool, image->path, "qcow2", &size, error))
+    if (!storage)
         return false;
     if (!pve_drive_read(value, &drive))
         return error_memory(error);
-    volume = &making->volumes[making->volume_count++];
+    number = making->volume_count++;
+    volume = &making->volumes[number];
     volume->key = text_copy(key_of(image));
     volume->rest = TAKE_PTR(drive.rest);
     if (!volume->key || !volume->rest)
         return error_memory(error);
-    wish = (struct pve_volume_wish){.storage = storage->name,
-                                    .vmid = delivery->vmid,
-                                    .number = (unsigned)making->volume_count - 1,
-                                    .format = format_for(storage, image->disk),
-                                    .size = size};
-    if (!pve_volume_make(&making->host, &wish, &volume->name, error)) {
-        if (error->kind != ERROR_REFUSED)
-            say_lost_volume(delivery, making, &wish);
-        return error_context(error, "storage \"%s\"", storage->name);
-    }
-    if (!fill(delivery, making, volume->name, image, size, error))
-        return error_context(error, "volume \"%s\"", volume->name);
+    if (!new_volume_make(delivery, &making->host, storage, (unsigned)number, image, &volume->name,
+                         error))
+        return false;
     report(delivery, "Successfully imported device %s as %s", image->drive, volume->name);
     return true;
 }

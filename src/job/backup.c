@@ -11,16 +11,7 @@
 #include "base/text.h"
 #include "guest/object.h"
 #include "guest/saved_name.h"
-#include "job/guest_backup.h"
-
-/* One Plugin line. */
-struct line {
-    struct options options;
-    const struct hypervisor *hypervisor;
-    struct workplace workplace;
-    struct guest_backup *guests;
-    size_t count;
-};
+#include "job/line.h"
 
 /* What comes next from the line that is being worked on. */
 enum step { STEP_FORM, STEP_GUEST, STEP_DISK, STEP_OBJECT, STEP_END };
@@ -62,78 +53,16 @@ struct backup *backup_new(struct job *job)
     return backup;
 }
 
-static void line_free(struct line *line)
-{
-    for (size_t i = 0; i < line->count; i++)
-        guest_backup_free(&line->guests[i]);
-    free(line->guests);
-    workplace_close(&line->workplace);
-    options_free(&line->options);
-    free(line);
-}
-
 static struct line *add_line(struct backup *backup)
 {
     struct line **lines =
         reallocarray(backup->lines, backup->line_count + 1, sizeof(struct line *));
-    struct line *line = calloc(1, sizeof(*line));
 
-    if (lines)
-        backup->lines = lines;
-    if (!lines || !line) {
-        free(line);
+    if (!lines)
         return NULL;
-    }
-    line->workplace = WORKPLACE_NONE;
-    lines[backup->line_count++] = line;
-    return line;
-}
-
-/* Turns the targets that were found into backups to be done. */
-static bool take_targets(struct backup *backup, struct line *line, struct target_list *found,
-                         struct error *error)
-{
-    line->guests = calloc(found->count + 1, sizeof(*line->guests));
-    if (!line->guests)
-        return error_memory(error);
-    for (size_t i = 0; i < found->count; i++) {
-        line->guests[line->count++] = (struct guest_backup){.job = backup->job,
-                                                            .hypervisor = line->hypervisor,
-                                                            .options = &line->options,
-                                                            .workplace = &line->workplace,
-                                                            .target = found->targets[i],
-                                                            .hold = -1};
-        found->targets[i] = (struct target){0};
-    }
-    return true;
-}
-
-static void report(void *context, const char *line)
-{
-    const struct job *job = context;
-
-    job_message(job, MESSAGE_INFO, "%s", line);
-}
-
-static bool begin_line(struct backup *backup, struct line *line, struct error *error)
-{
-    struct hypervisor_call call = job_call(backup->job, &line->options);
-    struct target_list found = {0};
-    bool good;
-
-    call.report = report;
-    call.context = backup->job;
-
-    line->hypervisor = job_hypervisor(&line->options, error);
-    if (!line->hypervisor)
-        return false;
-    if (!workplace_open(&line->workplace, job_working(backup->job, &line->options),
-                        backup->job->facts.id, error) ||
-        !line->hypervisor->find(&call, &found, error))
-        return false;
-    good = take_targets(backup, line, &found, error);
-    target_list_free(&found);
-    return good;
+    backup->lines = lines;
+    lines[backup->line_count] = line_new();
+    return lines[backup->line_count] ? lines[backup->line_count++] : NULL;
 }
 
 bool backup_begin(struct backup *backup, struct options *options, const char *form, bool last)
@@ -153,7 +82,7 @@ bool backup_begin(struct backup *backup, struct options *options, const char *fo
     } else {
         line->options = *options;
         *options = (struct options){0};
-        if (begin_line(backup, line, &error))
+        if (line_begin(line, backup->job, &error))
             return true;
     }
     backup->step = STEP_END;
@@ -199,17 +128,11 @@ static bool is_new(const struct backup *backup, const struct guest_backup *guest
                    struct error *error)
 {
     for (size_t i = 0; i < backup->line_count; i++)
-        for (size_t j = 0; j < backup->lines[i]->count; j++) {
-            const struct guest_backup *other = &backup->lines[i]->guests[j];
-
-            if (other != guest && other->described &&
-                strcmp(other->guest.name, guest->guest.name) == 0 &&
-                other->guest.vmid == guest->guest.vmid) {
-                error_set(error, ERROR_GENERAL,
-                          "guest \"%s\" (%u): this job has backed up a guest of that name already",
-                          guest->guest.name, guest->guest.vmid);
-                return error_hint(error, "give every guest its own -name, or use one job each");
-            }
+        if (line_has_twin(backup->lines[i], guest)) {
+            error_set(error, ERROR_GENERAL,
+                      "guest \"%s\" (%u): this job has backed up a guest of that name already",
+                      guest->guest.name, guest->guest.vmid);
+            return error_hint(error, "give every guest its own -name, or use one job each");
         }
     return true;
 }
@@ -498,38 +421,15 @@ struct producer backup_producer(struct backup *backup)
                              .finished = finished};
 }
 
-/* Whether `name` lies in this guest's directory. */
-static bool is_of_guest(const struct guest_backup *guest, const char *name)
-{
-    _cleanup_free_ char *directory = saved_name_directory(&guest->guest);
-
-    return directory && text_starts_with(name, directory);
-}
-
-static bool guest_keeps(const struct guest_backup *guest, const char *name)
-{
-    if (!guest->finished)
-        return true;
-    for (size_t i = 0; i < guest->guest.disk_count; i++) {
-        _cleanup_free_ char *own = saved_name(&guest->guest, guest->guest.disks[i].drive);
-
-        if (!own || strcmp(own, name) == 0)
-            return true;
-    }
-    return false;
-}
-
 bool backup_keeps(const struct backup *backup, const char *name)
 {
+    bool keeps;
+
     if (!text_starts_with(name, SAVED_NAME_ROOT))
         return false;
     for (size_t i = 0; i < backup->line_count; i++)
-        for (size_t j = 0; j < backup->lines[i]->count; j++) {
-            const struct guest_backup *guest = &backup->lines[i]->guests[j];
-
-            if (guest->described && is_of_guest(guest, name))
-                return guest_keeps(guest, name);
-        }
+        if (line_knows(backup->lines[i], name, &keeps))
+            return keeps;
     return true;
 }
 
@@ -539,11 +439,8 @@ void backup_end(struct backup *backup, bool good)
         return;
     backup->ended = true;
     close_file(backup);
-    for (size_t i = 0; i < backup->line_count; i++) {
-        for (size_t j = 0; j < backup->lines[i]->count; j++)
-            guest_backup_end(&backup->lines[i]->guests[j], good);
-        workplace_close(&backup->lines[i]->workplace);
-    }
+    for (size_t i = 0; i < backup->line_count; i++)
+        line_end(backup->lines[i], good);
 }
 
 void backup_free(struct backup *backup)

@@ -9,7 +9,7 @@
 
 #include "base/path.h"
 #include "guest/config.h"
-#include "qemu/qcow2.h"
+#include "job/restored_disk.h"
 
 enum { SIGN_OF_LIFE = 60 }; /* seconds between lines while qemu-img works */
 
@@ -34,17 +34,6 @@ struct image_tool restored_guest_tool(struct restored_guest *guest, struct child
 {
     *watch = (struct child_watch){.tick = sign_of_life, .context = guest};
     return (struct image_tool){.cancel = &guest->job->cancel, .watch = watch};
-}
-
-static size_t device_count(const struct restored_guest *guest)
-{
-    size_t count = 0;
-
-    if (!guest->has_config)
-        return guest->image_count;
-    for (size_t i = 0; i < guest->config.disk_count; i++)
-        count += !guest->config.disks[i].skipped;
-    return count;
 }
 
 static void report(void *context, const char *line)
@@ -112,7 +101,7 @@ static void announce_start(struct restored_guest *guest)
     guest->announced = true;
     choose_vmid(guest);
     job_message(guest->job, MESSAGE_INFO, "Start Restore vm: %s (rid:%u) devices: %zu",
-                shown_name(guest), guest->new_vmid, device_count(guest));
+                shown_name(guest), guest->new_vmid, restored_disk_count(guest));
 }
 
 static bool choose_directories(struct restored_guest *guest, struct error *error)
@@ -200,18 +189,6 @@ struct assembly *restored_guest_image(struct restored_guest *guest, const char *
     return &images[guest->image_count++];
 }
 
-/* What config.json says of the disk whose file has this name. */
-static const struct disk *disk_of(const struct restored_guest *guest, const char *component)
-{
-    for (size_t i = 0; guest->has_config && i < guest->config.disk_count; i++) {
-        _cleanup_free_ char *encoded = path_encode(guest->config.disks[i].drive);
-
-        if (encoded && strcmp(encoded, component) == 0)
-            return &guest->config.disks[i];
-    }
-    return NULL;
-}
-
 static bool stays_below_root(const struct restored_guest *guest)
 {
     return guest->local || guest->hypervisor->leaves_images(&guest->options);
@@ -238,8 +215,9 @@ bool restored_guest_admits(struct restored_guest *guest, const struct assembly *
     struct child_watch watch;
     struct image_tool tool = restored_guest_tool(guest, &watch);
     struct delivery delivery = delivery_for(guest, tool.watch);
-    struct restored_image restored = {
-        .drive = image->drive, .disk = disk_of(guest, image->drive), .modified = part->modified};
+    struct restored_image restored = {.drive = image->drive,
+                                      .disk = restored_disk_of(guest, image->drive),
+                                      .modified = part->modified};
 
     error->kind = ERROR_NONE;
     if (stays_below_root(guest)) {
@@ -257,13 +235,15 @@ bool restored_guest_admits(struct restored_guest *guest, const struct assembly *
 static bool put_config(struct restored_guest *guest, struct error *error)
 {
     _cleanup_free_ char *place = text_format("%s/" SAVED_NAME_CONFIG, guest->directory);
+    _cleanup_free_ char *unfinished = text_format("%s/" SAVED_NAME_CONFIG, guest->workplace.path);
 
-    if (!place)
+    if (!place || !unfinished)
         return error_memory(error);
     if (!stays_below_root(guest) || !may_replace(guest, place, guest->config_modified))
         return true;
     return path_make_directories(guest->directory, strlen(guest->root), error) &&
-           path_write_file(place, guest->config_text.data, guest->config_text.length, error);
+           path_write_file(place, unfinished, guest->config_text.data, guest->config_text.length,
+                           error);
 }
 
 /* `config` is taken over.  It says which files are written, and a volume is
@@ -327,47 +307,6 @@ static void fail_disk(const struct restored_guest *guest, const struct assembly 
     fail(guest, error);
 }
 
-static bool has_size(const struct assembly *image, uint64_t wanted, struct error *error)
-{
-    uint64_t size;
-
-    return qcow2_read_file(image->path, &size, error) &&
-           (size == wanted ||
-            error_set(error, ERROR_GENERAL, "it has %llu bytes, where config.json says %llu",
-                      (unsigned long long)size, (unsigned long long)wanted));
-}
-
-/* Whether its newest part is of the job that config.json is of.  The Director
- * leaves out what does not follow in its catalog, and says so on the console
- * only; and a Storage Daemon that dies looks to the File Daemon like the end of
- * the data. */
-static bool is_whole(const struct restored_guest *guest, const struct assembly *image,
-                     struct error *error)
-{
-    const struct disk *disk = disk_of(guest, image->drive);
-    _cleanup_free_ char *name = disk ? text_format(SAVED_NAME_ROOT "%s/%u/%s" SAVED_NAME_IMAGE,
-                                                   guest->component, guest->vmid, image->drive)
-                                     : NULL;
-
-    if (image->state == ASSEMBLY_EMPTY)
-        return error_set(error, ERROR_GENERAL, "its data did not come to its end");
-    if (!disk && guest->doubtful) {
-        error_set(error, ERROR_GENERAL,
-                  "the restore had errors, and without config.json nobody "
-                  "can say whether all its parts came");
-        return error_hint(error, "restore it again");
-    }
-    if (!disk || !disk->sequence_known || !guest->config.job || !name || !image->identity)
-        return true;
-    if (part_identity(guest->config.job, name) == image->identity)
-        return has_size(image, disk->size, error);
-    error_set(error, ERROR_GENERAL, "part %u is missing: the newest should be part %u, of job %s",
-              disk->sequence > image->sequence ? image->sequence + 1 : disk->sequence,
-              disk->sequence, guest->config.job);
-    return error_hint(error, "restore the whole chain of one job, or up to the job before the one "
-                             "that lacks it");
-}
-
 /* Whether an image is there, whole and sound; says what is wrong, but for what
  * was said or skipped before. */
 static bool is_good(struct restored_guest *guest, struct assembly *image)
@@ -378,7 +317,7 @@ static bool is_good(struct restored_guest *guest, struct assembly *image)
 
     if (image->state != ASSEMBLY_GOOD && image->state != ASSEMBLY_EMPTY)
         return false;
-    if (is_whole(guest, image, &error) && assembly_finish(image, &tool, &error))
+    if (restored_disk_is_whole(guest, image, &error) && assembly_finish(image, &tool, &error))
         return true;
     fail_disk(guest, image, &error);
     image->state = ASSEMBLY_FAILED;
@@ -408,7 +347,7 @@ static size_t collect_images(struct restored_guest *guest, struct restored_image
 
         if (is_good(guest, image))
             images[count++] = (struct restored_image){.drive = image->drive,
-                                                      .disk = disk_of(guest, image->drive),
+                                                      .disk = restored_disk_of(guest, image->drive),
                                                       .path = image->path,
                                                       .modified = image->modified};
         else if (image->state != ASSEMBLY_SKIPPED)
@@ -460,7 +399,8 @@ static void finish_at_hypervisor(struct restored_guest *guest)
     struct restored_image *images;
     struct error error;
 
-    if (guest->image_count == 0 && device_count(guest) && guest->hypervisor->whole_guests_only) {
+    if (guest->image_count == 0 && restored_disk_count(guest) &&
+        guest->hypervisor->whole_guests_only) {
         job_message(guest->job, MESSAGE_WARNING, "No guest is made of %s: none of its disks came",
                     shown_name(guest));
         return;
@@ -475,9 +415,21 @@ static void finish_at_hypervisor(struct restored_guest *guest)
     free(images);
 }
 
+/* The user may have chosen so; or the newest job could not save the disk. */
+static void say_missing_disks(const struct restored_guest *guest)
+{
+    for (size_t i = 0; guest->has_config && i < guest->config.disk_count; i++)
+        if (!restored_disk_came(guest, &guest->config.disks[i]))
+            job_message(guest->job, MESSAGE_INFO,
+                        "Not restored: %s/%s, no part of it is among the files of this restore",
+                        shown_name(guest), guest->config.disks[i].drive);
+}
+
 void restored_guest_finish(struct restored_guest *guest)
 {
     announce_start(guest);
+    if (stays_below_root(guest) || !guest->hypervisor->whole_guests_only)
+        say_missing_disks(guest); /* a whole guest is told of what it is not given */
     if (stays_below_root(guest))
         finish_below_root(guest);
     else

@@ -207,6 +207,20 @@ def test_one_disk_fails(make_history):
 
 
 @pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
+def test_restore_of_a_full_that_lost_a_disk(make_history, workdir):
+    """To Bacula it looks as if nobody had chosen the disk; the job log names it."""
+    history = make_history(style="fragile")
+    bacula, guest = history.bacula, history.guest
+    guest.write("slow", 1, BAD_OFFSET, CLUSTER)
+    partly = bacula.run("VM", "Full")
+    assert not partly.ok and sequences(bacula, partly) == {"plain": 0}
+    result = bacula.restore([partly.jobid], where=workdir / "restored")
+    assert result.ok, result.log
+    assert "qemu: Not restored: vm/slow, no part of it is among the files of this" in result.log
+    assert "Not restored: vm/plain" not in result.log
+
+
+@pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
 def test_descriptor_of_a_dead_job(make_history, workdir):
     """A daemon that is killed between blockdev-del and remove-fd leaves a set without a node.
 

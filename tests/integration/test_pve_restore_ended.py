@@ -118,6 +118,41 @@ def test_file_daemon_killed(world, note_cell):
     assert set(world.before[1]) < set(volumes) and world.before[2].items() <= orphans.items()
 
 
+def test_storage_daemon_killed(world, note_cell):
+    """All data is with the File Daemon by then, and the Director has the Storage Daemon's word."""
+    world.gate.hold()
+    jobid = world.restore(wait=False)
+    world.gate.wait()
+    begun = time.monotonic()
+    world.bacula.kill_sd()
+    world.gate.release()
+    result = world.bacula.wait(jobid, 150)
+    world.bacula.start_sd()
+    note_cell("restore", "Storage Daemon killed", "import", world.bacula.version, result,
+              time.monotonic() - begun, "good")
+    assert result.ok, result.log
+    assert_volumes(world.pve, NEW, world.held)
+    world.assert_clean()
+
+
+def test_director_killed(world, note_cell):
+    """The File Daemon goes on without it and makes the guest; no catalog says so."""
+    world.gate.hold()
+    jobid = world.restore(wait=False)
+    world.gate.wait()
+    begun = time.monotonic()
+    world.bacula.kill_director()
+    world.bacula.start_director()
+    world.gate.release()
+    wait_until(lambda: not world.bacula.fd_leftovers(), _BOUND, "a clean working directory")
+    result = world.bacula.wait(jobid, 150, reported=False)
+    note_cell("restore", "Director killed", "import", world.bacula.version, result,
+              time.monotonic() - begun, "lost")
+    assert not result.ok
+    assert_volumes(world.pve, NEW, world.held)
+    world.assert_clean()
+
+
 @one_version
 def test_cancelled_while_the_guest_is_made(world):
     """Its task takes seconds: what it makes is removed when it has ended."""

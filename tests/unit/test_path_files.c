@@ -112,14 +112,15 @@ static void writes_a_file(void **state)
 {
     const char *folder = *state;
     const char *path = in_folder(folder, "config.json");
+    const char *unfinished = in_folder(folder, "unfinished");
     struct error error;
     mode_t before = umask(0);
 
-    assert_true(path_write_file(path, "a\0b", 3, &error));
+    assert_true(path_write_file(path, unfinished, "a\0b", 3, &error));
     umask(before);
     assert_int_equal(mode_of(path), S_IFREG | 0600);
     assert_memory_equal(file_content(path), "a\0b", 4);
-    assert_true(path_write_file(path, "", 0, &error));
+    assert_true(path_write_file(path, unfinished, "", 0, &error));
     assert_string_equal(file_content(path), "");
     assert_int_equal(count_names(folder), 1);
 }
@@ -135,7 +136,7 @@ static void replaces_a_file_as_a_whole(void **state)
 
     put_file(path, "old");
     assert_int_equal(link(path, other_name), 0);
-    assert_true(path_write_file(path, "new", 3, &error));
+    assert_true(path_write_file(path, in_folder(folder, "unfinished"), "new", 3, &error));
     assert_string_equal(file_content(path), "new");
     assert_string_equal(file_content(other_name), "old");
 }
@@ -144,12 +145,17 @@ static void replaces_a_planted_link(void **state)
 {
     const char *folder = *state;
     const char *path = in_folder(folder, "config.json");
+    const char *unfinished = in_folder(folder, "unfinished");
     struct error error;
 
     put_file(in_folder(folder, "victim"), "old");
     assert_int_equal(symlink("victim", path), 0);
-    assert_true(path_write_file(path, "new", 3, &error));
+    assert_true(path_write_file(path, unfinished, "new", 3, &error));
     assert_int_equal(mode_of(path), S_IFREG | 0600);
+    assert_string_equal(file_content(in_folder(folder, "victim")), "old");
+    assert_int_equal(symlink("victim", unfinished), 0);
+    assert_false(path_write_file(path, unfinished, "newer", 5, &error));
+    assert_string_equal(file_content(path), "new");
     assert_string_equal(file_content(in_folder(folder, "victim")), "old");
 }
 
@@ -158,10 +164,12 @@ static void says_why_it_cannot_write(void **state)
     const char *folder = *state;
     struct error error;
 
-    assert_false(path_write_file(in_folder(folder, "gone/x"), "x", 1, &error));
-    check_error("no directory", &error, ERROR_GENERAL, "gone\": No such file or directory");
+    assert_false(
+        path_write_file(in_folder(folder, "x"), in_folder(folder, "gone/x"), "x", 1, &error));
+    check_error("no directory", &error, ERROR_GENERAL, "gone/x\": No such file or directory");
     assert_int_equal(mkdir(in_folder(folder, "sub"), 0700), 0);
-    assert_false(path_write_file(in_folder(folder, "sub"), "x", 1, &error));
+    assert_false(
+        path_write_file(in_folder(folder, "sub"), in_folder(folder, "unfinished"), "x", 1, &error));
     check_error("is one", &error, ERROR_GENERAL, "sub\": ");
     assert_int_equal(count_names(folder), 1); /* nothing half-done stays */
 }
@@ -181,7 +189,7 @@ static void a_failed_write_leaves_the_old_file(void **state)
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     assert_true(signal(SIGXFSZ, SIG_IGN) != SIG_ERR);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
-    written = path_write_file(path, bytes, sizeof(bytes), &error);
+    written = path_write_file(path, in_folder(folder, "unfinished"), bytes, sizeof(bytes), &error);
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     assert_false(written);
     check_error("limit", &error, ERROR_GENERAL, "cannot write \"");

@@ -1,0 +1,157 @@
+/* qemu-fd: the volumes of a new guest on a Proxmox VE host.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "hypervisor/new_volume.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "pve/settings.h"
+#include "qemu/image.h"
+
+enum {
+    DEVICE_LIMIT = 15 * 1000, /* ms until a new volume's device shows up */
+    ZERO_PIECE = 1 << 16,
+};
+
+const struct pve_storage *new_volume_find_storage(const struct pve_storage *storages, size_t count,
+                                                  const char *name)
+{
+    for (size_t i = 0; name && i < count; i++)
+        if (strcmp(storages[i].name, name) == 0)
+            return &storages[i];
+    return NULL;
+}
+
+const struct pve_storage *new_volume_storage(const struct delivery *delivery,
+                                             const struct pve_storage *storages, size_t count,
+                                             const struct disk *disk, struct error *error)
+{
+    const char *wanted = delivery->call.options->storage;
+    _cleanup_free_ char *original = disk && disk->volume ? pve_volume_storage(disk->volume) : NULL;
+    const struct pve_storage *storage = new_volume_find_storage(storages, count, wanted);
+    _cleanup_text_ struct text names = TEXT_WITH_LIMIT(300);
+
+    if (!storage)
+        storage = new_volume_find_storage(storages, count, original);
+    if (storage)
+        return storage;
+    for (size_t i = 0; i < count; i++)
+        (void)text_printf(&names, "%s%s", names.length ? ", " : "", storages[i].name);
+    error_set(error, ERROR_GENERAL, "this host has no storage \"%s\" that takes disk images",
+              wanted     ? wanted
+              : original ? original
+                         : "(unknown)");
+    error_hint(error, "choose one of these as restore option storage: %s",
+               names.data ? names.data : "(there is none)");
+    return NULL;
+}
+
+/* A file's ending, where the storage holds files: as it was, or qcow2 for
+ * what came from a volume, which can have snapshots as that could. */
+static const char *format_for(const struct pve_storage *storage, const struct disk *disk)
+{
+    static const char *const with_files[] = {"dir", "nfs", "cifs", "glusterfs", "btrfs"};
+    const char *format = disk->volume ? pve_volume_format(disk->volume) : NULL;
+
+    for (size_t i = 0; i < ARRAY_SIZE(with_files); i++)
+        if (strcmp(storage->type, with_files[i]) == 0)
+            return format ? format : strcmp(storage->type, "btrfs") == 0 ? "raw" : "qcow2";
+    return NULL;
+}
+
+/* udev makes the device of a new volume a moment later. */
+static bool wait_for_device(const struct delivery *delivery, const char *path, struct error *error)
+{
+    int64_t deadline = clock_deadline(DEVICE_LIMIT);
+
+    while (*path == '/' && access(path, F_OK) != 0) {
+        if (clock_slice(deadline) == 0)
+            return error_errno(error, errno, "Proxmox says that it lies at \"%s\"", path);
+        if (!clock_sleep(100, delivery->call.cancel, error))
+            return false;
+    }
+    return true;
+}
+
+/* A volume has whole extents, and what lies behind the image's end is what was
+ * on the disk before: another guest's data.  Zeroes are left as they are, so that
+ * a thin volume stays thin. */
+static bool zero_rest(const char *path, uint64_t size, struct error *error)
+{
+    static const char zeroes[ZERO_PIECE];
+    _cleanup_close_ int volume = open(path, O_RDWR | O_CLOEXEC);
+    off_t end = volume < 0 ? -1 : lseek(volume, 0, SEEK_END);
+    char piece[ZERO_PIECE];
+
+    if (end < 0)
+        return error_errno(error, errno, "cannot open \"%s\"", path);
+    for (off_t at = (off_t)size; at < end;) {
+        size_t wanted = end - at < ZERO_PIECE ? (size_t)(end - at) : ZERO_PIECE;
+        ssize_t count = pread(volume, piece, wanted, at);
+
+        if (count <= 0 || (memcmp(piece, zeroes, (size_t)count) != 0 &&
+                           pwrite(volume, zeroes, (size_t)count, at) != count))
+            return error_errno(error, errno, "cannot write zeroes to the end of \"%s\"", path);
+        at += count;
+    }
+    return fsync(volume) == 0 || error_errno(error, errno, "cannot flush \"%s\"", path);
+}
+
+/* Into a volume that exists already: what was zero is written as zeroes,
+ * which thin storages keep thin and thick ones need. */
+static bool fill(const struct delivery *delivery, const struct pve_host *host, const char *volume,
+                 const struct restored_image *image, uint64_t size, struct error *error)
+{
+    const struct image_tool tool = {.cancel = delivery->call.cancel, .watch = delivery->watch};
+    _cleanup_free_ char *path = NULL;
+    _cleanup_free_ char *format = NULL;
+
+    return pve_volume_find(host, volume, &path, &format, error) &&
+           wait_for_device(delivery, path, error) &&
+           image_convert(&tool, image->path, path, format, true, error) &&
+           (*path != '/' || strcmp(format, "raw") != 0 || zero_rest(path, size, error));
+}
+
+/* The answer was lost.  A volume of that name may also have been there before,
+ * which Proxmox would have said, so it is named and not removed. */
+static void say_lost_volume(const struct delivery *delivery, const struct pve_host *host,
+                            const struct pve_volume_wish *wish)
+{
+    _cleanup_free_ char *volume = NULL;
+    struct error error;
+
+    pve_client_ignore_cancel(host->client);
+    volume = pve_volume_lost(host, wish);
+    if (!volume)
+        return;
+    error_set(&error, ERROR_GENERAL,
+              "volume \"%s\" is there, and whether it was made for this guest is not known",
+              volume);
+    error_hint(&error, "when nobody uses it, remove it: pvesm free %s", volume);
+    delivery->problem(delivery->call.context, &error);
+}
+
+bool new_volume_make(const struct delivery *delivery, const struct pve_host *host,
+                     const struct pve_storage *storage, unsigned number,
+                     const struct restored_image *image, char **name, struct error *error)
+{
+    const struct image_tool tool = {.cancel = delivery->call.cancel, .watch = delivery->watch};
+    struct pve_volume_wish wish = {.storage = storage->name,
+                                   .vmid = delivery->vmid,
+                                   .number = number,
+                                   .format = format_for(storage, image->disk)};
+
+    if (!image_size(&tool, image->path, "qcow2", &wish.size, error))
+        return false;
+    if (!pve_volume_make(host, &wish, name, error)) {
+        if (error->kind != ERROR_REFUSED)
+            say_lost_volume(delivery, host, &wish);
+        return error_context(error, "storage \"%s\"", storage->name);
+    }
+    return fill(delivery, host, *name, image, wish.size, error) ||
+           error_context(error, "volume \"%s\"", *name);
+}

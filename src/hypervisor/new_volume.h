@@ -1,0 +1,29 @@
+/* qemu-fd: the volumes of a new guest on a Proxmox VE host.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#ifndef QEMU_FD_NEW_VOLUME_H
+#define QEMU_FD_NEW_VOLUME_H
+
+#include "hypervisor/hypervisor.h"
+#include "pve/api.h"
+
+/* The storage of that name (NULL: none), or NULL. */
+const struct pve_storage *new_volume_find_storage(const struct pve_storage *storages, size_t count,
+                                                  const char *name);
+
+/* Of all storages that take images, the one for a disk: storage= when there
+ * is one of that name, else the one that the disk came from.  NULL with
+ * `error`, which names all of them, when neither is there. */
+const struct pve_storage *new_volume_storage(const struct delivery *delivery,
+                                             const struct pve_storage *storages, size_t count,
+                                             const struct disk *disk, struct error *error);
+
+/* Allocates volume `number` of the guest delivery->vmid on a storage and fills
+ * it with the image.  *name is the caller's to free, and to remove from
+ * Proxmox: it is set as soon as the volume is there, also when filling it
+ * fails then. */
+bool new_volume_make(const struct delivery *delivery, const struct pve_host *host,
+                     const struct pve_storage *storage, unsigned number,
+                     const struct restored_image *image, char **name, struct error *error);
+
+#endif

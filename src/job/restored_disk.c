@@ -1,0 +1,78 @@
+/* qemu-fd: the disks of a restored guest, as config.json has them.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "job/restored_disk.h"
+
+#include <string.h>
+
+#include "base/path.h"
+#include "qemu/qcow2.h"
+
+size_t restored_disk_count(const struct restored_guest *guest)
+{
+    size_t count = 0;
+
+    if (!guest->has_config)
+        return guest->image_count;
+    for (size_t i = 0; i < guest->config.disk_count; i++)
+        count += !guest->config.disks[i].skipped;
+    return count;
+}
+
+const struct disk *restored_disk_of(const struct restored_guest *guest, const char *component)
+{
+    for (size_t i = 0; guest->has_config && i < guest->config.disk_count; i++) {
+        _cleanup_free_ char *encoded = path_encode(guest->config.disks[i].drive);
+
+        if (encoded && strcmp(encoded, component) == 0)
+            return &guest->config.disks[i];
+    }
+    return NULL;
+}
+
+bool restored_disk_came(const struct restored_guest *guest, const struct disk *disk)
+{
+    if (disk->skipped)
+        return true;
+    for (size_t i = 0; i < guest->image_count; i++)
+        if (restored_disk_of(guest, guest->images[i].drive) == disk)
+            return true;
+    return false;
+}
+
+static bool has_size(const struct assembly *image, uint64_t wanted, struct error *error)
+{
+    uint64_t size;
+
+    return qcow2_read_file(image->path, &size, error) &&
+           (size == wanted ||
+            error_set(error, ERROR_GENERAL, "it has %llu bytes, where config.json says %llu",
+                      (unsigned long long)size, (unsigned long long)wanted));
+}
+
+bool restored_disk_is_whole(const struct restored_guest *guest, const struct assembly *image,
+                            struct error *error)
+{
+    const struct disk *disk = restored_disk_of(guest, image->drive);
+    _cleanup_free_ char *name = disk ? text_format(SAVED_NAME_ROOT "%s/%u/%s" SAVED_NAME_IMAGE,
+                                                   guest->component, guest->vmid, image->drive)
+                                     : NULL;
+
+    if (image->state == ASSEMBLY_EMPTY)
+        return error_set(error, ERROR_GENERAL, "its data did not come to its end");
+    if (!disk && guest->doubtful) {
+        error_set(error, ERROR_GENERAL,
+                  "the restore had errors, and without config.json nobody "
+                  "can say whether all its parts came");
+        return error_hint(error, "restore it again");
+    }
+    if (!disk || !disk->sequence_known || !guest->config.job || !name || !image->identity)
+        return true;
+    if (part_identity(guest->config.job, name) == image->identity)
+        return has_size(image, disk->size, error);
+    error_set(error, ERROR_GENERAL, "part %u is missing: the newest should be part %u, of job %s",
+              disk->sequence > image->sequence ? image->sequence + 1 : disk->sequence,
+              disk->sequence, guest->config.job);
+    return error_hint(error, "restore the whole chain of one job, or up to the job before the one "
+                             "that lacks it");
+}
