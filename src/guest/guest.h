@@ -43,7 +43,8 @@ struct disk {
     uint32_t sequence;   /* of the part in this backup, … */
     bool sequence_known; /* … where config.json says it */
     bool on_block_device;
-    bool unbacked; /* a qcow2 image that surely has no backing file */
+    bool below_filter; /* and `node` is the filter (QEMU before 4.2) */
+    bool unbacked;     /* a qcow2 image that surely has no backing file */
     bool encrypted;
     char *skipped; /* why it is not backed up; NULL when it is */
     struct bitmap *bitmaps;

@@ -32,6 +32,8 @@ static bool describe(struct guest_backup *backup, struct error *error)
     if (!hypervisor_connect(&call, &backup->target, &asked, error))
         return false;
     ended = leftover_end_jobs(asked.qmp, &asked.features, error);
+    if (!ended && error->kind != ERROR_GENERAL)
+        return false;
     /* Also when a living job is in the way: the error is to name the guest. */
     described = hypervisor_describe(backup->hypervisor, &call, &backup->target, &asked,
                                     ended ? error : &ignored);
@@ -40,7 +42,7 @@ static bool describe(struct guest_backup *backup, struct error *error)
     backup->guest = asked.guest;
     asked.guest = (struct guest){0};
     backup->described = described;
-    return ended && described && leftover_clear(asked.qmp, error);
+    return ended && described && leftover_clear(asked.qmp, &asked.features, error);
 }
 
 /* What a disk's dump takes in the working directory, as far as one can know

@@ -415,14 +415,15 @@ static void finish_at_hypervisor(struct restored_guest *guest)
     free(images);
 }
 
-/* The user may have chosen so; or the newest job could not save the disk. */
+/* The user may have chosen so; or the newest job could not save the disk; or, in
+ * a restore with errors, the data did not come that far. */
 static void say_missing_disks(const struct restored_guest *guest)
 {
     for (size_t i = 0; guest->has_config && i < guest->config.disk_count; i++)
         if (!restored_disk_came(guest, &guest->config.disks[i]))
-            job_message(guest->job, MESSAGE_INFO,
-                        "Not restored: %s/%s, no part of it is among the files of this restore",
-                        shown_name(guest), guest->config.disks[i].drive);
+            job_message(guest->job, guest->doubtful ? MESSAGE_WARNING : MESSAGE_INFO,
+                        "Not restored: %s/%s, of which no part came", shown_name(guest),
+                        guest->config.disks[i].drive);
 }
 
 void restored_guest_finish(struct restored_guest *guest)

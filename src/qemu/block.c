@@ -32,29 +32,6 @@ void block_answers_free(struct block_answers *answers)
     *answers = (struct block_answers){0};
 }
 
-static bool nodes_are_safe(struct qmp *qmp, struct error *error)
-{
-    _cleanup_json_ json_t *jobs = NULL;
-    size_t index;
-    json_t *job;
-
-    if (!qmp_execute(qmp, "query-jobs", NULL, &jobs, error))
-        return false;
-    json_array_foreach (jobs, index, job) {
-        const char *id = json_member_string(job, "id");
-        const char *status = json_member_string(job, "status");
-        uint32_t job_id;
-
-        if (!id || !status || (strcmp(status, "concluded") != 0 && !scratch_name_read(id, &job_id)))
-            continue;
-        error_set(error, ERROR_GENERAL,
-                  "QEMU job \"%s\" is %s, and this QEMU could crash if it were asked for its nodes",
-                  id, status);
-        return error_hint(error, "try again when the backup that it belongs to has ended");
-    }
-    return true;
-}
-
 bool block_ask(struct qmp *qmp, const struct features *features, struct block_answers *answers,
                struct error *error)
 {
@@ -62,12 +39,12 @@ bool block_ask(struct qmp *qmp, const struct features *features, struct block_an
     struct error ignored;
 
     *answers = (struct block_answers){.top_only = !features->node_bitmaps};
-    if (features->backup_top && !nodes_are_safe(qmp, error)) {
+    if (!leftover_nodes_are_safe(qmp, features, error)) {
         json_decref(flat);
         return false;
     }
-    if (!qmp_execute(qmp, "query-named-block-nodes", flat, &answers->nodes, error) ||
-        !qmp_execute(qmp, "query-block", NULL, &answers->block, error)) {
+    if (!qmp_list(qmp, "query-named-block-nodes", flat, &answers->nodes, error) ||
+        !qmp_list(qmp, "query-block", NULL, &answers->block, error)) {
         block_answers_free(answers);
         return false;
     }
@@ -350,6 +327,7 @@ bool block_read_disk(const struct block_answers *answers, size_t index, enum blo
         return true;
     if (!node)
         node = inserted; /* no named nodes: what the device itself says */
+    disk->below_filter = answers->top_only && filters_passed > 0;
     if (!read_names(entry, inserted, answers->top_only ? inserted : node, disk, error) ||
         !read_image(answers, inserted, node, filters_passed, disk, error))
         return false;

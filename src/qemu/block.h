@@ -18,13 +18,7 @@ struct block_answers {
 
 void block_answers_free(struct block_answers *answers);
 
-/* Asks all of them.
- *
- * From 4.2 to 6.1 the filter of a backup job stays a node until the job is
- * dismissed, and when that job has ended QEMU dies of
- * query-named-block-nodes (measured: 5.2, a null pointer).  There an error is
- * made of a job that has ended, and of a dump of this plugin's, which may end
- * at any moment. */
+/* Asks all of them, where that is safe (leftover_nodes_are_safe). */
 bool block_ask(struct qmp *qmp, const struct features *features, struct block_answers *answers,
                struct error *error);
 

@@ -53,6 +53,13 @@ static bool may_be_dumped(const struct dump *dump, const struct disk *disk, stru
                   disk->driver);
         return error_hint(error, "set bitmap-persistence=0 or convert the disk to qcow2");
     }
+    if (dump->persistent && disk->below_filter) {
+        error_set(
+            error, ERROR_CONFIG,
+            "bitmap-persistence=1 is not possible: this QEMU (before 4.2) keeps the bitmaps of "
+            "a disk below a filter, such as a throttle, on the filter");
+        return error_hint(error, "set bitmap-persistence=0");
+    }
     if (dump->persistent && disk->on_block_device) {
         /* When the device has no room left for the bitmap at the guest's
          * shutdown, the image may not open any more. */
@@ -194,7 +201,7 @@ static bool poll_job(struct dump *dump, struct dump_disk *disk, bool *concluded,
     *concluded = false;
     if (!qmp_connect(&dump->monitor, POLL_LONGEST, &qmp, error))
         return error->kind == ERROR_TIMEOUT;
-    if (!qmp_execute(qmp, "query-jobs", NULL, &jobs, error))
+    if (!qmp_list(qmp, "query-jobs", NULL, &jobs, error))
         return false;
     note_ends(dump, jobs);
     job = json_find(jobs, "id", disk->name);
@@ -222,8 +229,8 @@ static bool take_out(const struct dump *dump, struct dump_disk *disk, struct err
     if (!qmp_connect(&dump->monitor, QMP_GREETING_LIMIT, &qmp, error))
         return false;
     /* First: a base that is spent must not outlive the job that says so. */
-    transaction_remove_copy(qmp, dump, disk, true);
-    if (!leftover_end_job(qmp, disk->name, error) || !leftover_remove_node(qmp, disk->name, error))
+    if (!transaction_remove_copy(qmp, dump, disk, true, error) ||
+        !leftover_end_job(qmp, disk->name, error) || !leftover_remove_node(qmp, disk->name, error))
         return false;
     disk->in_qemu = !leftover_remove_descriptors(qmp, disk->name); /* dump_prune looks again */
     return true;
@@ -315,19 +322,6 @@ void dump_remove_target(struct dump_disk *disk)
     (void)unlink(disk->target);
 }
 
-static bool remove_bitmap(struct qmp *qmp, const struct disk *disk, const char *name,
-                          struct error *error)
-{
-    if (!name ||
-        qmp_execute(qmp, "block-dirty-bitmap-remove",
-                    json_pack("{s:s, s:s}", "node", disk->node, "name", name), NULL, error))
-        return true;
-    /* Not there is as good as removed.  QEMU's class for that is GenericError
-     * like any other's, so what tells is the text; any other text counts as
-     * still there. */
-    return error->kind == ERROR_REFUSED && strstr(error->why, "not found");
-}
-
 /* Waits long for the monitor once only: a job has many disks to drop. */
 static bool connect_to_clean(struct dump *dump, struct qmp **qmp, struct error *error)
 {
@@ -340,26 +334,35 @@ static bool connect_to_clean(struct dump *dump, struct qmp **qmp, struct error *
     return false;
 }
 
+/* Takes a disk's job out of QEMU.  It can have come to its end unnoticed while
+ * another one was waited for, and then its base may be spent; a job that is gone
+ * was taken out by somebody else, unless the transaction never ran. */
+static bool end_job(struct qmp *qmp, const struct dump *dump, const struct dump_disk *disk,
+                    struct error *error)
+{
+    enum job_end end;
+
+    return leftover_conclude_job(qmp, disk->name, &end, error) &&
+           transaction_remove_copy(
+               qmp, dump, disk, end == JOB_WHOLE || (end == JOB_GONE && disk->has_bitmap), error) &&
+           leftover_end_job(qmp, disk->name, error);
+}
+
 static void clean_in_qemu(struct dump *dump, struct dump_disk *disk, struct error *error)
 {
     _cleanup_qmp_ struct qmp *qmp = NULL;
     char witness_node[SCRATCH_NAME_SIZE];
     struct error ignored;
-    enum job_end end;
-    bool concluded;
 
     if (!connect_to_clean(dump, &qmp, error))
         return;
-    concluded = leftover_conclude_job(qmp, disk->name, &end, error);
-    /* A dump can come to its end unnoticed while another one is waited for. */
-    transaction_remove_copy(qmp, dump, disk, concluded && disk->has_bitmap && end != JOB_FAILED);
-    disk->in_qemu = !concluded || !leftover_end_job(qmp, disk->name, error) ||
-                    !leftover_remove_node(qmp, disk->name, error);
+    disk->in_qemu =
+        !end_job(qmp, dump, disk, error) || !leftover_remove_node(qmp, disk->name, error);
     transaction_name(dump, disk, WITNESS_SUFFIX, witness_node);
     (void)leftover_remove_node(qmp, witness_node, &ignored);
     (void)leftover_remove_descriptors(qmp, disk->name);
-    if (disk->has_bitmap && remove_bitmap(qmp, disk->disk, disk->bitmap, error) &&
-        remove_bitmap(qmp, disk->disk, disk->witness, error))
+    if (disk->has_bitmap && transaction_remove_bitmap(qmp, disk->disk, disk->bitmap, error) &&
+        transaction_remove_bitmap(qmp, disk->disk, disk->witness, error))
         disk->has_bitmap = false;
 }
 
@@ -407,7 +410,7 @@ static bool prune_disk(struct qmp *qmp, const struct dump *dump, const struct di
 
         if (!disk->bitmaps[i].busy &&
             chain_is_obsolete(disk, name, dump->level, dump->job_name, dump->previous_job) &&
-            !remove_bitmap(qmp, disk, name, error))
+            !transaction_remove_bitmap(qmp, disk, name, error))
             return false;
     }
     return true;
@@ -420,12 +423,13 @@ bool dump_prune(const struct dump *dump, struct error *error)
     _cleanup_guest_ struct guest now = {0};
 
     monitor.cancel = NULL;
-    if (!qmp_connect(&monitor, CLEAN_PATIENCE, &qmp, error) ||
-        !block_read_disks(qmp, &dump->features, qmp_peer(qmp), &now, error))
+    if (!qmp_connect(&monitor, CLEAN_PATIENCE, &qmp, error))
         return false;
     for (size_t i = 0; i < dump->count; i++)
         if (dump->disks[i].in_qemu)
             (void)leftover_remove_descriptors(qmp, dump->disks[i].name);
+    if (!block_read_disks(qmp, &dump->features, qmp_peer(qmp), &now, error))
+        return false;
     for (size_t i = 0; i < now.disk_count; i++)
         if (!prune_disk(qmp, dump, &now.disks[i], error))
             return error_context(error, "disk \"%s\"", now.disks[i].drive);

@@ -89,7 +89,7 @@ bool leftover_conclude_job(struct qmp *qmp, const char *id, enum job_end *end, s
         const json_t *job;
         const char *status;
 
-        if (!qmp_execute(qmp, "query-jobs", NULL, &jobs, error))
+        if (!qmp_list(qmp, "query-jobs", NULL, &jobs, error))
             return false;
         job = json_find(jobs, "id", id);
         status = json_member_string(job, "status");
@@ -113,10 +113,13 @@ bool leftover_end_job(struct qmp *qmp, const char *id, struct error *error)
 
     if (!leftover_conclude_job(qmp, id, &end, error))
         return false;
-    /* Refused: somebody else has dismissed it by now. */
-    return end == JOB_GONE ||
-           qmp_execute(qmp, "job-dismiss", json_pack("{s:s}", "id", id), NULL, error) ||
-           error->kind == ERROR_REFUSED;
+    if (end == JOB_GONE ||
+        qmp_execute(qmp, "job-dismiss", json_pack("{s:s}", "id", id), NULL, error))
+        return true;
+    /* Refused: has somebody else dismissed it by now? */
+    return error->kind == ERROR_REFUSED && leftover_conclude_job(qmp, id, &end, error) &&
+           (end == JOB_GONE ||
+            error_set(error, ERROR_GENERAL, "QEMU does not dismiss job \"%s\"", id));
 }
 
 bool leftover_remove_node(struct qmp *qmp, const char *name, struct error *error)
@@ -148,7 +151,7 @@ bool leftover_remove_descriptors(struct qmp *qmp, const char *name)
     json_t *set, *descriptor;
     bool gone = true;
 
-    if (!qmp_execute(qmp, "query-fdsets", NULL, &fdsets, &ignored))
+    if (!qmp_list(qmp, "query-fdsets", NULL, &fdsets, &ignored))
         return false;
     json_array_foreach (fdsets, index, set)
         json_array_foreach (json_member_array(set, "fds"), inner, descriptor) {
@@ -178,7 +181,7 @@ static bool clear_jobs(struct qmp *qmp, const json_t *fdsets, struct error *erro
     size_t index;
     json_t *job;
 
-    if (!qmp_execute(qmp, "query-jobs", NULL, &jobs, error))
+    if (!qmp_list(qmp, "query-jobs", NULL, &jobs, error))
         return false;
     json_array_foreach (jobs, index, job) {
         const char *id = json_member_string(job, "id");
@@ -194,13 +197,46 @@ static bool clear_jobs(struct qmp *qmp, const json_t *fdsets, struct error *erro
     return true;
 }
 
-static bool clear_nodes(struct qmp *qmp, const json_t *fdsets, struct error *error)
+bool leftover_nodes_are_safe(struct qmp *qmp, const struct features *features, struct error *error)
+{
+    _cleanup_json_ json_t *jobs = NULL;
+    size_t index;
+    json_t *job;
+
+    if (!features->backup_top)
+        return true;
+    if (!qmp_list(qmp, "query-jobs", NULL, &jobs, error))
+        return false;
+    json_array_foreach (jobs, index, job) {
+        const char *id = json_member_string(job, "id");
+        const char *status = json_member_string(job, "status");
+        bool concluded = status && strcmp(status, "concluded") == 0;
+        uint32_t job_id;
+        bool ours;
+
+        if (!id || !status)
+            continue;
+        ours = scratch_name_read(id, &job_id);
+        if (!ours && !concluded)
+            continue;
+        error_set(error, ERROR_GENERAL,
+                  "QEMU job \"%s\" is %s, and this QEMU could crash if it were asked for its nodes",
+                  id, status);
+        return error_hint(error, ours ? "try again when the backup that it belongs to has ended"
+                                      : "dismiss it (QMP command job-dismiss) if nobody else does");
+    }
+    return true;
+}
+
+static bool clear_nodes(struct qmp *qmp, const struct features *features, const json_t *fdsets,
+                        struct error *error)
 {
     _cleanup_json_ json_t *nodes = NULL;
     size_t index;
     json_t *node;
 
-    if (!qmp_execute(qmp, "query-named-block-nodes", NULL, &nodes, error))
+    if (!leftover_nodes_are_safe(qmp, features, error) ||
+        !qmp_list(qmp, "query-named-block-nodes", NULL, &nodes, error))
         return false;
     json_array_foreach (nodes, index, node) {
         const char *name = json_member_string(node, "node-name");
@@ -248,7 +284,7 @@ static bool drop_bitmaps(struct qmp *qmp, bool bases, struct error *error)
     size_t index, inner;
     json_t *entry, *bitmap;
 
-    if (!qmp_execute(qmp, "query-block", NULL, &block, error))
+    if (!qmp_list(qmp, "query-block", NULL, &block, error))
         return false;
     json_array_foreach (block, index, entry)
         json_array_foreach (json_member_array(entry, "dirty-bitmaps"), inner, bitmap) {
@@ -277,7 +313,7 @@ static bool dead_dump_is_whole(struct qmp *qmp, const json_t *fdsets, bool *whol
     json_t *job;
 
     *whole = false;
-    if (!qmp_execute(qmp, "query-jobs", NULL, &jobs, error))
+    if (!qmp_list(qmp, "query-jobs", NULL, &jobs, error))
         return false;
     json_array_foreach (jobs, index, job) {
         const char *id = json_member_string(job, "id");
@@ -298,7 +334,7 @@ bool leftover_end_jobs(struct qmp *qmp, const struct features *features, struct 
     _cleanup_json_ json_t *fdsets = NULL;
     bool spent = false;
 
-    if (!qmp_execute(qmp, "query-fdsets", NULL, &fdsets, error) ||
+    if (!qmp_list(qmp, "query-fdsets", NULL, &fdsets, error) ||
         (!features->merge && !dead_dump_is_whole(qmp, fdsets, &spent, error)))
         return false;
     /* It has emptied its base, and nobody says which that was.  Before the job
@@ -306,12 +342,13 @@ bool leftover_end_jobs(struct qmp *qmp, const struct features *features, struct 
     return (!spent || drop_bitmaps(qmp, true, error)) && clear_jobs(qmp, fdsets, error);
 }
 
-bool leftover_clear(struct qmp *qmp, struct error *error)
+bool leftover_clear(struct qmp *qmp, const struct features *features, struct error *error)
 {
     _cleanup_json_ json_t *fdsets = NULL;
     struct error ignored;
 
-    if (!qmp_execute(qmp, "query-fdsets", NULL, &fdsets, error) || !clear_nodes(qmp, fdsets, error))
+    if (!qmp_list(qmp, "query-fdsets", NULL, &fdsets, error) ||
+        !clear_nodes(qmp, features, fdsets, error))
         return false;
     (void)drop_bitmaps(qmp, false, &ignored);
     clear_descriptors(qmp, fdsets);

@@ -34,7 +34,16 @@ char *leftover_label(const char *name, const char *workplace);
 bool leftover_end_jobs(struct qmp *qmp, const struct features *features, struct error *error);
 
 /* Removes what else dead jobs left behind; fails as well when one lives. */
-bool leftover_clear(struct qmp *qmp, struct error *error);
+bool leftover_clear(struct qmp *qmp, const struct features *features, struct error *error);
+
+/* Whether QEMU may be asked for its nodes.
+ *
+ * From 4.2 to 6.1 the filter of a backup job stays a node until the job is
+ * dismissed, and when that job has ended QEMU dies of
+ * query-named-block-nodes (measured: 5.2, a null pointer).  There an error is
+ * made of a job that has ended, and of a dump of this plugin's, which may end
+ * at any moment. */
+bool leftover_nodes_are_safe(struct qmp *qmp, const struct features *features, struct error *error);
 
 enum job_end {
     JOB_GONE,   /* there is no such job */

@@ -237,6 +237,18 @@ bool qmp_execute(struct qmp *qmp, const char *command, json_t *arguments, json_t
            error_context(error, "QMP command %s", command);
 }
 
+bool qmp_list(struct qmp *qmp, const char *command, json_t *arguments, json_t **list,
+              struct error *error)
+{
+    if (!qmp_execute(qmp, command, arguments, list, error))
+        return false;
+    if (json_is_array(*list))
+        return true;
+    json_decref(*list);
+    *list = NULL;
+    return error_set(error, ERROR_GENERAL, "QEMU's answer to %s is no list", command);
+}
+
 bool qmp_pass_descriptor(struct qmp *qmp, int descriptor, const char *label, int64_t *fdset,
                          struct error *error)
 {

@@ -60,6 +60,11 @@ pid_t qmp_peer(const struct qmp *qmp);
 bool qmp_execute(struct qmp *qmp, const char *command, json_t *arguments, json_t **answer,
                  struct error *error);
 
+/* The same for a command that answers with an array: anything else is an error
+ * (ERROR_GENERAL), and no empty list. */
+bool qmp_list(struct qmp *qmp, const char *command, json_t *arguments, json_t **list,
+              struct error *error);
+
 /* Hands QEMU a descriptor (add-fd over SCM_RIGHTS).  *fdset is the number N
  * of "/dev/fdset/N" by which it can be opened there.  The set vanishes once
  * the node that opened it is closed and this connection has ended (measured

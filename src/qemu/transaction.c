@@ -58,13 +58,15 @@ static bool add_target_node(struct qmp *qmp, const struct dump *dump, const stru
 
 /* The human monitor's qemu-io reports errors on QEMU's own standard output and
  * not to us, so the bit itself is looked for. */
-static bool last_sector_is_marked(struct qmp *qmp, const char *node, struct error *error)
+static bool last_sector_is_marked(struct qmp *qmp, const struct features *features,
+                                  const char *node, struct error *error)
 {
     _cleanup_json_ json_t *nodes = NULL;
     const json_t *bitmap;
     uint64_t count;
 
-    if (!qmp_execute(qmp, "query-named-block-nodes", NULL, &nodes, error))
+    if (!leftover_nodes_are_safe(qmp, features, error) ||
+        !qmp_list(qmp, "query-named-block-nodes", NULL, &nodes, error))
         return false;
     bitmap =
         json_array_get(json_member_array(json_find(nodes, "node-name", node), "dirty-bitmaps"), 0);
@@ -99,7 +101,7 @@ static bool add_witness_node(struct qmp *qmp, const struct dump *dump, const str
                        NULL, error) &&
            qmp_execute(qmp, "human-monitor-command", json_pack("{s:s}", "command-line", command),
                        NULL, error) &&
-           last_sector_is_marked(qmp, name, error);
+           last_sector_is_marked(qmp, &dump->features, name, error);
 }
 
 bool transaction_add_target(struct qmp *qmp, const struct dump *dump, const struct dump_disk *disk,
@@ -213,22 +215,31 @@ bool transaction_remove_witness(struct qmp *qmp, const struct dump *dump,
     return leftover_remove_node(qmp, name, error);
 }
 
-void transaction_remove_copy(struct qmp *qmp, const struct dump *dump, const struct dump_disk *disk,
-                             bool dumped)
+bool transaction_remove_bitmap(struct qmp *qmp, const struct disk *disk, const char *name,
+                               struct error *error)
 {
-    struct error ignored;
+    if (!name ||
+        qmp_execute(qmp, "block-dirty-bitmap-remove",
+                    json_pack("{s:s, s:s}", "node", disk->node, "name", name), NULL, error))
+        return true;
+    /* Not there is as good as removed.  QEMU's class for that is GenericError
+     * like any other's, so what tells is the text; any other text counts as
+     * still there. */
+    return error->kind == ERROR_REFUSED && strstr(error->why, "not found");
+}
+
+bool transaction_remove_copy(struct qmp *qmp, const struct dump *dump, const struct dump_disk *disk,
+                             bool dumped, struct error *error)
+{
     char copy[SCRATCH_NAME_SIZE];
-    const char *spent = copy;
+    struct error ignored;
 
     if (!disk->choice.base || dump->features.bitmap_mode)
-        return;
+        return true;
+    if (!dump->features.merge)
+        return !dumped ||
+               transaction_remove_bitmap(qmp, disk->disk, disk->choice.base->name, error);
     transaction_name(dump, disk, COPY_SUFFIX, copy);
-    if (!dump->features.merge) {
-        if (!dumped)
-            return;
-        spent = disk->choice.base->name;
-    }
-    (void)qmp_execute(qmp, "block-dirty-bitmap-remove",
-                      json_pack("{s:s, s:s}", "node", disk->disk->node, "name", spent), NULL,
-                      &ignored);
+    (void)transaction_remove_bitmap(qmp, disk->disk, copy, &ignored);
+    return true;
 }

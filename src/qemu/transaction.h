@@ -31,10 +31,16 @@ json_t *transaction_actions(const struct dump *dump, size_t first, size_t count)
 bool transaction_remove_witness(struct qmp *qmp, const struct dump *dump,
                                 const struct dump_disk *disk, struct error *error);
 
+/* Removes a bitmap (NULL: none); true when it is not there any more. */
+bool transaction_remove_bitmap(struct qmp *qmp, const struct disk *disk, const char *name,
+                               struct error *error);
+
 /* Before QEMU 4.2: removes the throw-away copy of the base, or, before 4.0
  * and when the disk was `dumped`, the base itself, which that has emptied: a
- * job that fails from there on leads to a full dump, never to a gap. */
-void transaction_remove_copy(struct qmp *qmp, const struct dump *dump, const struct dump_disk *disk,
-                             bool dumped);
+ * job that fails from there on leads to a full dump, never to a gap.  False:
+ * the emptied base may be there, and the QEMU job that says so to the next
+ * Bacula job must stay as well. */
+bool transaction_remove_copy(struct qmp *qmp, const struct dump *dump, const struct dump_disk *disk,
+                             bool dumped, struct error *error);
 
 #endif

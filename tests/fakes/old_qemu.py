@@ -117,6 +117,7 @@ class OldQemu:
         self.version = tuple(int(part) for part in version.split("."))
         self.commands = []  # what the plugin sent, for the test to look at
         self.refused = []  # and what of it the old version does not know
+        self.keeps_bitmaps = False  # none can be removed, as when its image cannot be written
         self._listener = socket.socket(socket.AF_UNIX)
 
     def __enter__(self):
@@ -238,6 +239,8 @@ class OldQemu:
         if not self._knows(name):
             raise Refused(f"The command {name} has not been found", "CommandNotFound")
         self._check_arguments(name, arguments)
+        if self.keeps_bitmaps and name == "block-dirty-bitmap-remove":
+            raise Refused("Failed to update bitmap directory: Input/output error")
         for action in arguments.get("actions", []):
             kind = action["type"]
             if kind not in _ACTIONS or not self._knows(kind):

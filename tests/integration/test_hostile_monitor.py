@@ -54,7 +54,13 @@ _CASES = {
         {"query_status": {"status": "suspended"}}, 'the guest is in the state "suspended"',
     ),
     "lists that are none": (
-        {"query_jobs": [_DEEP], "query_block": "x"}, "",
+        {"query_block": "x"}, "QEMU's answer to query-block is no list",
+    ),
+    "jobs that are none": (
+        {"query_jobs": {"id": "x"}}, "QEMU's answer to query-jobs is no list",
+    ),
+    "deep jobs": (
+        {"query_jobs": [_DEEP]}, "",
     ),
     "a descriptor set that is no number": (
         {"add_fd": {"fdset-id": "../../etc"}}, "QEMU did not say which fdset it made",

@@ -177,6 +177,23 @@ def test_failed_job_leaves_no_gap(version, end, plain_first, make_history, workd
         assert left <= jobs, left
 
 
+@pytest.mark.parametrize("version", ["3.1"])
+def test_spent_base_that_cannot_be_removed_leaves_no_gap(version, make_history):
+    """It stays, empty; the QEMU job that emptied it stays too and tells the next Bacula job."""
+    history = make_history(version)
+    history.changed_backup(0, "Full")
+    history.change(1)
+    history.old.keeps_bitmaps = True
+    failed = history.bacula.run("VM", "Incremental")
+    assert not failed.ok and "Failed to update bitmap directory" in failed.log
+    assert any(left.startswith(f"job bacula-{failed.jobid}-") for left in history.guest.leftovers())
+    history.old.keeps_bitmaps = False
+    assert history.changed_backup(2) == 0
+    history.start_restore()
+    assert history.changed_backup(3) == 1
+    history.assert_restores()
+
+
 @every_version
 def test_restarted_guest_of_old_qemu(version, make_history):
     """Bitmaps are gone: full dumps inside the Incremental, and a new chain from there."""
