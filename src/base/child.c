@@ -152,22 +152,35 @@ static bool start(const struct child_request *request, struct pipes *pipes, pid_
     return true;
 }
 
-/* Reads what is there; closes the end at end of file.  Standard error is cut
- * at its limit, standard output beyond its own is an error. */
+/* Lets go of what is too old: the reason for a failure comes last. */
+static void keep_last(struct text *text, const char **bytes, size_t *count)
+{
+    if (*count > text->limit) {
+        *bytes += *count - text->limit;
+        *count = text->limit;
+    }
+    if (text->length > text->limit - *count)
+        text_consume(text, text->length - (text->limit - *count));
+}
+
+/* Reads what is there; closes the end at end of file.  Of standard error the
+ * last part is kept, standard output beyond its limit is an error. */
 static bool drain(int *end, struct text *into, bool cut, struct error *error)
 {
-    char bytes[16384];
-    ssize_t count = read(*end, bytes, sizeof(bytes));
+    char buffer[16384];
+    const char *bytes = buffer;
+    ssize_t got = read(*end, buffer, sizeof(buffer));
+    size_t count = got > 0 ? (size_t)got : 0;
 
-    if (count < 0 && (errno == EINTR || errno == EAGAIN))
+    if (got < 0 && (errno == EINTR || errno == EAGAIN))
         return true;
-    if (count <= 0) {
+    if (got <= 0) {
         close_end(end);
         return true;
     }
-    if (cut && into->length + (size_t)count > into->limit)
-        count = (ssize_t)(into->limit - into->length);
-    if (!text_append(into, bytes, (size_t)count))
+    if (cut)
+        keep_last(into, &bytes, &count);
+    if (!text_append(into, bytes, count))
         return error_set(error, ERROR_GENERAL, "it printed more than %zu bytes", into->limit);
     return true;
 }

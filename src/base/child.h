@@ -27,7 +27,7 @@ struct child_request {
 struct child_result {
     int status;      /* the exit code; 128 + signal when a signal ended it */
     struct text out; /* standard output, at most CHILD_OUTPUT_LIMIT bytes */
-    struct text err; /* standard error, its first CHILD_ERROR_LIMIT bytes */
+    struct text err; /* standard error, its last CHILD_ERROR_LIMIT bytes */
 };
 
 enum { CHILD_OUTPUT_LIMIT = 4 << 20, CHILD_ERROR_LIMIT = 4096 };

@@ -13,6 +13,7 @@ enum {
     SHORT_LIMIT = 120 * 1000, /* ms, for what only looks at metadata */
     COPY_BASE = 3600 * 1000,  /* ms, and on top a second for every … */
     COPY_RATE = 1 << 20,      /* … bytes: slower than any disk that works */
+    COMPLAINT_LIMIT = 400,    /* bytes: struct error has room for it and what stands before it */
 };
 
 /* How long copying a file may take. */
@@ -25,14 +26,21 @@ static int64_t copy_limit(const char *path)
     return COPY_BASE + (int64_t)(status.st_size / COPY_RATE) * 1000;
 }
 
-/* The last line says most; earlier ones are often warnings. */
+/* Its last lines, as many as an error has room for: the reason comes last. */
 static const char *complaint(struct text *err)
 {
+    const char *from = err->data;
+    const char *line;
+
     if (!err->data || !err->length)
-        return "it gave no reason";
+        return "it said nothing";
     while (err->length && (err->data[err->length - 1] == '\n' || err->data[err->length - 1] == ' '))
         err->data[--err->length] = '\0';
-    return err->data;
+    if (err->length <= COMPLAINT_LIMIT)
+        return from;
+    from += err->length - COMPLAINT_LIMIT;
+    line = strchr(from, '\n');
+    return line ? line + 1 : from;
 }
 
 static bool run(const struct image_tool *tool, const char *const *arguments, int64_t limit,
@@ -45,8 +53,12 @@ static bool run(const struct image_tool *tool, const char *const *arguments, int
         .watch = tool->watch,
     };
 
-    if (!child_run(&request, result, error))
+    if (!child_run(&request, result, error)) {
+        if (error->kind == ERROR_TIMEOUT)
+            error_set(error, ERROR_TIMEOUT, "qemu-img %s did not end within %lld seconds: %s",
+                      arguments[1], (long long)(limit / 1000), complaint(&result->err));
         return false;
+    }
     if (result->status == 0)
         return true;
     error_set(error, ERROR_GENERAL, "qemu-img %s ended with status %d: %s", arguments[1],

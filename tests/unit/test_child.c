@@ -136,18 +136,19 @@ static void output_up_to_the_limit_is_kept(void **state)
     no_child_is_left();
 }
 
-/* Its first part is what says what went wrong; the rest may flood. */
-static void standard_error_is_cut(void **state)
+/* What comes last says why it ends; what comes before may flood. */
+static void standard_error_keeps_its_end(void **state)
 {
     _cleanup_result_ struct child_result result;
     struct error error;
 
     (void)state;
-    assert_true(run_shell("printf first >&2; head -c 3000000 /dev/zero | tr '\\0' x >&2; exit 9",
+    assert_true(run_shell("head -c 3000000 /dev/zero | tr '\\0' x >&2; sleep 0.1; "
+                          "printf the >&2; sleep 0.1; printf reason >&2; exit 9",
                           LONG, NULL, &result, &error));
     assert_int_equal(result.status, 9);
     assert_int_equal(result.err.length, CHILD_ERROR_LIMIT);
-    assert_true(text_starts_with(result.err.data, "firstxxx"));
+    assert_true(text_ends_with(result.err.data, "xxxthereason"));
 }
 
 /* Whatever it has started dies with it. */
@@ -405,7 +406,7 @@ int main(void)
         cmocka_unit_test(tells_how_it_ended),
         cmocka_unit_test(arguments_arrive_as_they_are),
         cmocka_unit_test(output_up_to_the_limit_is_kept),
-        cmocka_unit_test(standard_error_is_cut),
+        cmocka_unit_test(standard_error_keeps_its_end),
         cmocka_unit_test(the_time_limit_ends_the_whole_group),
         cmocka_unit_test(a_cancelled_job_ends_it),
         test_in_folder(nothing_starts_after_a_cancel),
