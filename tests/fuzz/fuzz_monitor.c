@@ -1,9 +1,9 @@
 /* qemu-fd: fuzzing a whole conversation with a QEMU.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  *
- * The input is all that a QEMU ever sends, greetings first; the guest behind it is
- * described, what dead jobs left is cleared, bases are chosen, and its disks are
- * dumped.  Nothing that such a QEMU says may do more than make the job fail, and
+ * The input is all that a QEMU ever sends, greetings first; the jobs of dead jobs
+ * are ended, the guest behind it is described, what else they left is cleared, bases
+ * are chosen, and its disks are dumped.  Nothing that such a QEMU says may do more than make the job fail, and
  * no file of a dump that failed stays.
  */
 #include <poll.h>
@@ -39,7 +39,7 @@ int __wrap_stat(const char *path, struct stat *status);
 int __real_stat(const char *path, struct stat *status);
 bool __wrap_image_create(const struct image_tool *tool, const char *path, uint64_t size,
                          struct error *error);
-bool __wrap_image_check(const struct image_tool *tool, const char *path, struct error *error);
+bool __wrap_image_check_dump(const struct image_tool *tool, const char *path, struct error *error);
 bool __wrap_qcow2_read_file(const char *path, uint64_t *size, struct error *error);
 
 int __wrap_connect(int socket, const struct sockaddr *address, socklen_t size)
@@ -135,12 +135,11 @@ bool __wrap_image_create(const struct image_tool *tool, const char *path, uint64
     return close(file) == 0;
 }
 
-bool __wrap_image_check(const struct image_tool *tool, const char *path, struct error *error)
+/* Good as a rule; what is left of the input decides. */
+bool __wrap_image_check_dump(const struct image_tool *tool, const char *path, struct error *error)
 {
     (void)tool;
-    (void)path;
-    (void)error;
-    return true;
+    return left % 8 != 7 || error_set(error, ERROR_GENERAL, "\"%s\" is not sound", path);
 }
 
 bool __wrap_qcow2_read_file(const char *path, uint64_t *size, struct error *error)
@@ -201,6 +200,15 @@ static void dump_all(const struct guest *guest, const struct features *features,
     require(rmdir(folder) == 0); /* it is empty */
 }
 
+/* As a backup does: what dead jobs left is ended before the guest is described. */
+static bool describe(const struct hypervisor_call *call, const struct target *target,
+                     struct asked *asked, struct error *error)
+{
+    return hypervisor_connect(call, target, asked, error) &&
+           leftover_end_jobs(asked->qmp, &asked->features, error) &&
+           hypervisor_describe(&hypervisor_qemu, call, target, asked, error);
+}
+
 static void look_at_guest(const struct guest *guest)
 {
     for (size_t i = 0; i < guest->disk_count; i++) {
@@ -233,9 +241,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
     left = count;
     looks = 0;
     running = true;
-    if (hypervisor_ask(&hypervisor_qemu, &call, &target, &asked, &error)) {
+    if (describe(&call, &target, &asked, &error)) {
         look_at_guest(&asked.guest);
-        if (leftover_clear(asked.qmp, &error))
+        if (leftover_clear(asked.qmp, &asked.features, &error))
             dump_all(&asked.guest, &asked.features, path);
         else
             require(*error.why);

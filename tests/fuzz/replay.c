@@ -78,6 +78,10 @@ int main(int count, char **arguments)
         replay(path, !is_found(entry->d_name));
     }
     closedir(corpus);
+    if (runs == 1) {
+        (void)fprintf(stderr, "%s: there is nothing in it\n", arguments[1]);
+        return 1;
+    }
     (void)printf("[  PASSED  ] 1 test (%zu inputs)\n", runs);
     return 0;
 }
