@@ -29,6 +29,7 @@ _REAL = ("5.2", "7.2", "10.0", "newest")
 _BEHIND = "7.2"  # the real QEMU behind scripted peers
 _BACULAS = ("9.6.7", "15.0.3")
 _OLD = ("3.1", "4.0", "4.1")
+_BACULA_BEFORE = "15.0.3"  # that the scripted peers are tried with
 _INTERFACES = {"21": "Bacula 11", "22": "Bacula 13"}
 
 # case -> its tests, for real QEMUs and for scripted peers ("" for none of their own)
@@ -94,46 +95,50 @@ def _properties(elements):
 
 def _run_real(name, case):
     """One row: {"title", "qemu-img", "cells"}."""
-    files = [own for known, (own, _) in _CASES.items() if case in (None, known)]
+    chosen = [known for known in _CASES if case in (None, known)]
+    files = [_CASES[known][0] for known in chosen]
     elements = _run_pytest(name, ["test_harness.py::test_chosen_qemu", *files])
     seen = _properties(elements)
-    cells = {}
+    # Empty ones count as failed: what was not run did not pass.
+    cells = {known: {version: {} for version in _BACULAS} for known in chosen}
     for element in elements:
         found = _case_of(element.get("classname"), element.get("name"))
         if found:
-            _count(cells.setdefault(found, {}), _parameter(element, _BACULAS) or "all", element)
+            _count(cells[found], _parameter(element, _BACULAS) or "all", element)
     # A row that ran on another QEMU than it says is no row.
     if not {"qemu", "qemu-img"} <= set(seen):
-        cells = {found: {"all": {"failed": 1}} for found in cells or _CASES}
+        cells = {known: {"all": {"failed": 1}} for known in chosen}
     return {"title": f"QEMU {seen.get('qemu', '?')}", "image": seen.get("qemu-img", "?"),
             "cells": cells}
 
 
 def _run_old(case):
     """The rows of QEMUs that cannot be had, played by tests/fakes/old_qemu.py."""
-    words = " or ".join(words for known, (_, words) in _CASES.items()
-                        if words and case in (None, known))
+    wanted = {known: words for known, (_, words) in _CASES.items()
+              if words and case in (None, known)}
+    words = " or ".join(wanted.values())
     chosen = "test_harness.py::test_chosen_qemu"
     elements = _run_pytest(_BEHIND, [chosen, "test_old_qemu.py", "-k", f"chosen_qemu or {words}"],
                            "old")
     image = _properties(elements).get("qemu-img", "?")
-    rows = {version: {"title": f"QEMU {version}, scripted peer", "image": image, "cells": {}}
+    rows = {version: {"title": f"QEMU {version}, scripted peer", "image": image,
+                      "cells": {known: {_BACULA_BEFORE: {}} for known in wanted}}
             for version in _OLD}
     for element in elements:
         found = _case_of(element.get("classname"), element.get("name"))
         version = _parameter(element, _OLD)
         if found and version:
-            cell = rows[version]["cells"].setdefault(found, {})
+            cell = rows[version]["cells"][found]
             _count(cell, _parameter(element, _BACULAS) or "all", element)
     return rows
 
 
 def _run_interfaces():
     elements = _run_pytest(_BEHIND, ["test_interfaces.py", "-k", "21 or 22"], "interfaces")
-    rows = {}
+    rows = {number: {bacula: {}} for number, bacula in _INTERFACES.items()}
     for element in elements:
         if interface := _parameter(element, _INTERFACES):
-            _count(rows.setdefault(interface, {}), _INTERFACES[interface], element)
+            _count(rows[interface], _INTERFACES[interface], element)
     return rows
 
 
@@ -180,8 +185,7 @@ def _tables(rows, interfaces, facts):
 def _facts(seconds):
     """When, where and how long."""
     system = platform.freedesktop_os_release()["PRETTY_NAME"]
-    version = (_TOP / "VERSION").read_text().strip()
-    return (f"qemu-fd {version} on {datetime.date.today()}, {system}, Linux {platform.release()}, "
+    return (f"{datetime.date.today()}, {system}, Linux {platform.release()}, "
             f"{os.cpu_count()} processors, {seconds / 60:.0f} minutes.")
 
 

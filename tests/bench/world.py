@@ -124,6 +124,7 @@ class World:
     def backup(self, job, level="Full", keep=False):
         """(seconds, JobResult) of a backup, the console's command and all."""
         self.settle(self._sources[job])
+        self.bacula.await_later_second(job)  # not a part of the job
         begun = time.monotonic()
         result = self.bacula.run(job, level, timeout=_LIMIT)
         lasted = time.monotonic() - begun

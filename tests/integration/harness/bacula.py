@@ -213,7 +213,7 @@ class Bacula:
 
     def run(self, job, level="Full", wait=True, timeout=120):
         """Start a backup; its JobResult, or its job id if not to wait."""
-        self._await_later_second(job)
+        self.await_later_second(job)
         output = self.console(f"run job={job} level={level} yes")
         match = re.search(_JOB_STARTED, output)
         if not match:
@@ -367,9 +367,11 @@ class Bacula:
         if daemon == "dir":
             environment["LD_PRELOAD"] = str(self._quick_queue)
         if daemon == "fd":
-            sanitizers = sanitizer.wrapper(self.folder) if self._sanitized else []
-            argv = [*self.fd_wrapper, *sanitizers, *argv]
             environment |= self._fd_env
+            if self._sanitized:
+                preloaded = environment.get("LD_PRELOAD", "")
+                argv = [*sanitizer.wrapper(self.folder, preloaded), *argv]
+            argv = [*self.fd_wrapper, *argv]
             if self._fd_debug:
                 argv += ["-d", self._fd_debug, "-dt"]
         argv += ["-c", self._configuration_file(daemon)]
@@ -402,7 +404,7 @@ class Bacula:
         argv = [self.root / "usr/sbin/bconsole", "-n", "-c", self._configuration_file("console")]
         return Console(argv, {**os.environ, **self._environment()}, timeout)
 
-    def _await_later_second(self, job):
+    def await_later_second(self, job):
         """Let no job start in the second in which the last one of its resource started or ended.
 
         The Director looks for the last good job by its start, and puts the parts of

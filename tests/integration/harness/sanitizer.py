@@ -43,15 +43,18 @@ class Finding(AssertionError):
     """What a sanitizer has found in a File Daemon."""
 
 
-def wrapper(folder):
-    """What the File Daemon's command line begins with; reports will be in the folder."""
+def wrapper(folder, preloaded=""):
+    """What the File Daemon's command line begins with; reports will be in the folder.
+
+    preloaded: what its LD_PRELOAD would be without the sanitizers.
+    """
     library = folder / "leak_check.so"
     run(["cc", "-shared", "-fPIC", "-D_GNU_SOURCE", "-o", library, _LEAK_CHECK])
     options = {**_OPTIONS, "log_path": folder / _REPORT}
     runtimes = [run(["cc", f"-print-file-name={name}"]).strip() for name in ("libasan.so", "libubsan.so")]
     return [
         "env",
-        f"LD_PRELOAD={':'.join([*runtimes, str(library)])}",
+        f"LD_PRELOAD={':'.join([*runtimes, str(library), *preloaded.split(':')]).rstrip(':')}",
         f"ASAN_OPTIONS={':'.join(f'{name}={value}' for name, value in options.items())}",
         "UBSAN_OPTIONS=print_stacktrace=1",
         f"LEAK_CHECK_MARK={folder / _MARK}",
@@ -92,7 +95,8 @@ def concerns(item):
     with a sanitizer or under valgrind anyway (test_memory, test_hostile_restore,
     test_torture), and those that have no daemon at all.
     """
-    runs_plugin = "bacula_root" in item.fixturenames or item.path.name == "test_interfaces.py"
+    runs_plugin = {"bacula_root", "stages"} & set(item.fixturenames)
+    runs_plugin = runs_plugin or item.path.name == "test_interfaces.py"
     return runs_plugin and not item.get_closest_marker("measures_memory")
 
 
