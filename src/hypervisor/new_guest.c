@@ -24,8 +24,8 @@ enum {
 /* One volume that was made. */
 struct volume {
     char *key;  /* "scsi0" */
-    char *name; /* "local-lvm:vm-104-disk-0" */
     char *rest; /* ",discard=on" */
+    struct new_volume made;
 };
 
 struct making {
@@ -59,7 +59,7 @@ static void making_free(struct making *making)
 {
     for (size_t i = 0; i < making->volume_count; i++) {
         free(making->volumes[i].key);
-        free(making->volumes[i].name);
+        free(making->volumes[i].made.name);
         free(making->volumes[i].rest);
     }
     free(making->volumes);
@@ -324,10 +324,10 @@ bool new_guest_import(struct delivery *delivery, const struct restored_image *im
     volume->rest = TAKE_PTR(drive.rest);
     if (!volume->key || !volume->rest)
         return error_memory(error);
-    if (!new_volume_make(delivery, &making->host, storage, (unsigned)number, image, &volume->name,
-                         error))
+    volume->made = (struct new_volume){.storage = storage, .number = (unsigned)number};
+    if (!new_volume_make(delivery, &making->host, &volume->made, image, error))
         return false;
-    report(delivery, "Successfully imported device %s as %s", image->drive, volume->name);
+    report(delivery, "Successfully imported device %s as %s", image->drive, volume->made.name);
     return true;
 }
 
@@ -338,7 +338,7 @@ static bool attach_once(struct delivery *delivery, struct making *making, struct
 
     for (size_t i = 0; i < making->volume_count; i++) {
         _cleanup_free_ char *value =
-            text_format("%s%s", making->volumes[i].name, making->volumes[i].rest);
+            text_format("%s%s", making->volumes[i].made.name, making->volumes[i].rest);
 
         if (!value || !pve_form_add(&form, making->volumes[i].key, value))
             return error_memory(error);
@@ -416,7 +416,7 @@ static void take_back(struct delivery *delivery, struct making *making)
     pve_client_ignore_cancel(making->host.client);
     find_out_what_is_attached(delivery, making);
     for (size_t i = 0; i < making->volume_count && !making->attached; i++) {
-        const char *name = making->volumes[i].name;
+        const char *name = making->volumes[i].made.name;
 
         if (!name || pve_volume_remove(&making->host, name, &error))
             continue;

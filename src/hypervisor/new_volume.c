@@ -136,22 +136,22 @@ static void say_lost_volume(const struct delivery *delivery, const struct pve_ho
 }
 
 bool new_volume_make(const struct delivery *delivery, const struct pve_host *host,
-                     const struct pve_storage *storage, unsigned number,
-                     const struct restored_image *image, char **name, struct error *error)
+                     struct new_volume *volume, const struct restored_image *image,
+                     struct error *error)
 {
     const struct image_tool tool = {.cancel = delivery->call.cancel, .watch = delivery->watch};
-    struct pve_volume_wish wish = {.storage = storage->name,
+    struct pve_volume_wish wish = {.storage = volume->storage->name,
                                    .vmid = delivery->vmid,
-                                   .number = number,
-                                   .format = format_for(storage, image->disk)};
+                                   .number = volume->number,
+                                   .format = format_for(volume->storage, image->disk)};
 
     if (!image_size(&tool, image->path, "qcow2", &wish.size, error))
         return false;
-    if (!pve_volume_make(host, &wish, name, error)) {
+    if (!pve_volume_make(host, &wish, &volume->name, error)) {
         if (error->kind != ERROR_REFUSED)
             say_lost_volume(delivery, host, &wish);
-        return error_context(error, "storage \"%s\"", storage->name);
+        return error_context(error, "storage \"%s\"", wish.storage);
     }
-    return fill(delivery, host, *name, image, wish.size, error) ||
-           error_context(error, "volume \"%s\"", *name);
+    return fill(delivery, host, volume->name, image, wish.size, error) ||
+           error_context(error, "volume \"%s\"", volume->name);
 }

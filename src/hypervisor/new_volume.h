@@ -18,12 +18,16 @@ const struct pve_storage *new_volume_storage(const struct delivery *delivery,
                                              const struct pve_storage *storages, size_t count,
                                              const struct disk *disk, struct error *error);
 
-/* Allocates volume `number` of the guest delivery->vmid on a storage and fills
- * it with the image.  *name is the caller's to free, and to remove from
- * Proxmox: it is set as soon as the volume is there, also when filling it
- * fails then. */
+struct new_volume {
+    const struct pve_storage *storage;
+    unsigned number; /* among those of the guest delivery->vmid */
+    char *name;      /* "local-lvm:vm-104-disk-0"; the caller's to free, and to remove from
+                      * Proxmox: set as soon as the volume is there */
+};
+
+/* Allocates a volume and fills it with an image. */
 bool new_volume_make(const struct delivery *delivery, const struct pve_host *host,
-                     const struct pve_storage *storage, unsigned number,
-                     const struct restored_image *image, char **name, struct error *error);
+                     struct new_volume *volume, const struct restored_image *image,
+                     struct error *error);
 
 #endif

@@ -240,13 +240,14 @@ bool qmp_execute(struct qmp *qmp, const char *command, json_t *arguments, json_t
 bool qmp_list(struct qmp *qmp, const char *command, json_t *arguments, json_t **list,
               struct error *error)
 {
-    if (!qmp_execute(qmp, command, arguments, list, error))
+    _cleanup_json_ json_t *answer = NULL;
+
+    if (!qmp_execute(qmp, command, arguments, &answer, error))
         return false;
-    if (json_is_array(*list))
-        return true;
-    json_decref(*list);
-    *list = NULL;
-    return error_set(error, ERROR_GENERAL, "QEMU's answer to %s is no list", command);
+    if (!json_is_array(answer))
+        return error_set(error, ERROR_GENERAL, "QEMU's answer to %s is no list", command);
+    *list = TAKE_PTR(answer);
+    return true;
 }
 
 bool qmp_pass_descriptor(struct qmp *qmp, int descriptor, const char *label, int64_t *fdset,

@@ -3,8 +3,8 @@
  *
  * The input is all that a QEMU ever sends, greetings first; the jobs of dead jobs
  * are ended, the guest behind it is described, what else they left is cleared, bases
- * are chosen, and its disks are dumped.  Nothing that such a QEMU says may do more than make the job fail, and
- * no file of a dump that failed stays.
+ * are chosen, and its disks are dumped.  Nothing that such a QEMU says may do more than make the
+ * job fail, and no file of a dump that failed stays.
  */
 #include <poll.h>
 #include <sys/socket.h>

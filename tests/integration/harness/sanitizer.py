@@ -7,6 +7,7 @@ preloaded.  When the daemons have ended, Bacula.stop() asks here what was found.
 
 import os
 import re
+import shutil
 from pathlib import Path
 
 from .process import run
@@ -53,7 +54,7 @@ def wrapper(folder, preloaded=""):
     options = {**_OPTIONS, "log_path": folder / _REPORT}
     runtimes = [run(["cc", f"-print-file-name={name}"]).strip() for name in ("libasan.so", "libubsan.so")]
     return [
-        "env",
+        shutil.which("env"),  # a test's own PATH may have no other program than its own
         f"LD_PRELOAD={':'.join([*runtimes, str(library), *preloaded.split(':')]).rstrip(':')}",
         f"ASAN_OPTIONS={':'.join(f'{name}={value}' for name, value in options.items())}",
         "UBSAN_OPTIONS=print_stacktrace=1",
