@@ -8,8 +8,8 @@ from harness import listing
 from harness.pve_jobs import one_version, start_bacula
 
 _TEXT = (Path(__file__).resolve().parents[2] / "examples" / "proxmox.conf").read_text()
-_GUESTS = {100: "web", 101: "Test-1", 102: "mail", 103: "contest"}
-_CHOSEN = [["contest", "mail", "web"], ["mail"]]
+_GUESTS = {100: "web", 101: "Test-1", 102: "mail", 103: "contest", 104: "mailbox"}
+_CHOSEN = [["contest", "mailbox", "web"], ["mail"]]
 
 
 @pytest.mark.parametrize("version", ["7.2"])
