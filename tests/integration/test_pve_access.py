@@ -23,6 +23,7 @@ from harness.pve_jobs import (
     start_bacula,
     with_guest,
 )
+from harness.pve_manual import rights_of
 
 pytestmark = one_version
 
@@ -213,10 +214,11 @@ def test_tokenfile(pve, bacula):
 
 
 def test_token_with_few_rights(make_proxmox, make_bacula):
-    """The two privileges of docs/proxmox.md suffice for backup and listing."""
+    """The role qemu-fd-backup of docs/proxmox.md suffices for backup and listing."""
     pve = make_proxmox("9.1")
     pve.guest(100, "vm1", disks={"scsi0": Volume(size=MIB)})
-    rights = {"/vms": ["VM.Audit"], "/storage": ["Datastore.Audit"]}
+    rights = rights_of("qemu-fd-backup")
+    assert rights == dict.fromkeys(("/vms", "/storage"), ["VM.Audit", "Datastore.Audit"])
     line = f"{LINE} tokenfile={pve.token_file(privileges=rights)}"
     bacula = start_bacula(make_bacula, pve, line)
     result = bacula.run("VM")

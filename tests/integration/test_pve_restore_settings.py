@@ -1,18 +1,17 @@
 """What a restored Proxmox guest is given of its settings, and what is left out and named."""
 
 import re
-from pathlib import Path
 
 import pytest
 from harness.disk import MIB
 from harness.marks import one_version
 from harness.pve_guest import Volume
+from harness.pve_manual import restore_rights
 from harness.pve_restored import assert_config, assert_volumes, not_given, volume
 from harness.pve_world import NEW, pve_world
 
 pytestmark = one_version
 
-_MANUAL = Path(__file__).resolve().parents[2] / "docs" / "proxmox.md"
 _DISKS = {
     "scsi0": Volume("data", 2 * MIB, "raw", options={"discard": "on", "serial": "a-b"}),
     "virtio1": Volume(size=2 * MIB, seed=2),
@@ -37,22 +36,13 @@ _FOR_ROOT = {
 _NO_DATA = "its data is not restored"
 
 
-def _rights(version):
-    """The role and the rest of what the documentation gives a token: {path: privileges}."""
-    text = _MANUAL.read_text()
-    rights = {"/": re.search(r'pveum role add qemu-fd -privs "([^"]*)"', text)[1].split()}
-    assert "`SDN.Use` on /sdn (Proxmox VE 8 and later)" in text
-    return rights | ({"/sdn": ["SDN.Use"]} if version == "9.1" else {})
-
-
 def _token(pve):
     """tokenfile= with a token as the documentation makes it."""
     file = pve.token_file(user="backup@pve", name="qemu-fd")
-    for path, privileges in _rights(pve.version).items():
+    for path, privileges in restore_rights(pve.version).items():
         pve.control("grant", path=path, name="backup@pve", privileges=privileges)
     # To set the order of starting takes a right over the whole cluster.
-    pve.control("grant", path="/", name="backup@pve",
-                privileges=[*_rights(pve.version)["/"], "Sys.Modify"])
+    pve.control("grant", path="/", name="backup@pve", privileges=["Sys.Modify"])
     return f"tokenfile={file}"
 
 

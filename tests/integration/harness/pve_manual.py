@@ -1,0 +1,23 @@
+"""The rights that docs/proxmox.md gives a token, as its commands say them."""
+
+import re
+from pathlib import Path
+
+_MANUAL = Path(__file__).resolve().parents[3] / "docs" / "proxmox.md"
+
+
+def rights_of(*roles):
+    """{path: privileges} of these roles."""
+    text = _MANUAL.read_text()
+    privileges = dict(re.findall(r'^ +pveum role add (\S+) -privs "([^"]*)"$', text, re.M))
+    rights = {}
+    for path, role in re.findall(r"^ +pveum acl modify (\S+) -user backup@pve -role (\S+)$", text, re.M):
+        if role in roles:
+            rights.setdefault(path, []).extend(privileges[role].split())
+    assert rights, f"docs/proxmox.md has no {roles}"
+    return rights
+
+
+def restore_rights(version):
+    """What a restore on this version takes."""
+    return rights_of("qemu-fd", *(["qemu-fd-network"] if version.startswith("9") else []))
