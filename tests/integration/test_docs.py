@@ -8,8 +8,7 @@ import pytest
 from harness.director_check import director_check
 from harness.listing import own_lines
 from harness.marks import one_version
-from harness.monitor import Monitor
-from harness.process import Failure, run, spawn, stop, wait_until
+from harness.process import Failure, run
 from harness.source_messages import messages
 
 _TOP = Path(__file__).resolve().parents[2]
@@ -200,88 +199,3 @@ def test_plugin_takes_the_plugin_lines(make_bacula):
     for line in lines:
         assert own_lines(bacula.ls(line, "/")) == [], line
     assert own_lines(bacula.ls(f"{lines[0]} surprise", "/")) != []
-
-
-# Commands
-
-
-def _blocks():
-    """Lines of indented code in all pages."""
-    for path, text in _pages().items():
-        for line in text.splitlines():
-            if match := re.match(r" {4,}(\S.*)$", line):
-                yield path, match[1]
-
-
-def test_console_commands_are_recorded():
-    """Whatever a page types into bconsole stands in a recorded session."""
-    recorded = "\n".join(path.read_text() for path in (_DOCS / "sessions").iterdir())
-    typed = [(path, line.lstrip("* ")) for path, line in _blocks() if re.match(r"\*\s*[.a-z]", line)]
-    assert len(typed) > 20
-    for path, command in typed:
-        assert f"*{command}\n" in recorded, f"{path.name}: {command}"
-
-
-# Where a command of the pages is run: "" stands for by whoever runs these tests, or the demo.
-_RUN_BY = {
-    "sh bootstrap demo": "",
-    "sh bootstrap check": "",
-    "make": "",
-    "/usr/bin/python3 -m pytest -c tests/integration/pytest.ini tests/integration -k NAME": "",
-    "make && make install": "test_install_commands",
-    "make dist": "test_install_commands",
-    "grep -i 'plugin *directory' /etc/bacula/bacula-fd.conf": "test_plugin_directory_of_debian",
-    "qemu-system-x86_64 -name VM1 … -qmp unix:/run/vm1.qmp,server=on,wait=off": "test_qemu_command",
-    "qemu-img info /var/tmp/restored/@qemu/VM1/0/ide0-hd0.qcow2": "test_docs_sessions.py",
-    "qemu-img check /var/tmp/restored/@qemu/VM1/0/ide0-hd0.qcow2": "test_docs_sessions.py",
-}
-_PROGRAMS = (
-    r"(apt-get|systemctl|make|sh|qemu-img|qemu-system-\w+|grep|bacula-fd|dpkg-buildpackage|rpmbuild"
-    r"|pveum|qm|pvesm|pvecm|/usr/bin/\w+|python3|mandoc|man|bscan|openssl)( |$)"
-)
-
-
-def test_shell_commands_are_run_or_listed():
-    """Each is run by a test, or docs/developing.md says that it is not."""
-    developing = (_DOCS / "developing.md").read_text()
-    sentence = re.search(r"Not run by any test.*?(?=\. `sh boot)", developing, re.S)[0]
-    not_run = re.findall(r"`([^`]+)`", sentence)
-    commands = [(path, line) for path, line in _blocks() if re.match(_PROGRAMS, line)]
-    assert len(commands) > 15
-    for path, line in commands:
-        assert line in _RUN_BY or line.startswith(tuple(not_run)), f"{path.name}: {line}"
-
-
-def test_install_commands(workdir):
-    """make install puts the plugin where install.md's table says; make dist makes its tarball."""
-    for more, folder in (([], "usr/lib/bacula"), (["PLUGINDIR=/opt/bacula/plugins"], "opt/bacula/plugins")):
-        run(["make", "-C", _TOP, "-o", "all", "install", f"DESTDIR={workdir}", *more])
-        assert (workdir / folder / "qemu-fd.so").is_file()
-    run(["make", "-C", _TOP, "dist", f"BUILD={workdir}"])
-    assert list(workdir.glob("qemu-fd-*.tar.gz"))
-
-
-def test_plugin_directory_of_debian(bacula_root):
-    """install.md's grep finds in Debian's bacula-fd.conf what its table says."""
-    install = (_DOCS / "install.md").read_text()
-    pattern = re.search(r"^    grep -i '(.*)' /etc/bacula/bacula-fd.conf$", install, re.M)[1]
-    found = run(["grep", "-i", pattern, bacula_root / "usr/share/bacula-common/defconfig/bacula-fd.conf"])
-    assert found.split()[-1] == "/usr/lib/bacula"
-    assert "| Debian, Ubuntu | /etc/bacula/bacula-fd.conf | /usr/lib/bacula | `make install` |" in install
-
-
-def test_qemu_command(workdir):
-    """Its -qmp option makes a socket that answers."""
-    readme = (_TOP / "README.md").read_text()
-    (line,) = set(re.findall(r"^ +(qemu-system-x86_64 -name VM1 … -qmp \S+)$", readme, re.M))
-    socket = workdir / "vm1.qmp"
-    line = line.replace("/run/vm1.qmp", str(socket))
-    argv = line.replace("…", "-machine none -nodefaults -display none -S").split()
-    process = spawn(argv, workdir / "qemu.log")
-    try:
-        wait_until(socket.exists, 30, "the socket")
-        monitor = Monitor(socket)
-        assert monitor.execute("query-name") == {"name": "VM1"}
-        monitor.close()
-    finally:
-        stop(process)

@@ -8,13 +8,13 @@ import pytest
 from harness import restore_dialogue
 from harness.disk import MIB, Disk, assert_same, make_image
 from harness.history import await_next_second
-from harness.session_book import SessionBook, User
+from harness.session_book import SESSIONS, SessionBook, User
 
 _LINE = 'client=fd plugin="qemu: qmpcontrol=/run/vm1.qmp"'
 _RUN = "run job=VM1 level={} yes"
 _END = ("wait", "messages")
 _NEWEST = "restore fileset=VM1 where={} select current all done"
-_RESTORED = "/var/tmp/restored"
+_RESTORED = "/srv/restored"
 _IMAGE = f"{_RESTORED}/@qemu/VM1/0/ide0-hd0.qcow2"
 _QMP_SHOWN = r'QMP > (\{"execute":"(?:add-fd|blockdev-add|transaction|job-dismiss|blockdev-del)".*)'
 
@@ -77,18 +77,33 @@ def _questions(user):
     user.type("estimate", "estimate job=VM1 level=Full listing")
 
 
+def _began(user, jobid):
+    """A job's start gets a second of its own in the sessions, as it has here."""
+    await_next_second()
+    user.book.moments[user.bacula.catalog.start_time(jobid)] = f"2026-11-23 01:05:{10 * jobid:02}"
+
+
 def _backups(user, guest):
-    """Four jobs; a moment between the second and the third."""
-    for level in ("Full", "Incremental", "Differential"):
+    """Five jobs; a moment between the second and the third."""
+    await_next_second()
+    for jobid, level in enumerate(("Full", "Incremental", "Differential"), 1):
         if level == "Differential":
-            await_next_second()
             moment = time.strftime("%Y-%m-%d %H:%M:%S")
+            user.book.moments[moment] = "2026-11-23 01:05:25"
             await_next_second()
         said = user.type(level.lower(), _RUN.format(level), *_END)
         assert re.search(rf"Dumped VM1/ide0-hd0: {level}, .*Backup OK", said, re.S)
+        _began(user, jobid)
         _write(guest, len(level))
     user.type("list-files", "list files jobid=1")
     _traced(user, guest)
+    _began(user, 4)
+    _write(guest, 1)
+    assert user.bacula.run("VM1", "Incremental").ok
+    user.bacula.console("messages")  # those were nobody's to see
+    _began(user, 5)
+    user.type("list-jobs", "list jobs")
+    user.type("show-fileset", "show fileset=VM1")
     return moment
 
 
@@ -107,9 +122,6 @@ def _traced(user, guest):
     assert any("blockdev-backup" in line for line in lines)
     user.book.note("qmp", re.sub(r'\{"type"', r'\n  \g<0>', "\n".join(lines)))
     (user.bacula.fd_working / "fd.trace").unlink()
-    _write(guest, 1)
-    assert user.bacula.run("VM1", "Incremental").ok
-    user.bacula.console("messages")  # those were nobody's to see
 
 
 def _restores_elsewhere(user, restored, held, moment):
@@ -117,8 +129,11 @@ def _restores_elsewhere(user, restored, held, moment):
     assert said.count("Patching incremental: ide0-hd0") == 3
     for disk, content in held.items():
         assert_same(content, restored / f"@qemu/VM1/0/{disk}.qcow2")
-    for command in ("qemu-img info", "qemu-img check"):  # as docs/restore.md says
-        subprocess.run([*command.split(), _IMAGE.replace(_RESTORED, str(restored))], check=True)
+    _look_as_the_page_says(restored)
+    raw = restored / "ide0-hd1.raw"
+    image = restored / "@qemu/VM1/0/ide0-hd1.qcow2"
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", image, raw], check=True)
+    assert_same(held["ide0-hd1"], raw, "raw")
     before = f'restore fileset=VM1 where={_RESTORED} before="{moment}" select all done yes'
     said = user.type("restore-before", before, *_END)
     assert said.count("Patching incremental: ide0-hd0") == 1
@@ -130,6 +145,17 @@ def _restores_elsewhere(user, restored, held, moment):
     user.dialogue("restore-one-disk", f"restore fileset=VM1 where={_RESTORED} select current", pick,
                   *_END)
     user.type("restore-working", f"{_NEWEST.format('/')} yes", *_END)
+
+
+def _look_as_the_page_says(restored):
+    """docs/restore.md's commands on what came."""
+    for command in ("qemu-img info", "qemu-img check"):
+        subprocess.run([*command.split(), _IMAGE.replace(_RESTORED, str(restored))], check=True)
+    page = (SESSIONS.parent / "restore.md").read_text()
+    command = re.search(r"^    (python3 -c .*command_line.*)$", page, re.M)[1]
+    shown = subprocess.run(command.replace(_RESTORED, str(restored)), shell=True, check=True,
+                           capture_output=True, text=True).stdout
+    assert shown.startswith("qemu-system-x86_64 ") and " -name VM1 " in shown
 
 
 def _restores_to_original_files(user, guest, images, held):

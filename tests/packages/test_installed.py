@@ -15,7 +15,7 @@ from harness.restored import assert_restored, snapshots
 _PLUGIN = "/usr/lib/bacula/qemu-fd.so"
 _EXAMPLE = f"/usr/share/doc/{PACKAGE}/examples/qemu.conf"
 _SOCKET = "/run/vm1.qmp"  # as in the example
-_RESTORED = "/var/tmp/restored"
+_RESTORED = "/srv/restored"
 
 
 @pytest.fixture(scope="module")

@@ -53,6 +53,11 @@ class Catalog:
         )
         return JobRow(*rows[0]) if rows else None
 
+    def start_time(self, jobid):
+        """When a job began, as the console shows it."""
+        ((start,),) = self._query("SELECT StartTime FROM Job WHERE JobId = ?", jobid)
+        return start
+
     def last_job(self):
         """The highest number of a job until now."""
         ((last,),) = self._query("SELECT MAX(seq) FROM sqlite_sequence WHERE name = 'Job'")

@@ -1,4 +1,4 @@
-"""What a Director's own check says of a configuration beside Debian's."""
+"""What a daemon's own check says of a configuration beside Debian's."""
 
 from .catalog import Catalog
 from .process import run
@@ -30,5 +30,19 @@ def director_check(bacula_root, folder, *more):
     configuration.write_text("\n".join([text, *more]))
     return run(
         [bacula_root / "usr/sbin/bacula-dir", "-t", "-c", configuration],
+        env={"LD_LIBRARY_PATH": str(bacula_root / "usr/lib/bacula"), "PATH": "/usr/bin:/bin"},
+    )
+
+
+def file_daemon_check(bacula_root, folder, *more):
+    """Let bacula-fd -t read Debian's bacula-fd.conf with these lines in its own resource; a Failure when it refuses."""
+    text = (bacula_root / "usr/share/bacula-common/defconfig/bacula-fd.conf").read_text()
+    for placeholder, value in {**_FILLED_IN, "/usr/lib/bacula": str(folder)}.items():
+        text = text.replace(placeholder, value.format(folder=folder))
+    assert "\nFileDaemon {" in text
+    configuration = folder / "bacula-fd.conf"
+    configuration.write_text("\n".join([*text.replace("\nFileDaemon {", "\nFileDaemon {\n" + "\n".join(more)).splitlines(), ""]))
+    return run(
+        [bacula_root / "usr/sbin/bacula-fd", "-t", "-c", configuration],
         env={"LD_LIBRARY_PATH": str(bacula_root / "usr/lib/bacula"), "PATH": "/usr/bin:/bin"},
     )

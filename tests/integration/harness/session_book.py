@@ -1,7 +1,8 @@
 """The sessions that the documentation shows: recorded, compared, written.
 
 What bconsole says is kept word for word, but for what differs from run to run:
-moments, ports and paths are replaced by the same ones always, and of a job log
+moments, ports and paths are replaced by the same ones always (moments by one, but
+for those that a session tells apart: SessionBook.moments), and of a job log
 only what the plugin says, the first line and the end of the report are kept.
 Sizes and counters are kept as recorded, and not compared.
 """
@@ -114,18 +115,26 @@ class User:
 
 
 class SessionBook:
-    """Takes sessions down; `shown` are pairs (what it is here, what the documentation says)."""
+    """Takes sessions down; `shown` are pairs (what it is here, what the documentation says).
+
+    `moments` are such pairs too, of seconds that must be different from all others.
+    """
 
     def __init__(self, shown):
         self.shown = dict(shown)
+        self.moments = {}
         self.sessions = {}
 
     def note(self, name, text):
         """One session, as `plain` gives it; the text that the documentation gets."""
         for here, there in sorted(self.shown.items(), key=lambda pair: -len(str(pair[0]))):
             text = text.replace(str(here), str(there))
+        for number, here in enumerate(self.moments):
+            text = text.replace(here, f"«moment {number}»")
         for pattern, instead in _MOMENTS:
             text = re.sub(pattern, instead, text, flags=re.M)
+        for number, there in enumerate(self.moments.values()):
+            text = text.replace(f"«moment {number}»", there)
         self.sessions[name] = "\n".join(_shortened(text.splitlines())).strip("\n") + "\n"
         return self.sessions[name]
 
