@@ -251,9 +251,9 @@ SHOWN     := $(wildcard src/*.[ch] src/*/*.[ch] include/*/*.h tests/*/*.[ch])
 VERSIONED := src/bacula/adapter.c tests/host/driver.c
 CHECKED   := $(filter-out $(VERSIONED),$(wildcard src/*.c src/*/*.c tests/*/*.c))
 TIDY      := $(CHECKED:%=tidy/%) $(foreach number,$(INTERFACES),$(VERSIONED:%=tidy-$(number)/%))
-SCRIPTS   := bootstrap .ci/run $(wildcard tools/fetch-* tools/*.sh) $(wildcard tests/integration/harness/*.sh)
-PROGRAMS  := $(wildcard demo/*.py tests/*.py tests/fakes/*.py tests/fakes/*/*.py tests/integration/*.py \
-                        tests/integration/*/*.py)
+SCRIPTS   := bootstrap .ci/run tools/check-version $(wildcard tools/fetch-* tools/*.sh) $(wildcard tests/integration/harness/*.sh)
+PROGRAMS  := tools/fault-table $(wildcard demo/*.py examples/*.py tools/*.py tests/*.py tests/bench/*.py tests/fakes/*.py \
+                        tests/fakes/*/*.py tests/integration/*.py tests/integration/*/*.py tests/packages/*.py)
 # What gcc alone knows, or finds with its analyzer.  That one sees most where
 # nothing is optimized away, and silently gives up a file (without these limits
 # a third of them; -Wanalyzer-too-complex tells).
@@ -316,7 +316,7 @@ MAN_PAGE := $(BUILD)/qemu-fd.5
 .PHONY: man pages sessions
 man: $(MAN_PAGE)
 
-$(MAN_PAGE): tools/manpage.py docs/parameters.md docs/limits.md $(wildcard docs/examples/*.conf) VERSION
+$(MAN_PAGE): tools/manpage.py docs/parameters.md docs/restore.md docs/limits.md $(wildcard docs/examples/*.conf) VERSION
 	@mkdir -p $(@D)
 	$(PYTHON) tools/manpage.py $(VERSION) >$@
 

@@ -33,6 +33,33 @@ changed since an earlier job, and puts them together again in a restore.
 What it is to do is said on the Plugin line of a FileSet, and for a restore
 in the console.
 """
+_FILES = r""".SH FILES
+.TP
+.I /usr/lib/bacula/qemu\-fd.so
+The plugin. Bacula's own packages have their plugins in
+.IR /opt/bacula/plugins .
+.TP
+.I /@qemu/NAME/VMID/config.json
+In a backup: the guest's description.
+.TP
+.I /@qemu/NAME/VMID/DRIVE.qcow2
+In a backup: a disk, whole or what has changed.
+.TP
+.I qemu\-fd\-JOBID\-XXXXXX
+In the working directory, below where= or beside an image that is overwritten:
+what a job works on.
+The job removes it; what a killed File Daemon left, the next job there removes.
+.TP
+.IR /etc/pve/priv/authkey.key ", " /etc/pve/pve\-root\-ca.pem ", " /etc/pve/local/pveproxy\-ssl.pem
+On a Proxmox VE host: what a ticket is signed with, and what the API's
+certificate is compared with.
+.TP
+.IR /var/run/qemu\-server/VMID.qmp ", " /var/run/qmeventd.sock
+On a Proxmox VE host: the guests' monitors, and who would end their QEMU.
+.TP
+.I /usr/share/doc/qemu\-fd/examples
+Files for the Director to start from, and remove\-bitmaps.py.
+"""
 _TAIL = r""".SH SEE ALSO
 .BR bacula\-fd (8),
 .BR bconsole (8),
@@ -52,6 +79,7 @@ def escaped(text):
 
 def inline(text):
     """A line's code, emphasis and links."""
+    text = re.sub(r"\[([^\]]*)\]\(#[^)]*\)", r"\1", text)
     text = re.sub(r"\[([^\]]*)\]\(([^)#]+)[^)]*\)", r"\1 (\2)", text)
     text = text.replace("` `", "`, `")
     pieces = re.split(r"(`[^`]*`|\*\*[^*]+\*\*)", text)
@@ -107,7 +135,7 @@ def _blocks(markdown):
     kind, block = "", []
     for line in [*markdown.splitlines(), ""]:
         now = (
-            "heading" if line.startswith("#") and kind != "code"
+            "heading" if line.startswith("#")
             else "code" if line.startswith("    ") and kind in ("", "code")
             else "table" if line.startswith("|")
             else "item" if line.startswith("- ")
@@ -160,6 +188,18 @@ def _examples():
     return made
 
 
+def _typed(session):
+    """Of a recorded session only what was typed, and the questions that it answers."""
+    kept = r"    (\*|\$ |.*(yes/mod/no\): |Select parameter to modify \(|Please enter a value))"
+    return "".join(line for line in session.splitlines(keepends=True) if re.match(kept, line, re.I))
+
+
+def _restore():
+    """restore.md, without what the console answers."""
+    return re.sub(r"<!-- include: .*?-->\n(.*?)<!-- end -->", lambda match: _typed(match[1]),
+                  _page("restore.md"), flags=re.S)
+
+
 def _date():
     """That of the release, as the Debian package says it."""
     newest = re.search(r"^ -- .*>  (.*)$", (TOP / "debian/changelog").read_text(), re.M)
@@ -170,9 +210,10 @@ def man_page(version):
     """The whole page."""
     page = _HEAD.format(version=escaped(version), date=_date())
     page += ".SH PARAMETERS\n" + converted(_page("parameters.md"))
+    page += ".SH RESTORE\n" + converted(_restore(), ".SS")
     page += ".SH EXAMPLES\n" + _examples()
     page += ".SH LIMITS\n" + converted(_page("limits.md"), ".SS")
-    page += _TAIL
+    page += _FILES + _TAIL
     return _tidy(page)
 
 
