@@ -219,6 +219,22 @@ def test_missing_directory(saved):
         folder.with_name("away").rename(folder)
 
 
+def test_one_disk_fails_and_the_other_is_overwritten(saved):
+    """Then the guest's disks are from two moments, as docs/restore.md warns."""
+    vda, vdb = saved.guest.disks.values()
+    vdb.path.unlink()
+    vdb.path.mkdir()
+    try:
+        job = _restore(saved)
+    finally:
+        vdb.path.rmdir()
+    assert not job.ok
+    (line,) = _errors(job)
+    assert f'disk "vdb": "{vdb.path}" is neither a file nor a block device' in line
+    assert f"Converted device vda to qcow2: {vda.path}" in job.log
+    assert_same(saved.contents["vda"], vda.path, vda.fmt)
+
+
 def test_what_a_killed_daemon_left(saved):
     """Beside the images: a dead job's unfinished image goes, a living one's stays."""
     folder = saved.guest.disks["vda"].path.parent
