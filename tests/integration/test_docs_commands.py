@@ -95,12 +95,11 @@ def _inline():
         if page.name == "messages.md":
             text = re.sub(r"^\| `.*?(?= \| )", "", text, flags=re.M)  # messages, as the source has them
         text = re.sub(_NOT_RUN, "", text, flags=re.M)
-        for line in text.splitlines():
-            for code in re.findall(r"`([^`]+)`", "" if line.startswith("    ") else line):
-                if re.fullmatch(r"qemu-img \w+", code) or " " not in code:
-                    continue
-                if code.partition(" ")[0] in _PROGRAMS:
-                    yield page, code
+        text = re.sub(r"^ {4,}.*$", "", text, flags=re.M)
+        for code in re.findall(r"`([^`\n]+(?:\n[^`\n]+)?)`", text):  # it may go on in the next line
+            code = " ".join(code.split())
+            if code.partition(" ")[0] in _PROGRAMS and " " in code and not re.fullmatch(r"qemu-img \w+", code):
+                yield page, code
 
 
 def test_console_commands_are_recorded():
