@@ -40,9 +40,8 @@ _CASES = {
         "it has more than 1024 disks",
     ),
     "too many bitmaps": (
-        {"query_named_block_nodes": [
-            {"node-name": "n0", "drv": "raw", "dirty-bitmaps": [{"name": "x"}] * 5000}
-        ]}, "it has more than 4096 bitmaps",
+        {"query_block": [{**_disk(), "dirty-bitmaps": [{"name": "x"}] * 5000}]},
+        "it has more than 4096 bitmaps",
     ),
     "a disk without a size": (
         {"query_block": [_disk(image={"virtual-size": -1})]}, "does not say the format or size",
@@ -60,7 +59,7 @@ _CASES = {
         {"query_jobs": {"id": "x"}}, "QEMU's answer to query-jobs is no list",
     ),
     "deep jobs": (
-        {"query_jobs": [_DEEP]}, "",
+        {"query_jobs": [_DEEP]}, "QEMU did not say which fdset it made",
     ),
     "a descriptor set that is no number": (
         {"add_fd": {"fdset-id": "../../etc"}}, "QEMU did not say which fdset it made",

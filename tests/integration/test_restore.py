@@ -122,11 +122,13 @@ def test_config_starts_the_guest_again(own_vm1, workdir):
 
 
 def test_single_disk_without_config(vm1, workdir):
-    """One file chosen in the tree: all of its parts come, nothing else does."""
+    """One file chosen in the tree: all of its parts come, nothing else does, and the log says so."""
     where = workdir / "restored"
     job = vm1.bacula.restore(vm1.jobids, where, files=["/@qemu/VM1/0/ide0-hd1.qcow2"])
     assert job.ok
-    assert [line for line in _PARTS if "hd1" in line] == restored.plugin_lines(job.log)[1:]
+    parts = [line for line in _PARTS if "hd1" in line]
+    missing = "Not restored: VM1/ide0-hd0, of which no part came"
+    assert restored.plugin_lines(job.log)[1:] == [*parts, missing]
     assert restored.files(where) == ["@qemu/VM1/0/ide0-hd1.qcow2"]
     restored.assert_restored({"ide0-hd1": vm1.contents["ide0-hd1"]}, where, "VM1")
 
