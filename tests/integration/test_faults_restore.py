@@ -1,6 +1,6 @@
 """Every fault that may strike a restore, at every moment where it matters.
 
-The table is faults/restore_cells.py; what each cell came to is noted for docs/faults.md.
+The table is fault_cases/restore_cells.py; what each cell came to is noted for docs/faults.md.
 """
 
 import contextlib
@@ -56,7 +56,6 @@ def _reach(cell, scene):
 def test_fault(cell, version, scene, note_cell):
     """The job ends in time and says why; no image is false; the next restore is right."""
     note_cell("restore", cell.fault.name, cell.moment.name, version, ends=cell.ends)
-    daemon = scene.bacula.fd_pid
     jobid = _reach(cell, scene)
     cell.moment.leave(scene)
     alone = cell.fault.victim == faults.VICTIM_DIRECTOR
@@ -71,9 +70,10 @@ def test_fault(cell, version, scene, note_cell):
         wait_until(lambda: not scene.leftovers(), 60, "the File Daemon's end of the job")
     if cell.fault is faults.FD_KILLED:
         assert scene.leftovers(), "the File Daemon was killed too late"
-    else:
-        assert scene.bacula.fd_pid == daemon
-    if cell.fault.victim not in (faults.VICTIM_FD, faults.VICTIM_DIRECTORY):
+    assert scene.bacula.fd_lives()
+    scene.assert_nothing_runs()
+    if cell.fault.victim not in (faults.VICTIM_FD, faults.VICTIM_FOLDER):
         scene.assert_nothing_left()
     scene.assert_no_false_image()
     scene.assert_next_restore()
+    assert scene.bacula.fd_lives()

@@ -20,7 +20,7 @@ from .stage import own_errors
 VICTIM_FD = "File Daemon"
 VICTIM_DIRECTOR = "Director"
 VICTIM_QEMU = "QEMU"
-VICTIM_DIRECTORY = "working directory"
+VICTIM_FOLDER = "working directory"
 
 
 def _nothing(_scene):
@@ -46,10 +46,13 @@ class Fault:
 
 
 def _cancel(scene, jobid):
-    """Noticed wherever the job is, even when what it waits for goes on waiting."""
+    """Where the plugin waits it notices within two seconds, though what it waits for goes on.
+
+    Where the daemon waits for others it is they who must go on, and the cell's bound tells.
+    """
     scene.striker = Striker(lambda: scene.bacula.cancel(jobid))
     if scene.held_by_plugin:
-        wait_until(scene.has_noticed_cancel, 5, "the job to notice its cancel")
+        wait_until(scene.has_noticed_cancel, 2, "the job to notice its cancel")
     else:
         time.sleep(1)  # until the File Daemon has heard of it
 
@@ -170,6 +173,13 @@ def _delete(scene, _jobid):
         (shutil.rmtree if entry.is_dir() else os.unlink)(entry)
 
 
+def _remove(scene, _jobid):
+    """Itself too, under whoever has it or a file in it open."""
+    _delete(scene, None)
+    run(["umount", "--lazy", scene.working])
+    scene.working.rmdir()
+
+
 def _elsewhere(scene, _jobid):
     """What the daemon is told to use becomes a link to another folder."""
     other = scene.folder / "elsewhere"
@@ -186,9 +196,10 @@ def _back(scene):
 
 DIRECTORY_FULL = Fault("working directory full", _fill, _make_room, options=_working())
 DIRECTORY_READ_ONLY = Fault("working directory read-only", _remount("ro"),
-                            _remount("rw"), victim=VICTIM_DIRECTORY,
+                            _remount("rw"), victim=VICTIM_FOLDER,
                             options=_working())
 DIRECTORY_MISSING = Fault("working directory missing", _unmount, _mount_again, options=_working())
+DIRECTORY_REMOVED = Fault("working directory removed", _remove, _mount_again, options=_working())
 DIRECTORY_DELETED = Fault("working directory emptied", _delete, options=_working())
 DIRECTORY_ELSEWHERE = Fault("working directory becomes a link elsewhere", _elsewhere, _back,
                             options={**_working(), "linked": True})
@@ -240,6 +251,16 @@ TOOL_MISSING = Fault("qemu-img missing", lambda scene, _: scene.stage.tool.unins
 TOOL_KILLED = Fault("qemu-img killed", _kill_tool)
 
 
+def _outlast_tool(scene, _jobid):
+    """Hours pass while it stands still: the job gives it up and ends it."""
+    assert scene.stage.tool.is_held()
+    scene.stage.clock.leap(2 * 3600)
+    wait_until(lambda: not scene.stage.tool.is_held(), 5, "the qemu-img that hangs to be ended")
+
+
+TOOL_HANGS = Fault("qemu-img hangs", _outlast_tool, options={"clock": True})
+
+
 def _tool_fails(command):
     return Fault(f"qemu-img {command} fails", lambda scene, _: scene.stage.tool.fail(command),
                  lambda scene: scene.stage.tool.release(command))
@@ -253,7 +274,9 @@ CHECK_FAILS = _tool_fails("check")
 
 def _second_job(scene, _jobid):
     """Another Job resource comes to the same guest, and ends while the first is held."""
-    job = scene.stage.add_job(scene.line, "other")
+    job = scene.stage.add_job(scene.line, "other", last=False)
+    if scene.stage.tool.is_held():
+        scene.stage.tool.keep_held()
     scene.second = scene.bacula.run(job, "Full")
 
 
@@ -264,7 +287,14 @@ def _assert_refused(scene):
     assert error.startswith(busy) and not scene.second.ok, scene.second.log
 
 
+def _assert_second_good(scene):
+    """Nothing of the first is in QEMU: its bitmaps are the other's business as little as ever."""
+    assert scene.second.ok, scene.second.log
+    scene.others = {scene.second.name}
+
+
 SECOND_JOB = Fault("the same guest in two jobs at once", _second_job, _assert_refused)
+SECOND_JOB_GOOD = Fault(SECOND_JOB.name, _second_job, _assert_second_good)
 
 
 def _second_daemon(scene, jobid):

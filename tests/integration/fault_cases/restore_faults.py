@@ -4,7 +4,7 @@ import shutil
 
 from harness.process import wait_until
 
-from .faults import VICTIM_DIRECTORY, Fault
+from .faults import VICTIM_FOLDER, Fault
 from .restore_scene import SMALL, empty, fill, quietly_quit, remount
 
 _SMALL = {"small": SMALL}
@@ -71,7 +71,7 @@ def _lead_back(scene):
 
 FULL = Fault("destination full", lambda scene, _: fill(scene.destination), _unfill, options=_SMALL)
 READ_ONLY = Fault("destination read-only", lambda scene, _: remount(scene.destination, "ro"),
-                  lambda scene: remount(scene.destination, "rw"), victim=VICTIM_DIRECTORY,
+                  lambda scene: remount(scene.destination, "rw"), victim=VICTIM_FOLDER,
                   options=_SMALL)
 MISSING = Fault("destination missing", lambda scene, _: None)
 ORIGINALS_MISSING = Fault("the originals' folder missing", _take_away, _put_back,

@@ -3,7 +3,7 @@
 import contextlib
 import time
 
-from harness.disk import MIB, SECTOR, Disk, make_image, tmpfs
+from harness.disk import BAD_OFFSET, MIB, SECTOR, Disk, make_image, tmpfs
 from harness.gate import Gate
 from harness.guest import Guest
 from harness.history import History, sequences
@@ -24,6 +24,8 @@ class Scene:
     storage of its dumps can break under QEMU.  other is a Stage whose Bacula saves the guest
     as well, and whose jobs can have the same numbers.
     """
+
+    guest_class = Guest
 
     def __init__(self, stage, folder, parameters="", gated=False, style="slow", fmt="qcow2",
                  working=None, linked=False, breakable=None, other=None):
@@ -60,19 +62,23 @@ class Scene:
         self._stack.close()
 
     def _make_guest(self, opened, style, fmt):
-        first = make_image(self.folder / f"first.{fmt}", SIZE, fmt, seed=1, density=0.05)
-        second = make_image(self.folder / "second.raw", SIZE, "raw", seed=2, density=0.05)
-        disks = [Disk("first", first, fmt, style=style),
-                 Disk("second", second, "raw", style="blockdev")]
+        disks = self._make_disks(style, fmt)
         options = {}
         if self.target_storage:
             options["binary"] = self.target_storage.wrapper("qemu-system-x86_64")
-        guest = Guest(self.folder / "vm", name="vm", disks=disks, **options)
+        guest = self.guest_class(self.folder / "vm", name="vm", disks=disks, **options)
         opened.callback(guest.close)
         guest.start()
-        if style == "fragile":
-            guest.discard("first", 2 * MIB, CLUSTER)
+        for disk in disks:
+            if disk.style == "fragile":
+                guest.discard(disk, BAD_OFFSET, CLUSTER)
         return guest
+
+    def _make_disks(self, style, fmt):
+        first = make_image(self.folder / f"first.{fmt}", SIZE, fmt, seed=1, density=0.05)
+        second = make_image(self.folder / "second.raw", SIZE, "raw", seed=2, density=0.05)
+        return [Disk("first", first, fmt, style=style),
+                Disk("second", second, "raw", style="blockdev")]
 
     def _make_gate(self, opened):
         gate = Gate(self.guest.qmp_socket.with_name("gate"), self.guest.qmp_socket)

@@ -6,15 +6,12 @@ A plan is made of a seed before anything runs, so what happens on the way cannot
 import contextlib
 import random
 import re
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Callable
 
-from harness.disk import MIB, SECTOR
-from harness.gate import Gate
+from harness.disk import BAD_OFFSET, MIB, SECTOR
 from harness.history import History
 from harness.process import wait_until
 
@@ -22,11 +19,11 @@ from . import cells, faults, moments
 from .chronicle import Chronicle
 from .judge import assert_end
 from .moments import Moment, place_in_dump
-from .scene import CLUSTER, SIZE, Scene
+from .scene import CLUSTER, SIZE
+from .walk_scene import LIMIT
 
 _DISKS = ("first", "second")
 _SMALLEST, _LARGEST = 12 * MIB, 20 * MIB
-_LIMIT = 5  # seconds: job C's timeout=
 _JOBS = "ABC"  # C talks to a monitor that may misbehave, and gives up early
 _LEVELS = ("Full", "Differential", "Differential", *["Incremental"] * 5)
 _NOT_YET = 1 << 60
@@ -68,6 +65,7 @@ class Step:
 
     text: str
     act: Callable
+    cell: cells.Cell = None  # the fault that strikes, if one does
 
 
 def plan(seed, count):
@@ -161,9 +159,15 @@ def _good_job(draw):
 
 
 def _fits(cell):
-    """Jobs whose Plugin lines the cell can be had with; it is no other disk's than ours."""
+    """Jobs whose Plugin lines the cell can be had with; "" for none.
+
+    A job of the same number from another File Daemon needs a number that its own Director
+    has not given away, which a second such step could not have.
+    """
     options = cell.fault.options
-    if "style" in options:
+    if cell.fault is faults.DISK_ERROR:
+        return _JOBS
+    if "style" in options or "other" in options:
         return ""
     if cell.fault in (faults.QEMU_KILLED, faults.QEMU_QUIT):
         return "AB"  # behind the gate, whether QEMU lives cannot be seen
@@ -178,7 +182,7 @@ for _cell in cells.BACKUP:
     if _fits(_cell):
         _CELLS.setdefault(_cell.fault, []).append(_cell)
 
-_VICTIMS = (faults.VICTIM_FD, faults.VICTIM_QEMU, faults.VICTIM_DIRECTORY)
+_VICTIMS = (faults.VICTIM_FD, faults.VICTIM_QEMU, faults.VICTIM_FOLDER)
 
 
 def _faulty_job(draw):
@@ -186,7 +190,7 @@ def _faulty_job(draw):
     job, level, seed = draw.source.choice(_fits(cell)), draw.source.choice(_LEVELS), draw.seed()
     draw.dirty = draw.dirty or cell.fault.victim in _VICTIMS
     return Step(f"{level} of job {job}: {cell.id} (writes of seed {seed})",
-                lambda walk: walk.faulty_job(cell, job, level, seed))
+                lambda walk: walk.faulty_job(cell, job, level, seed), cell)
 
 
 def _two_jobs(draw):
@@ -266,32 +270,6 @@ _ANY_SIZE = {
 # The walk
 
 
-class WalkScene(Scene):
-    """What is written at moments differs from step to step, and covers disks of any size.
-
-    Its gate lives as long as it does, and not as long as a QEMU.
-    """
-
-    def __init__(self, stage, folder):
-        self.seed = 0
-        super().__init__(stage, folder, f"timeout={_LIMIT}", gated=True, working=64 * MIB,
-                         linked=True, breakable="QEMU")
-
-    def write_much(self, *disks):
-        for disk in disks:
-            for offset in range(0, self.guest.shadow(disk).stat().st_size - SECTOR, 2 * CLUSTER):
-                self.guest.write(disk, 1 + (self.seed + offset // CLUSTER) % 255, offset, SECTOR)
-
-    def write_little(self, seed):
-        super().write_little(self.seed + seed)
-
-    def _make_gate(self, opened):
-        folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="gate-"))
-        gate = Gate(Path(folder) / "gate", self.guest.qmp_socket)
-        opened.callback(gate.close)
-        return gate
-
-
 class Walk:
     """Takes the steps of a plan and looks after each whether all is as it must be."""
 
@@ -304,7 +282,7 @@ class Walk:
         self.faults = Counter()  # by name
         self._say = say
         here = scene.line.replace(scene.gate.path, str(self.guest.qmp_socket))
-        direct = here.replace(f" timeout={_LIMIT}", "")
+        direct = here.replace(f" timeout={LIMIT}", "")
         names = {"A": scene.stage.add_job(direct, "A"), "B": scene.stage.add_job(direct, "B"),
                  "C": scene.job}
         self.chronicles = {
@@ -348,7 +326,7 @@ class Walk:
 
     def faulty_job(self, cell, job, level, seed):
         """A job that meets with a fault."""
-        scene, daemon = self.scene, self.bacula.fd_pid
+        scene = self.scene
         scene.seed, scene.striker = seed, None
         cell = self._ours(cell)
         scene.held_by_plugin = cell.moment in moments.HELD_BY_PLUGIN
@@ -363,8 +341,7 @@ class Walk:
         cell.fault.heal(scene)
         if alone:
             scene.assert_folder_is_clean(60)  # the File Daemon has it a little longer
-        if cell.fault.victim != faults.VICTIM_FD:
-            assert self.bacula.fd_pid == daemon
+        assert self.bacula.fd_lives()
         self.faults[cell.fault.name] += 1
         self.dirty = self.dirty or cell.fault.victim in _VICTIMS
         self._take(job, result, cell.fault.victim)
@@ -395,10 +372,14 @@ class Walk:
     def _ours(cell):
         """The cell as this scene can have it."""
         fault = cell.fault
-        says = tuple(re.sub(r"within \d seconds", f"within {_LIMIT} seconds", text)
+        says = tuple(re.sub(r"within \d seconds", f"within {LIMIT} seconds", text)
                      for text in cell.says)
         if fault is faults.QEMU_KILLED:
             fault = replace(fault, strike=lambda scene, _: _flush_and_kill(scene))
+        if fault is faults.DISK_ERROR:  # the walk's fragile disk is another
+            fault = replace(fault, strike=lambda scene, _: scene.guest.spoil("second"),
+                            heal=lambda scene: scene.guest.discard("second", BAD_OFFSET, CLUSTER))
+            says = tuple(text.replace('"first"', '"second"') for text in says)
         if fault is faults.TIMEOUT:
             fault = replace(fault, strike=_outlast)
         return replace(cell, fault=fault, says=says,
@@ -407,7 +388,8 @@ class Walk:
     def _start(self, job, level):
         history = self.chronicles[job].history
         history.note_contents()
-        return self.bacula.run(history.job, level, wait=False)
+        self.scene.jobid = self.bacula.run(history.job, level, wait=False)
+        return self.scene.jobid
 
     def _take(self, job, result, victim=""):
         """A job has ended, and the victim may not have been in reach: what it saved restores."""

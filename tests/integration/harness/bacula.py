@@ -175,6 +175,10 @@ class Bacula:
         """Process id of the File Daemon (of its wrapper, if there is one)."""
         return self._processes["fd"].pid
 
+    def fd_lives(self):
+        """Whether the File Daemon that was started last still runs."""
+        return self._processes["fd"].poll() is None
+
     def fd_rss(self):
         """(now, highest) resident memory of the File Daemon in bytes."""
         status = Path(f"/proc/{self.fd_pid}/status").read_text()

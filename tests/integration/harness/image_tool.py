@@ -19,7 +19,7 @@ case "$*" in $pattern) ;; *) order="" ;; esac
 case $order in
 hold)
     echo $$ >held.new && mv held.new held
-    while [ -e "orders/$1" ]; do sleep 0.02; done
+    while [ -e "orders/$1" ] || [ -e "kept.$$" ]; do sleep 0.02; done
     ;;
 fail)
     echo "qemu-img: a test wants it to fail" >&2
@@ -66,7 +66,7 @@ class ImageTool:
         """Let everything through."""
         for order in self._orders.iterdir():
             order.unlink()
-        (self.folder / "held").unlink(missing_ok=True)
+        self._forget_held()
         self.install()
 
     def hold(self, command, pattern="*"):
@@ -80,7 +80,13 @@ class ImageTool:
     def release(self, command):
         """Let calls through again, those that wait too."""
         (self._orders / command).unlink(missing_ok=True)
-        (self.folder / "held").unlink(missing_ok=True)
+        self._forget_held()
+
+    def keep_held(self):
+        """Let the call that waits go on waiting until the release, and all others through."""
+        (self.folder / f"kept.{self.wait_held()}").touch()
+        for order in self._orders.iterdir():
+            order.unlink()
 
     def wait_held(self, timeout=60):
         """Wait until a call waits; its process id."""
@@ -96,6 +102,10 @@ class ImageTool:
     def kill_held(self):
         """Kill the call that waits, as the kernel does when memory runs out."""
         os.kill(self.wait_held(), signal.SIGKILL)
+
+    def _forget_held(self):
+        for mark in (self.folder / "held", *self.folder.glob("kept.*")):
+            mark.unlink(missing_ok=True)
 
     def _order(self, command, what, pattern):
         (self.folder / "held").unlink(missing_ok=True)

@@ -26,6 +26,7 @@ class Link:
         self._target = None
         self._limit = None  # (direction, bytes, first connection)
         self._made = 0
+        self._standing = None  # number of the connection that reached it first
         self._held = threading.Event()
         self._changed = threading.Condition()
 
@@ -51,6 +52,7 @@ class Link:
     def hold(self, count, direction="to storage"):
         """Let the connection that carries so many bytes "to storage" or "from storage" stand."""
         self._held.clear()
+        self._standing = None
         self._limit = (direction, count, self._made)
 
     def hold_at(self, count):
@@ -66,7 +68,7 @@ class Link:
     def release(self):
         """Let everything go on."""
         with self._changed:
-            self._limit = None
+            self._limit = self._standing = None
             self._held.clear()
             self._changed.notify_all()
 
@@ -108,4 +110,8 @@ class Link:
         if not self._limit:
             return False
         held, count, first = self._limit
-        return held == direction and carried >= count and number >= first
+        if held != direction or carried < count or number < first:
+            return False
+        if self._standing is None:
+            self._standing = number
+        return number == self._standing

@@ -15,12 +15,13 @@ def build(name, folder):
 
 
 class ShiftedClock:
-    """A clock of a daemon that a test sets back."""
+    """The clocks of a daemon, which a test sets back (that of the day) or forward (the other)."""
 
     def __init__(self, folder):
         self._library = build("shifted_clock", folder)
         self._file = Path(folder) / "shift"
-        self.set(0)
+        self._of_day = self._leapt = 0
+        self._write()
 
     @property
     def environment(self):
@@ -29,7 +30,19 @@ class ShiftedClock:
 
     def set(self, seconds):
         """From now on the time of day is so many seconds later (or, negative, earlier)."""
-        self._file.write_text(f"{seconds}\n")
+        self._of_day = seconds
+        self._write()
+
+    def leap(self, seconds):
+        """Let so many seconds pass at once on the clock that nobody can set, for good."""
+        self._leapt += seconds
+        self._write()
+
+    def _write(self):
+        """At once: a daemon that found half of it would see its clock go back."""
+        new = self._file.with_suffix(".new")
+        new.write_text(f"{self._of_day} {self._leapt}\n")
+        new.rename(self._file)
 
 
 class BrokenStorage:

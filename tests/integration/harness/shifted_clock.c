@@ -1,7 +1,8 @@
-/* Preloaded into a daemon whose clock a test sets back.
+/* Preloaded into a daemon whose clocks a test shifts.
  *
- * The file named by SHIFTED_CLOCK holds seconds to be added to the time of
- * day.  The monotonic clock, which nobody can set, stays as it is.
+ * The file named by SHIFTED_CLOCK holds two numbers of seconds: one to be added to
+ * the time of day, which anybody may set, and one to be added to the monotonic clock,
+ * which leaps forward only, so that a limit of an hour is reached at once.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -11,18 +12,21 @@
 #include <unistd.h>
 
 static time_t
-shift (void)
+shift (clockid_t clock)
 {
   const char *path = getenv ("SHIFTED_CLOCK");
-  char digits[32] = "";
+  char digits[64] = "";
+  char *rest;
   int file = path ? open (path, O_RDONLY | O_CLOEXEC) : -1;
+  time_t of_day;
 
   if (file < 0)
     return 0;
   if (read (file, digits, sizeof (digits) - 1) < 0)
     digits[0] = '\0';
   close (file);
-  return atol (digits);
+  of_day = strtol (digits, &rest, 10);
+  return clock == CLOCK_REALTIME ? of_day : strtol (rest, NULL, 10);
 }
 
 int
@@ -33,8 +37,8 @@ clock_gettime (clockid_t clock, struct timespec *now)
 
   *(void **)&real = dlsym (RTLD_NEXT, "clock_gettime");
   result = real (clock, now);
-  if (result == 0 && clock == CLOCK_REALTIME)
-    now->tv_sec += shift ();
+  if (result == 0 && (clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC))
+    now->tv_sec += shift (clock);
   return result;
 }
 
