@@ -91,6 +91,7 @@ def _monitor_cells():
         yield Cell(fault, BEFORE, WARNS, (_guest(_SOCKET + why),), bound=90)
         yield Cell(fault, DUMPING, FAILS, (_disk("first", during + _STAYS),), bound=120)
         yield Cell(fault, DUMPED, FAILS, (_disk("second", during + _STAYS),), bound=120)
+        yield Cell(fault, FIRST, FAILS, (_disk("second", during + _STAYS),), bound=120)
         yield Cell(fault, SECOND, GOOD)
         yield Cell(fault, LAST_BYTE, GOOD)
 
@@ -115,18 +116,39 @@ def _directory_cells():
     yield Cell(f.DIRECTORY_FULL, FIRST, GOOD)
     yield Cell(f.DIRECTORY_DELETED, FIRST, WARNS, (_disk("second", "No such file"),))
     yield Cell(f.DIRECTORY_DELETED, SECOND, GOOD)
+    yield Cell(f.DIRECTORY_ELSEWHERE, DUMPED, WARNS,
+               (_disk("first", "No such file"), _disk("second", "No such file")))
+    yield Cell(f.DIRECTORY_ELSEWHERE, FIRST, WARNS, (_disk("second", "No such file"),))
+    yield Cell(f.DIRECTORY_ELSEWHERE, SECOND, GOOD)
     yield Cell(f.DIRECTORY_ELSEWHERE, LAST_BYTE, GOOD)
+    yield Cell(f.DIRECTORY_REMOVED, BEFORE, WARNS, (_guest("No such file"),))
+    for moment in (DUMPING, DUMPED):
+        yield Cell(f.DIRECTORY_REMOVED, moment, WARNS,
+                   (_disk("first", "No such file"), _disk("second", "No such file")))
+    yield Cell(f.DIRECTORY_REMOVED, FIRST, WARNS, (_disk("second", "No such file"),))
+    for moment in (SECOND, LAST_BYTE):
+        yield Cell(f.DIRECTORY_REMOVED, moment, GOOD)
+        yield Cell(f.DIRECTORY_READ_ONLY, moment, GOOD)
+        yield Cell(f.DIRECTORY_FULL, moment, GOOD)
     yield Cell(f.DIRECTORY_DELETED, LAST_BYTE, GOOD)
 
 
 def _storage_cells():
     yield Cell(f.DISK_ERROR, START, WARNS, (_disk("first", "Input/output error"),))
     yield Cell(f.DISK_ERROR_ABORT, START, FAILS, (_disk("first", "Input/output error"),))
+    yield Cell(f.DISK_ERROR, BEFORE, WARNS, (_disk("first", "Input/output error"),))
+    yield Cell(f.DISK_ERROR_ABORT, BEFORE, FAILS, (_disk("first", "Input/output error"),))
+    yield Cell(f.DISK_ERROR, DUMPED, GOOD)
     yield Cell(f.TARGET_ERROR, BEFORE, WARNS, (_disk("first", "Input/output error"),
                                                _disk("second", "Input/output error")))
     # QEMU has copied all of the second disk, and cannot write where its clusters are.
     yield Cell(f.TARGET_ERROR, DUMPING, WARNS, (_disk("first", "Input/output error"),
                                                 _disk("second", "could not be written")))
+    for moment in (DUMPED, FIRST):
+        yield Cell(f.TARGET_ERROR, moment, WARNS, (_disk("second", "could not be written"),))
+    for moment in (BEFORE, DUMPING, DUMPED):
+        yield Cell(f.READ_ERROR, moment, WARNS, (_disk("first", "Input/output error"),
+                                                 _disk("second", "Input/output error")))
     yield Cell(f.READ_ERROR, FIRST, WARNS, (_disk("first", "could not be saved to its end"),
                                             _disk("second", "could not be saved to its end")))
     yield Cell(f.READ_ERROR, SECOND, WARNS, (_disk("second", "could not be saved to its end"),))
@@ -134,7 +156,7 @@ def _storage_cells():
 
 def _time_cells():
     yield Cell(f.TIMEOUT, DUMPING, FAILS, (_disk("first", "did not end within 1 seconds"),))
-    for moment in (BEFORE, DUMPING, FIRST, LAST_BYTE):
+    for moment in _ALL_MOMENTS:
         yield Cell(f.CLOCK_BACK, moment, GOOD)
 
 
@@ -148,12 +170,21 @@ def _tool_cells():
     yield Cell(f.CHECK_FAILS, DUMPING, WARNS, (_disk("first", "a test wants it to fail"),
                                                _disk("second", "a test wants it to fail")))
     yield Cell(f.CHECK_FAILS, FIRST, WARNS, (_disk("second", "a test wants it to fail"),))
+    yield Cell(f.CHECK_FAILS, BEFORE, WARNS, (_disk("first", "a test wants it to fail"),
+                                              _disk("second", "a test wants it to fail")))
+    yield Cell(f.TOOL_MISSING, BEFORE, WARNS, (_guest(missing),))
+    yield Cell(f.TOOL_MISSING, DUMPED, WARNS, (_disk("second", missing),))
+    yield Cell(f.TOOL_MISSING, FIRST, WARNS, (_disk("second", missing),))
+    yield Cell(f.TOOL_HANGS, BEFORE, WARNS, (_guest("did not end within 120 seconds"),))
+    yield Cell(f.TOOL_HANGS, DUMPED, WARNS, (_disk("first", r"did not end within 36\d\d seconds"),))
 
 
 def _two_at_once_cells():
     for moment in (DUMPING, DUMPED, FIRST):
         yield Cell(f.SECOND_JOB, moment, GOOD)
-    for moment in (DUMPING, FIRST, SECOND, LAST_BYTE):
+    for moment in (BEFORE, SECOND, LAST_BYTE):
+        yield Cell(f.SECOND_JOB_GOOD, moment, GOOD)
+    for moment in _ALL_MOMENTS:
         yield Cell(f.SECOND_DAEMON, moment, GOOD)
 
 

@@ -53,6 +53,10 @@ def _destination_cells():
     yield Cell(r.DELETED, CONVERTING, WARNS, (_disk("first", gone),))
     yield Cell(r.PLANTED, START, ERRORS, (_guest(planted), *_disks(planted)))
     yield Cell(r.PLANTED, CHECKING, WARNS, _disks(planted))
+    for moment in (PART_0, PART_N, PATCHING):
+        yield Cell(r.PLANTED, moment, ERRORS, _disks(planted))
+        yield Cell(r.ELSEWHERE, moment, ERRORS, _disks(gone))
+    yield Cell(r.READ_ONLY, CONVERTING, WARNS, _disks(read_only))
     yield Cell(r.IMAGE_PLANTED, CONVERTING, GOOD)
     yield Cell(r.ELSEWHERE, CHECKING, WARNS, _disks(gone))
 
@@ -63,6 +67,12 @@ def _working_cells():
     yield Cell(r.WORKING_FULL, START, ERRORS, _disks("No space left on device"))
     yield Cell(r.WORKING_FULL, PART_N, ERRORS, (_disk("first", "No space left on device"),))
     yield Cell(r.WORKING_FULL, CONVERTING, GOOD)
+    yield Cell(r.WORKING_FULL, PART_0, ERRORS, (_disk("first", "No space left on device"),))
+    yield Cell(r.WORKING_FULL, PATCHING, ERRORS, (_disk("first", "No space left on device"),))
+    yield Cell(r.WORKING_FULL, CHECKING, GOOD)
+    for moment in (PART_0, PATCHING):
+        yield Cell(r.WORKING_DELETED, moment, ERRORS, _disks("No such file or directory"))
+    yield Cell(r.WORKING_DELETED, CHECKING, WARNS, _disks("No such file or directory"))
     yield Cell(r.WORKING_DELETED, PART_N, ERRORS, _disks("No such file or directory"))
     yield Cell(r.WORKING_DELETED, CONVERTING, WARNS, _disks("No such file or directory"))
 
@@ -72,11 +82,17 @@ def _tool_cells():
     killed = "ended with status 137"
     yield Cell(f.TOOL_MISSING, START, ERRORS, _disks(missing))
     yield Cell(f.TOOL_MISSING, PART_N, ERRORS, _disks(missing))
+    for moment in (PART_0, PATCHING):
+        yield Cell(f.TOOL_MISSING, moment, ERRORS, _disks(missing))
     yield Cell(f.TOOL_MISSING, CHECKING, WARNS, (_disk("second", missing),))
     yield Cell(f.TOOL_MISSING, CONVERTING, WARNS, (_disk("second", missing),))
     yield Cell(f.TOOL_KILLED, PATCHING, ERRORS, (_disk("first", killed),))
     yield Cell(f.TOOL_KILLED, CHECKING, WARNS, (_disk("first", killed),))
     yield Cell(f.TOOL_KILLED, CONVERTING, WARNS, (_disk("first", killed),))
+    hangs = r"did not end within 36\d\d seconds"
+    yield Cell(f.TOOL_HANGS, PATCHING, ERRORS, (_disk("first", hangs),))
+    yield Cell(f.TOOL_HANGS, CHECKING, WARNS, (_disk("first", hangs),))
+    yield Cell(f.TOOL_HANGS, CONVERTING, WARNS, (_disk("first", hangs),))
     for command in ("info", "rebase", "commit"):
         yield Cell(r.tool_fails(command), START, ERRORS, _disks(fails))
     yield Cell(r.tool_fails("check", "*.part"), START, ERRORS, _disks(fails))
@@ -87,13 +103,13 @@ def _tool_cells():
 def _other_cells():
     runs = "is in use by a running guest; stop the guest first"
     yield Cell(r.GUEST_RUNS, START, ERRORS, _disks(runs))
-    yield Cell(r.GUEST_RUNS, PART_N, WARNS, _disks(runs))
-    yield Cell(r.GUEST_RUNS, CONVERTING, WARNS, _disks(runs))
+    for moment in _DURING:
+        yield Cell(r.GUEST_RUNS, moment, WARNS, _disks(runs))
     for moment in _DURING:
         yield Cell(f.CLOCK_BACK, moment, GOOD)
     for moment in (PART_0, PART_N):
         yield Cell(r.WRITE_ERROR, moment, ERRORS, _disks("Input/output error"))
-    for moment in (PART_N, PATCHING, CHECKING, CONVERTING):
+    for moment in _DURING:
         yield Cell(r.SECOND_RESTORE, moment, GOOD, bound=120)
 
 
