@@ -5,6 +5,8 @@ import threading
 import time
 
 import pytest
+from fault_cases.cells import CANCELLED, GOOD, LOST
+from fault_cases.import_cells import MOMENT
 from harness.marks import one_version
 from harness.process import wait_until
 from harness.pve_restored import assert_volumes
@@ -60,9 +62,10 @@ def test_cancelled_during_an_import(world, note_cell):
     with _cancelled(world, jobid):
         wait_until(lambda: not process.exists(), 10, "the end of qemu-img")
         _gone(world)
-    note_cell("restore", "job cancelled", "import", world.bacula.version,
-              world.bacula.wait(jobid), time.monotonic() - begun, "cancelled")
+    note_cell("restore", "job cancelled", MOMENT, world.bacula.version,
+              world.bacula.wait(jobid), time.monotonic() - begun, CANCELLED)
     world.assert_nothing_left()
+    world.assert_next_restore()
 
 
 def test_cancelled_while_attaching(world):
@@ -106,12 +109,10 @@ def test_file_daemon_killed(world, note_cell):
     unfinished = world.pve.config(NEW)
     assert not unfinished.keys() & {"lock", *world.held}
     world.bacula.start_fd()
-    note_cell("restore", "File Daemon killed", "import", world.bacula.version,
-              world.bacula.wait(jobid, 150), time.monotonic() - begun, "lost")
-    result = world.restore()
-    assert result.ok, result.log
-    assert_volumes(world.pve, 102, world.held)
-    world.assert_clean()
+    note_cell("restore", "File Daemon killed", MOMENT, world.bacula.version,
+              world.bacula.wait(jobid, 150), time.monotonic() - begun, LOST)
+    world.assert_next_restore()
+    assert 102 in world.pve.vmids()
     configs, volumes, orphans = world.state()
     assert configs[str(NEW)] == unfinished
     assert {vmid: configs[vmid] for vmid in world.before[0]} == world.before[0]
@@ -128,11 +129,12 @@ def test_storage_daemon_killed(world, note_cell):
     world.gate.release()
     result = world.bacula.wait(jobid, 150)
     world.bacula.start_sd()
-    note_cell("restore", "Storage Daemon killed", "import", world.bacula.version, result,
-              time.monotonic() - begun, "good")
+    note_cell("restore", "Storage Daemon killed", MOMENT, world.bacula.version, result,
+              time.monotonic() - begun, GOOD)
     assert result.ok, result.log
     assert_volumes(world.pve, NEW, world.held)
     world.assert_clean()
+    world.assert_next_restore()
 
 
 def test_director_killed(world, note_cell):
@@ -146,11 +148,12 @@ def test_director_killed(world, note_cell):
     world.gate.release()
     wait_until(lambda: not world.bacula.fd_leftovers(), _BOUND, "a clean working directory")
     result = world.bacula.wait(jobid, 150, reported=False)
-    note_cell("restore", "Director killed", "import", world.bacula.version, result,
-              time.monotonic() - begun, "lost")
+    note_cell("restore", "Director killed", MOMENT, world.bacula.version, result,
+              time.monotonic() - begun, LOST)
     assert not result.ok
     assert_volumes(world.pve, NEW, world.held)
     world.assert_clean()
+    world.assert_next_restore()
 
 
 @one_version

@@ -12,6 +12,7 @@ import sqlite3
 import time
 
 import pytest
+from fault_cases.import_cells import MOMENT
 from harness.marks import one_version
 from harness.process import wait_until
 from harness.pve_restored import assert_config, assert_volumes
@@ -100,23 +101,24 @@ def test_number_taken_meanwhile(world, node):
 _CONTENT = "/storage/[^/]+/content"
 
 
-@pytest.mark.parametrize("skip, storage", [(0, "local"), (1, "data")])
-def test_no_volume(world, skip, storage):
-    """A storage is full: the first disk's volume, or only the second's, cannot be made."""
-    reason = "not enough free space"
-    world.pve.fault("status", f"^POST .*{_CONTENT}", skip=skip, status=500, reason=reason)
-    error, result = _fail(world)
-    disk = ("scsi0", "virtio1")[skip]
-    assert error.startswith(f'guest "vm1", disk "drive-{disk}": storage "{storage}": ')
-    assert f"Proxmox says: {reason}" in error
-    assert _REMOVED in result.log
-
-
 @pytest.fixture
 def note_import(world, note_cell):
     """Note what a fault during the import came to: note_import(fault)(result, seconds)."""
     return lambda fault: lambda result, seconds: note_cell(
-        "restore", fault, "import", world.bacula.version, result, seconds)
+        "restore", fault, MOMENT, world.bacula.version, result, seconds)
+
+
+@pytest.mark.parametrize("skip, storage, which", [(0, "local", "the first"), (1, "data", "a later")])
+def test_no_volume(world, note_import, skip, storage, which):
+    """A storage is full: the first disk's volume, or only the second's, cannot be made."""
+    reason = "not enough free space"
+    world.pve.fault("status", f"^POST .*{_CONTENT}", skip=skip, status=500, reason=reason)
+    error, result = _fail(world, note_import(f"storage full, at {which} volume"))
+    disk = ("scsi0", "virtio1")[skip]
+    assert error.startswith(f'guest "vm1", disk "drive-{disk}": storage "{storage}": ')
+    assert f"Proxmox says: {reason}" in error
+    assert _REMOVED in result.log
+    world.assert_next_restore()
 
 
 def test_import_fails(world, note_import):
@@ -130,6 +132,7 @@ def test_import_fails(world, note_import):
     assert "Successfully imported device drive-scsi0 as local:101/vm-101-disk-0.qcow2" in result.log
     assert "Successfully imported device drive-virtio1" not in result.log
     assert _REMOVED in result.log
+    world.assert_next_restore()
 
 
 def test_import_killed(world, note_import):
@@ -144,6 +147,23 @@ def test_import_killed(world, note_import):
     (error,) = _errors(result)
     assert "qemu-img convert ended with status 137" in error and _REMOVED in result.log
     world.assert_nothing_left()
+    world.assert_next_restore()
+
+
+def test_import_hangs(world, note_import):
+    """qemu-img stands still for hours: the job ends it."""
+    world.gate.hold()
+    jobid = world.restore(wait=False)
+    process = world.gate.wait()
+    begun = time.monotonic()
+    world.clock.leap(2 * 3600)
+    result = world.bacula.wait(jobid, _BOUND)
+    note_import("qemu-img hangs")(result, time.monotonic() - begun)
+    (error,) = _errors(result)
+    assert "running qemu-img: it did not end within 36" in error and _REMOVED in result.log
+    assert not process.exists()
+    world.assert_nothing_left()
+    world.assert_next_restore()
 
 
 def test_device_missing(world):
@@ -265,9 +285,8 @@ def test_api_dies(world, note_import):
     assert f"guest {NEW}" in errors and "local:101/vm-101-disk-0.qcow2" in errors
     world.assert_clean()
     assert not any("lock" in config for config in world.pve.control("guests").values())
-    again = world.restore()
-    assert again.ok, again.log
-    assert_volumes(world.pve, 102, world.held)
+    world.assert_next_restore()
+    assert 102 in world.pve.vmids()
 
 
 def test_api_comes_back(world):

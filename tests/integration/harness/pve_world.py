@@ -7,11 +7,12 @@ from pathlib import Path
 
 from .bacula import Bacula
 from .disk import MIB
+from .preload import ShiftedClock
 from .ports import free_ports
 from .process import wait_until
 from .proxmox import FakeProxmox
 from .pve_guest import Volume
-from .pve_restored import contents
+from .pve_restored import assert_volumes, contents
 
 NEW = 101  # the number that a restored guest gets while 100 is there
 _STORAGES = [("local", "dir"), ("data", "dir"), ("local-lvm", "lvmthin"), ("thick", "lvm")]
@@ -64,10 +65,11 @@ class ImportGate:
 class PveWorld:
     """Guest 100 ("vm1"), a Full of it, and others that no restore may touch."""
 
-    def __init__(self, pve, bacula, gate, **guest):
+    def __init__(self, pve, bacula, gate, clock, **guest):
         self.pve = pve
         self.bacula = bacula
         self.gate = gate
+        self.clock = clock  # the File Daemon's
         self.guest = pve.guest(100, "vm1", **{"disks": _DISKS, **guest})
         self.config = pve.config(100)
         self._add_others()
@@ -113,6 +115,19 @@ class PveWorld:
         wait_until(lambda: not self.bacula.fd_leftovers(), 30, "a clean working directory")
         self.guest.assert_clean()
 
+    def assert_next_restore(self):
+        """The File Daemon lives, and makes one more guest of the same backup, byte for byte."""
+        assert self.bacula.fd_lives(), self.bacula.fd_log()
+        self.pve.control("clear_faults")
+        self.gate.reset()
+        before = self.pve.vmids()
+        result = self.restore()
+        assert result.ok, result.log
+        (made,) = set(self.pve.vmids()) - set(before)
+        assert_volumes(self.pve, made, self.held)
+        self.assert_clean()
+        assert self.bacula.fd_lives(), self.bacula.fd_log()
+
     def removed(self):
         """What was asked to be removed: paths below the node's."""
         prefix = f"DELETE /nodes/{self.pve.node}/"
@@ -129,16 +144,17 @@ def pve_world(bacula_root, plugin, folder, version, parameters="", **guest):
         if callable(parameters):
             parameters = parameters(pve)
         gate = ImportGate(folder / "gate")
+        clock = ShiftedClock(folder)
         bacula = Bacula(
             bacula_root,
             folder / "bacula",
             plugin=plugin,
             filesets={"VM": [f"qemu: mode=PVE url={pve.url} {parameters}".rstrip()]},
             fd_wrapper=pve.fd_wrapper,
-            fd_env={"PATH": f"{gate.folder}:{os.environ['PATH']}"},
+            fd_env={"PATH": f"{gate.folder}:{os.environ['PATH']}", **clock.environment},
         )
         stack.enter_context(bacula)
-        yield PveWorld(pve, bacula, gate, **guest)
+        yield PveWorld(pve, bacula, gate, clock, **guest)
 
 
 def _content(path):
