@@ -54,4 +54,5 @@ PATCHING = Moment("while a part is patched in", _held("commit", "*/0.part"),
 CHECKING = Moment("final check", _held("check", "*/0.qcow2"), _release_tool("check"))
 CONVERTING = Moment("conversion", _held("convert", "*/0.qcow2 *"), _release_tool("convert"))
 
+MOMENTS = (START, PART_0, PART_N, PATCHING, CHECKING, CONVERTING)
 HELD_BY_PLUGIN = (PATCHING, CHECKING, CONVERTING)

@@ -1,0 +1,85 @@
+"""All cells of docs/faults.md: what has to be run, and why the others are not."""
+
+from . import cells, import_cells, moments, restore_cells, restore_moments
+
+COLUMNS = {
+    "backup": [moment.name for moment in (cells.START, *moments.MOMENTS)],
+    "restore": [*(moment.name for moment in restore_moments.MOMENTS), import_cells.MOMENT],
+}
+
+SHORT = {moments.FIRST.name: "first disk read", moments.SECOND.name: "second disk read"}  # headings
+
+_START = cells.START.name
+_BEFORE, _DUMPING, _DUMPED, _FIRST, _SECOND, _LAST = COLUMNS["backup"][1:]
+_PART_0, _PART_N, _PATCHING, _CHECKING, _CONVERTING, _IMPORT = COLUMNS["restore"][1:]
+_DURING = (_PART_0, _PART_N, _PATCHING, _CHECKING, _CONVERTING)
+_ANY = ""  # what every fault's name begins with
+
+# (how the faults' names begin, moments, reason), for each table; the first that fits counts.
+BLANKS = {
+    "backup": (
+        (("I/O error under the dump", "I/O error when the dump is read", "working directory",
+          "qemu-img killed", "qemu-img hangs", "timeout="), (_START,),
+         "nothing is there yet that it could strike"),
+        (("qemu-img check fails",), (_START,), "the same as before the transaction: every call fails"),
+        ((_ANY,), (_START,), "no job is there yet: the one that comes finds it as before the transaction, "
+                             "or Bacula does not start it"),
+        (("qemu-img create fails", "qemu-img check fails"), (_BEFORE, _DUMPED),
+         "the call of this moment has begun"),
+        (("qemu-img create fails", "qemu-img killed", "qemu-img hangs"),
+         (_DUMPING, _DUMPED, _FIRST, _SECOND, _LAST), "no qemu-img of that kind runs then"),
+        (("qemu-img",), (_SECOND, _LAST), "no qemu-img is started any more"),
+        (("I/O error under the guest",), (_DUMPING,),
+         "the disk that is dumped slowly is another than the one that cannot be read"),
+        (("I/O error under",), (_DUMPED, _FIRST, _SECOND, _LAST), "every dump is out of QEMU"),
+        (("I/O error when the dump is read",), (_LAST,), "nothing is read any more"),
+        (("timeout=",), (_BEFORE,), "no dump has begun"),
+        (("timeout=",), (_DUMPED, _FIRST, _SECOND, _LAST), "every dump has ended"),
+        (("working directory missing",), COLUMNS["backup"][1:], "then it is removed: see there"),
+        (("working directory read-only",), (_DUMPING, _DUMPED, _FIRST),
+         "QEMU has files open for writing there, so the kernel refuses"),
+    ),
+    "restore": (
+        (("Proxmox' API", "storage full"), (_START, *_DURING), "this is no restore to Proxmox"),
+        (("destination becomes a link", "a link planted"), (_START,),
+         "a link that stands there from the beginning is what the user asked for, or replaced"),
+        (("I/O error",), (_START,), "nothing is there yet that it could strike"),
+        (("qemu-img killed", "qemu-img hangs"), (_START, _PART_0, _PART_N), "no qemu-img runs then"),
+        (("the host's clock",), (_START,), "no time of the job has passed"),
+        (("destination emptied", "working directory emptied"), (_START,), "it is empty"),
+        ((_ANY,), (_START,), "no job is there yet, or Bacula does not start it"),
+        (("qemu-img", "destination missing", "the originals' folder missing", "working directory missing",
+          "working directory read-only"), _DURING,
+         "the same as before the job, or what the row's other cells show"),
+        (("destination read-only",), (_PART_0, _PART_N),
+         "the job has files open for writing there, so the kernel refuses"),
+        (("a link planted where",), _DURING, "an original is looked at when it is converted"),
+        (("a planted link", "destination becomes a link"), (_CONVERTING,),
+         "this goes to the originals, of which one is replaced by a link in a row of its own"),
+        (("I/O error",), (_PATCHING, _CHECKING, _CONVERTING),
+         "qemu-img writes then, and not the File Daemon"),
+        (("destination", "a link planted", "a planted link", "the originals' folder", "the guest runs",
+          "working directory", "I/O error"), (_IMPORT,),
+         "Proxmox' storage has no such place: what it does is in rows of its own"),
+        (("qemu-img",), (_IMPORT,), "the import starts qemu-img convert only"),
+        (("the host's clock", "two restores"), (_IMPORT,),
+         "nothing reads the time of day then; two guests get two numbers (test_pve_restore)"),
+    ),
+}
+
+
+def runs():
+    """(table, fault, moment, version) of everything that has to be run."""
+    found = {(table, cell.fault.name, cell.moment.name, version)
+             for table, all_cells in (("backup", cells.BACKUP), ("restore", restore_cells.RESTORE))
+             for cell in all_cells for version in cell.versions}
+    return found | {("restore", fault, import_cells.MOMENT, version)
+                    for fault, versions in import_cells.IMPORT.items() for version in versions}
+
+
+def reason(table, fault, moment):
+    """Why there is no such cell; None when nobody has said so."""
+    for names, where, why in BLANKS[table]:
+        if moment in where and fault.startswith(tuple(names)):
+            return why
+    return None
