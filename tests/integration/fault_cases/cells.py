@@ -23,7 +23,10 @@ _BACULA = (f.CANCELLED, f.FD_KILLED, f.SD_KILLED, f.DIRECTOR_KILLED)
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """says are patterns, one for each error line of ours that must come, in any order."""
+    """says are patterns, one for each error line of ours that must come, in any order.
+
+    daemons are patterns of lines that must come from Bacula's daemons, among others.
+    """
 
     fault: f.Fault
     moment: Moment
@@ -31,6 +34,7 @@ class Cell:
     says: tuple = ()
     versions: tuple = ONE
     bound: int = 60
+    daemons: tuple = ()
 
     @property
     def id(self):
@@ -43,6 +47,10 @@ def _guest(text):
 
 def _disk(name, text):
     return f'^guest "vm", disk "{name}": .*{text}'
+
+
+def _read_error(name):
+    return rf"^fd JobId \d+: Error: Read error on file /@qemu/vm/0/{name}.qcow2. ERR=Input/output"
 
 
 _GONE = "(closed the connection|cannot connect|ended)"
@@ -146,12 +154,12 @@ def _storage_cells():
                                                 _disk("second", "could not be written")))
     for moment in (DUMPED, FIRST):
         yield Cell(f.TARGET_ERROR, moment, WARNS, (_disk("second", "could not be written"),))
-    for moment in (BEFORE, DUMPING, DUMPED):
-        yield Cell(f.READ_ERROR, moment, WARNS, (_disk("first", "Input/output error"),
-                                                 _disk("second", "Input/output error")))
-    yield Cell(f.READ_ERROR, FIRST, WARNS, (_disk("first", "could not be saved to its end"),
-                                            _disk("second", "could not be saved to its end")))
-    yield Cell(f.READ_ERROR, SECOND, WARNS, (_disk("second", "could not be saved to its end"),))
+    lost = "could not be saved to its end; see the lines above"
+    for moment in (BEFORE, DUMPING, DUMPED, FIRST):
+        yield Cell(f.READ_ERROR, moment, WARNS, (_disk("first", lost), _disk("second", lost)),
+                   daemons=(_read_error("first"), _read_error("second")))
+    yield Cell(f.READ_ERROR, SECOND, WARNS, (_disk("second", lost),),
+               daemons=(_read_error("second"),))
 
 
 def _time_cells():

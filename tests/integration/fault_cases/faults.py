@@ -8,13 +8,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable
 
-from harness.disk import BAD_OFFSET, MIB
+from harness.disk import MIB
 from harness.history import sequences
 from harness.monitor import Monitor
 from harness.process import run, wait_until
 
 from .moments import Striker
-from .scene import CLUSTER
 from .stage import own_errors
 
 VICTIM_FD = "File Daemon"
@@ -207,19 +206,19 @@ DIRECTORY_ELSEWHERE = Fault("working directory becomes a link elsewhere", _elsew
 # Storage
 
 
-def _write_where_reads_fail(scene, _jobid):
-    scene.guest.write("first", 1, BAD_OFFSET, CLUSTER)
+def _spoil(scene, _jobid):
+    scene.guest.spoil()
 
 
-def _discard_it(scene):
-    scene.guest.discard("first", BAD_OFFSET, CLUSTER)
+def _mend(scene):
+    scene.guest.mend()
 
 
-DISK_ERROR = Fault("I/O error under the guest", _write_where_reads_fail, _discard_it,
+DISK_ERROR = Fault("I/O error under the guest", _spoil, _mend,
                    options={"style": "fragile", "fmt": "raw"})
-DISK_ERROR_ABORT = Fault("I/O error under the guest, abort_on_error", _write_where_reads_fail,
-                         _discard_it, options={"style": "fragile", "fmt": "raw",
-                                               "parameters": "abort_on_error"})
+DISK_ERROR_ABORT = Fault("I/O error under the guest, abort_on_error", _spoil, _mend,
+                         options={"style": "fragile", "fmt": "raw",
+                                  "parameters": "abort_on_error"})
 TARGET_ERROR = Fault("I/O error under the dump", lambda scene, _: scene.target_storage.fail(),
                      lambda scene: scene.target_storage.mend(), options={"breakable": "QEMU"})
 READ_ERROR = Fault("I/O error when the dump is read", lambda scene, _: scene.stage.storage.fail(),

@@ -3,13 +3,13 @@
 import contextlib
 import time
 
-from harness.disk import BAD_OFFSET, MIB, SECTOR, Disk, make_image, tmpfs
+from harness.disk import MIB, SECTOR, Disk, make_image, tmpfs
 from harness.gate import Gate
-from harness.guest import Guest
 from harness.history import History, sequences
 from harness.monitor import Monitor
 from harness.preload import BrokenStorage
 from harness.process import Failure, wait_until
+from harness.sparing_guest import SparingGuest
 
 CLUSTER = 64 * 1024
 SIZE = 16 * MIB
@@ -24,8 +24,6 @@ class Scene:
     storage of its dumps can break under QEMU.  other is a Stage whose Bacula saves the guest
     as well, and whose jobs can have the same numbers.
     """
-
-    guest_class = Guest
 
     def __init__(self, stage, folder, parameters="", gated=False, style="slow", fmt="qcow2",
                  working=None, linked=False, breakable=None, other=None):
@@ -66,12 +64,9 @@ class Scene:
         options = {}
         if self.target_storage:
             options["binary"] = self.target_storage.wrapper("qemu-system-x86_64")
-        guest = self.guest_class(self.folder / "vm", name="vm", disks=disks, **options)
+        guest = SparingGuest(self.folder / "vm", name="vm", disks=disks, **options)
         opened.callback(guest.close)
         guest.start()
-        for disk in disks:
-            if disk.style == "fragile":
-                guest.discard(disk, BAD_OFFSET, CLUSTER)
         return guest
 
     def _make_disks(self, style, fmt):

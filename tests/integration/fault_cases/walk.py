@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Callable
 
-from harness.disk import BAD_OFFSET, MIB, SECTOR
+from harness.disk import MIB, SECTOR
 from harness.history import History
 from harness.process import wait_until
 
@@ -377,8 +377,6 @@ class Walk:
         if fault is faults.QEMU_KILLED:
             fault = replace(fault, strike=lambda scene, _: _flush_and_kill(scene))
         if fault is faults.DISK_ERROR:  # the walk's fragile disk is another
-            fault = replace(fault, strike=lambda scene, _: scene.guest.spoil("second"),
-                            heal=lambda scene: scene.guest.discard("second", BAD_OFFSET, CLUSTER))
             says = tuple(text.replace('"first"', '"second"') for text in says)
         if fault is faults.TIMEOUT:
             fault = replace(fault, strike=_outlast)

@@ -4,37 +4,12 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from harness.disk import BAD_OFFSET, MIB, SECTOR
+from harness.disk import MIB, SECTOR
 from harness.gate import Gate
-from harness.guest import Guest
 
 from .scene import CLUSTER, Scene
 
 LIMIT = 5  # seconds: timeout= of the line that talks to the gate
-
-
-class SparingGuest(Guest):
-    """Leaves a hole where its fragile disk cannot be read, unless it is told to spoil it."""
-
-    def spoil(self, disk):
-        """Write where reads fail."""
-        super()._apply(disk, [(1, BAD_OFFSET, CLUSTER)])
-
-    def write_zeroes(self, disk, offset, length, unmap=False):
-        for start, count in self._around(disk, offset, length):
-            super().write_zeroes(disk, start, count, unmap)
-
-    def _apply(self, disk, writes):
-        super()._apply(disk, [(pattern, start, count) for pattern, offset, length in writes
-                              for start, count in self._around(disk, offset, length)])
-
-    def _around(self, disk, offset, length):
-        """(offset, length) of what lies before and behind the hole."""
-        if self._disk(disk).style != "fragile":
-            return [(offset, length)]
-        end = offset + length
-        parts = [(offset, min(end, BAD_OFFSET)), (max(offset, BAD_OFFSET + CLUSTER), end)]
-        return [(start, stop - start) for start, stop in parts if start < stop]
 
 
 class WalkScene(Scene):
@@ -42,8 +17,6 @@ class WalkScene(Scene):
 
     Its second disk is fragile.  Its gate lives as long as it does, and not as long as a QEMU.
     """
-
-    guest_class = SparingGuest
 
     def __init__(self, stage, folder):
         self.seed = 0
