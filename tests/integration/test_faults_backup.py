@@ -43,7 +43,7 @@ def test_fault(cell, version, scene, note_cell):
     if scene.striker:
         scene.striker.finish()
     note_cell("backup", cell.fault.name, cell.moment.name, version, result, lasted, cell.ends)
-    assert_end(cell, result)
+    assert_end(cell, result, version)
     cell.fault.heal(scene)
     if alone:
         wait_until(lambda: not scene.stage.leftovers(), 60, "the File Daemon's end of the job")

@@ -63,7 +63,7 @@ def test_fault(cell, version, scene, note_cell):
     if scene.striker:
         scene.striker.finish()
     note_cell("restore", cell.fault.name, cell.moment.name, version, result, lasted, cell.ends)
-    assert_end(cell, result)
+    assert_end(cell, result, version)
     scene.assert_no_false_image()
     cell.fault.heal(scene)
     if alone:

@@ -5,8 +5,10 @@ import threading
 import time
 
 import pytest
+from fault_cases import daemons
 from fault_cases.cells import CANCELLED, GOOD, LOST
 from fault_cases.import_cells import MOMENT
+from fault_cases.stage import own_errors
 from harness.marks import one_version
 from harness.process import wait_until
 from harness.pve_restored import assert_volumes
@@ -62,8 +64,10 @@ def test_cancelled_during_an_import(world, note_cell):
     with _cancelled(world, jobid):
         wait_until(lambda: not process.exists(), 10, "the end of qemu-img")
         _gone(world)
-    note_cell("restore", "job cancelled", MOMENT, world.bacula.version,
-              world.bacula.wait(jobid), time.monotonic() - begun, CANCELLED)
+    result = world.bacula.wait(jobid)
+    note_cell("restore", "job cancelled", MOMENT, world.bacula.version, result,
+              time.monotonic() - begun, CANCELLED)
+    daemons.cancelled("Restore").check(result, own_errors(result.log))
     world.assert_nothing_left()
     world.assert_next_restore()
 
@@ -109,8 +113,10 @@ def test_file_daemon_killed(world, note_cell):
     unfinished = world.pve.config(NEW)
     assert not unfinished.keys() & {"lock", *world.held}
     world.bacula.start_fd()
-    note_cell("restore", "File Daemon killed", MOMENT, world.bacula.version,
-              world.bacula.wait(jobid, 150), time.monotonic() - begun, LOST)
+    result = world.bacula.wait(jobid, 150)
+    note_cell("restore", "File Daemon killed", MOMENT, world.bacula.version, result,
+              time.monotonic() - begun, LOST)
+    daemons.fd_killed("Restore", world.bacula.version).check(result, own_errors(result.log))
     world.assert_next_restore()
     assert 102 in world.pve.vmids()
     configs, volumes, orphans = world.state()
@@ -150,7 +156,7 @@ def test_director_killed(world, note_cell):
     result = world.bacula.wait(jobid, 150, reported=False)
     note_cell("restore", "Director killed", MOMENT, world.bacula.version, result,
               time.monotonic() - begun, LOST)
-    assert not result.ok
+    daemons.DIRECTOR_KILLED.check(result, own_errors(result.log))
     assert_volumes(world.pve, NEW, world.held)
     world.assert_clean()
     world.assert_next_restore()

@@ -2,7 +2,7 @@
 
 from . import faults as f
 from . import restore_faults as r
-from .cells import BOTH, CANCELLED, ERRORS, GOOD, LOST, WARNS, Cell
+from .cells import BOTH, CANCEL_BOUND, CANCELLED, ERRORS, GOOD, LOST, WARNS, Cell
 from .restore_moments import CHECKING, CONVERTING, PART_0, PART_N, PATCHING, START
 
 _DURING = (PART_0, PART_N, PATCHING, CHECKING, CONVERTING)
@@ -22,10 +22,10 @@ def _guest(text):
 
 
 def _bacula_cells():
-    ends = {f.CANCELLED: CANCELLED}
-    for fault in (f.CANCELLED, f.FD_KILLED, f.SD_KILLED, f.DIRECTOR_KILLED):
-        for moment in _DURING:
-            end = ends.get(fault, LOST)
+    for moment in _DURING:
+        yield Cell(f.CANCELLED, moment, CANCELLED, versions=BOTH, bound=CANCEL_BOUND)
+        for fault in (f.FD_KILLED, f.SD_KILLED, f.DIRECTOR_KILLED):
+            end = LOST
             if fault is f.SD_KILLED and moment in (CHECKING, CONVERTING):
                 end = GOOD  # its data has come, and it has said so
             yield Cell(fault, moment, end, versions=BOTH, bound=150)
@@ -54,9 +54,8 @@ def _destination_cells():
     yield Cell(r.PLANTED, START, ERRORS, (_guest(planted), *_disks(planted)))
     yield Cell(r.PLANTED, CHECKING, WARNS, _disks(planted))
     for moment in (PART_0, PART_N, PATCHING):
-        yield Cell(r.PLANTED, moment, ERRORS, _disks(planted))
-        yield Cell(r.ELSEWHERE, moment, ERRORS, _disks(gone))
-    yield Cell(r.READ_ONLY, CONVERTING, WARNS, _disks(read_only))
+        yield Cell(r.PLANTED, moment, ERRORS, (_guest(planted), *_disks(planted)))
+        yield Cell(r.ELSEWHERE, moment, ERRORS, (_guest(gone), *_disks(gone)))
     yield Cell(r.IMAGE_PLANTED, CONVERTING, GOOD)
     yield Cell(r.ELSEWHERE, CHECKING, WARNS, _disks(gone))
 
@@ -67,7 +66,7 @@ def _working_cells():
     yield Cell(r.WORKING_FULL, START, ERRORS, _disks("No space left on device"))
     yield Cell(r.WORKING_FULL, PART_N, ERRORS, (_disk("first", "No space left on device"),))
     yield Cell(r.WORKING_FULL, CONVERTING, GOOD)
-    yield Cell(r.WORKING_FULL, PART_0, ERRORS, (_disk("first", "No space left on device"),))
+    yield Cell(r.WORKING_FULL, PART_0, ERRORS, _disks("No space left on device"))
     yield Cell(r.WORKING_FULL, PATCHING, ERRORS, (_disk("first", "No space left on device"),))
     yield Cell(r.WORKING_FULL, CHECKING, GOOD)
     for moment in (PART_0, PATCHING):
@@ -103,7 +102,8 @@ def _tool_cells():
 def _other_cells():
     runs = "is in use by a running guest; stop the guest first"
     yield Cell(r.GUEST_RUNS, START, ERRORS, _disks(runs))
-    for moment in _DURING:
+    yield Cell(r.GUEST_RUNS, PART_0, ERRORS, _disks(runs))
+    for moment in (PART_N, PATCHING, CHECKING, CONVERTING):
         yield Cell(r.GUEST_RUNS, moment, WARNS, _disks(runs))
     for moment in _DURING:
         yield Cell(f.CLOCK_BACK, moment, GOOD)

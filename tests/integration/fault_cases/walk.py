@@ -337,7 +337,7 @@ class Walk:
         if scene.striker:
             scene.striker.finish()
         self._say(f"    job {jobid} ended {result.status}")
-        assert_end(cell, result)
+        assert_end(cell, result, self.bacula.version)
         cell.fault.heal(scene)
         if alone:
             scene.assert_folder_is_clean(60)  # the File Daemon has it a little longer

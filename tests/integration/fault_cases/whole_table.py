@@ -51,7 +51,7 @@ BLANKS = {
         (("qemu-img", "destination missing", "the originals' folder missing", "working directory missing",
           "working directory read-only"), _DURING,
          "the same as before the job, or what the row's other cells show"),
-        (("destination read-only",), (_PART_0, _PART_N),
+        (("destination read-only",), (_PART_0, _PART_N, _CONVERTING),
          "the job has files open for writing there, so the kernel refuses"),
         (("a link planted where",), _DURING, "an original is looked at when it is converted"),
         (("a planted link", "destination becomes a link"), (_CONVERTING,),
