@@ -18,7 +18,7 @@ LOST = "lost"  # not good: a daemon was killed, and the Director says how
 BOTH = ("9.6.7", "15.0.3")
 ONE = ("15.0.3",)
 
-# Seconds from where what the job waits for goes on again; 0.2 is what was measured.
+# Seconds that the daemons take for their goodbyes; 0.2 is what was measured.
 CANCEL_BOUND = 10
 
 

@@ -46,7 +46,7 @@ _ERROR, _CANCELED = r"^  Termination: +\*\*\* {} Error \*\*\*$", r"^  Terminatio
 
 
 def cancelled(kind):
-    """Nobody waits for the Storage Daemon."""
+    """No daemon is in the middle of the data of a restore."""
     return End("A", (_CANCELED.format(kind),))
 
 

@@ -45,15 +45,16 @@ class Fault:
 
 
 def _cancel(scene, jobid):
-    """Where the plugin waits it notices within two seconds, though what it waits for goes on.
+    """It is noticed within two seconds, though what the job waits for does not come.
 
-    Where the daemon waits for others it is they who must go on, and the cell's bound tells.
+    But for the last file: bpipe, Bacula's own plugin, waits for its program, and the cell's
+    bound tells how long the job takes from there.
     """
     scene.striker = Striker(lambda: scene.bacula.cancel(jobid))
-    if scene.held_by_plugin:
-        wait_until(scene.has_noticed_cancel, 2, "the job to notice its cancel")
-    else:
+    if scene.stage.last.is_held():
         time.sleep(1)  # until the File Daemon has heard of it
+    else:
+        wait_until(scene.has_noticed_cancel, 2, "the job to notice its cancel")
 
 
 def _kill_fd(scene, _jobid):

@@ -32,6 +32,7 @@ class Scene:
         self.folder = folder
         self.full = None
         self.striker = None
+        self.held_by_plugin = False
         self.stopped = False  # QEMU, by a signal
         self.jobid = None
         self.second = None  # another job on the guest
@@ -146,12 +147,12 @@ class Scene:
         return self.stage.leftovers()
 
     def has_noticed_cancel(self):
-        """Whether the plugin waits for nothing any more.
+        """Whether the plugin waits for nothing any more, or (where others wait) has tidied up.
 
         A File Daemon of 9.6 may then take ten seconds before it lets the job end.
         """
-        if not self.leftovers():
-            return True
+        if not self.leftovers() or not self.held_by_plugin:
+            return not self.leftovers()
         dumps = [job for job in self.guest.qmp("query-jobs") if job["status"] == "running"]
         return not dumps and not self.stage.tool.is_held()
 

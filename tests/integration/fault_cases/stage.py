@@ -40,7 +40,7 @@ class LastFile:
 
     def is_held(self):
         """Whether a job waits."""
-        return (self._folder / "held").exists()
+        return all((self._folder / name).exists() for name in ("hold", "held"))
 
     def release(self):
         """Let jobs end."""

@@ -24,8 +24,8 @@ BLANKS = {
         (("qemu-img check fails",), (_START,), "the same as before the transaction: every call fails"),
         ((_ANY,), (_START,), "no job is there yet: the one that comes finds it as before the transaction, "
                              "or Bacula does not start it"),
-        (("qemu-img create fails", "qemu-img check fails"), (_BEFORE, _DUMPED),
-         "the call of this moment has begun"),
+        (("qemu-img create fails",), (_BEFORE,), "the call of this moment has begun"),
+        (("qemu-img check fails",), (_DUMPED,), "the call of this moment has begun"),
         (("qemu-img create fails", "qemu-img killed", "qemu-img hangs"),
          (_DUMPING, _DUMPED, _FIRST, _SECOND, _LAST), "no qemu-img of that kind runs then"),
         (("qemu-img",), (_SECOND, _LAST), "no qemu-img is started any more"),
