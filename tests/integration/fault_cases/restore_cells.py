@@ -46,9 +46,8 @@ def _destination_cells():
     yield Cell(r.READ_ONLY, START, ERRORS, (_guest(read_only),))
     yield Cell(r.READ_ONLY, PATCHING, ERRORS, (*_disks(read_only), _guest(read_only)))
     yield Cell(r.READ_ONLY, CHECKING, WARNS, _disks(read_only))
-    yield Cell(r.DELETED, PART_0, ERRORS, _disks(gone))
-    yield Cell(r.DELETED, PART_N, ERRORS, _disks(gone))
-    yield Cell(r.DELETED, PATCHING, ERRORS, _disks(gone))
+    for moment in (PART_0, PART_N, PATCHING):
+        yield Cell(r.DELETED, moment, ERRORS, (_guest(gone), *_disks(gone)))
     yield Cell(r.DELETED, CHECKING, WARNS, _disks(gone))
     yield Cell(r.DELETED, CONVERTING, WARNS, (_disk("first", gone),))
     yield Cell(r.PLANTED, START, ERRORS, (_guest(planted), *_disks(planted)))
@@ -108,7 +107,8 @@ def _other_cells():
     for moment in _DURING:
         yield Cell(f.CLOCK_BACK, moment, GOOD)
     for moment in (PART_0, PART_N):
-        yield Cell(r.WRITE_ERROR, moment, ERRORS, _disks("Input/output error"))
+        yield Cell(r.WRITE_ERROR, moment, ERRORS,
+                   (_guest("Input/output error"), *_disks("Input/output error")))
     for moment in _DURING:
         yield Cell(r.SECOND_RESTORE, moment, GOOD, bound=120)
 
