@@ -94,11 +94,20 @@ def _monitor_cells():
         f.MONITOR_ENDLESS: "a message of more than",
         f.MONITOR_NO_CAPABILITIES: "it sends no QMP greeting",
     }
+    # What a look at the dump says that the fault finds in the middle of its talk.
+    in_a_talk = {
+        f.QEMU_STOPPED: "no answer in time",
+        f.MONITOR_SILENT: "no answer in time",
+        f.MONITOR_NO_CAPABILITIES: "no answer in time",
+        f.MONITOR_CLOSED: "closed the connection",
+        f.MONITOR_REMOVED: "closed the connection",
+    }
     late = {f.QEMU_STOPPED, f.MONITOR_SILENT, f.MONITOR_HELD}
     for fault, why in unreachable.items():
         during = "the dump did not end within 3 seconds" if fault in late else why
         yield Cell(fault, BEFORE, WARNS, (_guest(_SOCKET + why),), bound=90)
-        yield Cell(fault, DUMPING, FAILS, (_disk("first", during + _STAYS),), bound=120)
+        looked = f"({during}|{in_a_talk.get(fault, during)})"
+        yield Cell(fault, DUMPING, FAILS, (_disk("first", looked + _STAYS),), bound=120)
         yield Cell(fault, DUMPED, FAILS, (_disk("second", during + _STAYS),), bound=120)
         yield Cell(fault, FIRST, FAILS, (_disk("second", during + _STAYS),), bound=120)
         yield Cell(fault, SECOND, GOOD)
