@@ -257,7 +257,8 @@ class Guest:
         found = {}
         for name, node in self.nodes().items():
             if path in (node["image"]["filename"], node["file"]) or name == disk.format_node:
-                found |= {bitmap["name"]: bitmap for bitmap in node.get("dirty-bitmaps", [])}
+                found |= {bitmap["name"]: bitmap for bitmap in node.get("dirty-bitmaps", [])
+                          if "name" in bitmap}  # a job that runs has one of its own
         return found
 
     def bytes_written(self):
