@@ -62,6 +62,9 @@ def _destination_cells():
 def _working_cells():
     yield Cell(r.WORKING_MISSING, START, ERRORS, (_guest("No such file or directory"),))
     yield Cell(r.WORKING_READ_ONLY, START, ERRORS, (_guest("Read-only file system"),))
+    yield Cell(r.WORKING_KEPT, PATCHING, ERRORS, _disks("Read-only file system"))
+    yield Cell(r.WORKING_KEPT, CHECKING, GOOD)
+    yield Cell(r.WORKING_KEPT, CONVERTING, GOOD)
     yield Cell(r.WORKING_FULL, START, ERRORS, _disks("No space left on device"))
     yield Cell(r.WORKING_FULL, PART_N, ERRORS, (_disk("first", "No space left on device"),))
     yield Cell(r.WORKING_FULL, CONVERTING, GOOD)

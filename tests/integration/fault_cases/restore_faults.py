@@ -1,6 +1,7 @@
 """What strikes a restore, and what has to be put right afterwards."""
 
 import shutil
+from dataclasses import replace
 
 from harness.process import wait_until
 
@@ -102,6 +103,8 @@ WORKING_FULL = Fault("working directory full", _fill_working, _make_room_in_work
                      options=_WORKING)
 WORKING_READ_ONLY = Fault("working directory read-only", lambda scene, _: remount(scene.working, "ro"),
                           lambda scene: remount(scene.working, "rw"), options=_WORKING)
+# While the job has something there, which stays until the next one.
+WORKING_KEPT = replace(WORKING_READ_ONLY, victim=VICTIM_FOLDER)
 WORKING_MISSING = Fault("working directory missing", lambda scene, _: scene.working.rmdir(),
                         lambda scene: scene.working.mkdir(), options={"original": True})
 WORKING_DELETED = Fault("working directory emptied", lambda scene, _: empty(scene.working),
