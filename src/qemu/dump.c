@@ -17,6 +17,7 @@
 enum {
     POLL_FIRST = 50,            /* ms: small dumps are ready at once */
     POLL_LONGEST = 1000,        /* ms: the monitor belongs to others as well */
+    LOOK_PATIENCE = 10 * 1000,  /* ms for one look at a dump, at its time limit */
     CLEAN_PATIENCE = 15 * 1000, /* ms for the monitor while cleaning up */
     END_PATIENCE = 2 * 1000,    /* ms for a process whose socket has closed */
 };
@@ -188,9 +189,12 @@ static void note_ends(struct dump *dump, const json_t *jobs)
     }
 }
 
+/* What one look at a QEMU job has shown. */
+enum look { LOOK_NOTHING, LOOK_RUNNING, LOOK_CONCLUDED };
+
 /* One look at a disk's QEMU job.  A monitor that another client holds just
  * now tells nothing, which is no failure. */
-static bool poll_job(struct dump *dump, struct dump_disk *disk, bool *concluded,
+static bool poll_job(struct dump *dump, struct dump_disk *disk, enum look *look,
                      struct error *error)
 {
     _cleanup_qmp_ struct qmp *qmp = NULL;
@@ -198,7 +202,7 @@ static bool poll_job(struct dump *dump, struct dump_disk *disk, bool *concluded,
     const json_t *job;
     const char *status, *failure;
 
-    *concluded = false;
+    *look = LOOK_NOTHING;
     if (!qmp_connect(&dump->monitor, POLL_LONGEST, &qmp, error))
         return error->kind == ERROR_TIMEOUT;
     if (!qmp_list(qmp, "query-jobs", NULL, &jobs, error))
@@ -217,7 +221,7 @@ static bool poll_job(struct dump *dump, struct dump_disk *disk, bool *concluded,
             error_hint(error, "make room in the working directory or set working=");
         return false;
     }
-    *concluded = strcmp(status, "concluded") == 0;
+    *look = strcmp(status, "concluded") == 0 ? LOOK_CONCLUDED : LOOK_RUNNING;
     return true;
 }
 
@@ -251,27 +255,43 @@ static int64_t until_done(const struct dump_disk *disk, uint64_t done_before, in
     return rest > POLL_FIRST ? (int64_t)rest : POLL_FIRST;
 }
 
+static bool overdue(enum look look, int64_t limit, struct error *error)
+{
+    if (look == LOOK_RUNNING) {
+        error_set(error, ERROR_OVERDUE, "the dump did not end within %lld seconds",
+                  (long long)(limit / 1000));
+        return error_hint(error, "set timeout= higher");
+    }
+    error_set(error, ERROR_OVERDUE,
+              "whether the dump has ended within %lld seconds is not known: the monitor does not "
+              "answer",
+              (long long)(limit / 1000));
+    return error_hint(error, "see whether another client holds it, or QEMU hangs");
+}
+
+/* A dump may have ended long ago, while an earlier disk was sent: one look must
+ * have been possible before it is given up. */
 static bool wait_until_concluded(struct dump *dump, struct dump_disk *disk, int64_t limit,
                                  const struct dump_watch *watch, struct error *error)
 {
     int64_t deadline = disk->begun + limit;
+    int64_t patience = clock_deadline(LOOK_PATIENCE);
     int64_t pause = POLL_FIRST;
-    bool concluded;
+    enum look look;
 
     for (;;) {
         uint64_t done_before = disk->done;
 
-        if (!poll_job(dump, disk, &concluded, error))
+        if (!poll_job(dump, disk, &look, error))
             return false;
-        if (concluded)
+        if (look == LOOK_CONCLUDED)
             return true;
+        if (look == LOOK_RUNNING)
+            patience = clock_deadline(LOOK_PATIENCE);
         if (watch)
             watch->tick(watch->context, disk);
-        if (clock_slice(deadline) == 0) {
-            error_set(error, ERROR_OVERDUE, "the dump did not end within %lld seconds",
-                      (long long)(limit / 1000));
-            return error_hint(error, "set timeout= higher");
-        }
+        if (clock_slice(deadline) == 0 && (look == LOOK_RUNNING || clock_slice(patience) == 0))
+            return overdue(look, limit, error);
         if (!clock_sleep(until_done(disk, done_before, pause), dump->monitor.cancel, error))
             return false;
         pause = pause * 2 < POLL_LONGEST ? pause * 2 : POLL_LONGEST;

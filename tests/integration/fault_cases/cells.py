@@ -104,7 +104,7 @@ def _monitor_cells():
     }
     late = {f.QEMU_STOPPED, f.MONITOR_SILENT, f.MONITOR_HELD}
     for fault, why in unreachable.items():
-        during = "the dump did not end within 3 seconds" if fault in late else why
+        during = "within 3 seconds is not known: the monitor" if fault in late else why
         yield Cell(fault, BEFORE, WARNS, (_guest(_SOCKET + why),), bound=90)
         looked = f"({during}|{in_a_talk.get(fault, during)})"
         yield Cell(fault, DUMPING, FAILS, (_disk("first", looked + _STAYS),), bound=120)
@@ -112,6 +112,7 @@ def _monitor_cells():
         yield Cell(fault, FIRST, FAILS, (_disk("second", during + _STAYS),), bound=120)
         yield Cell(fault, SECOND, GOOD)
         yield Cell(fault, LAST_BYTE, GOOD)
+    yield Cell(f.MONITOR_BORROWED, FIRST, GOOD)
 
 
 def _directory_cells():

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import signal
+import threading
 import time
 from dataclasses import dataclass, field
 from typing import Callable
@@ -136,6 +137,18 @@ def _let_monitor_go(scene):
 
 MONITOR_HELD = Fault("another client holds the monitor", _hold_monitor, _let_monitor_go,
                      victim=VICTIM_QEMU, options={"parameters": "timeout=3"})
+
+
+
+def _borrow_monitor(scene, _jobid):
+    """For 3 seconds, when a dump that has ended by then is older than timeout= allows."""
+    time.sleep(4)
+    client = Monitor(scene.guest.qmp_socket)
+    threading.Timer(3, client.close).start()
+
+
+MONITOR_BORROWED = Fault("monitor held for a moment after timeout=", _borrow_monitor,
+                         options={"parameters": "timeout=3"})
 
 # The working directory
 

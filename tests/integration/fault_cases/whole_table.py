@@ -33,6 +33,8 @@ BLANKS = {
          "the disk that is dumped slowly is another than the one that cannot be read"),
         (("I/O error under",), (_DUMPED, _FIRST, _SECOND, _LAST), "every dump is out of QEMU"),
         (("I/O error when the dump is read",), (_LAST,), "nothing is read any more"),
+        (("monitor held for a moment",), (_BEFORE, _DUMPING, _DUMPED, _SECOND, _LAST),
+         "of no consequence before the limit, and with no dump left to ask for"),
         (("timeout=",), (_BEFORE,), "no dump has begun"),
         (("timeout=",), (_DUMPED, _FIRST, _SECOND, _LAST), "every dump has ended"),
         (("working directory missing",), COLUMNS["backup"][1:], "then it is removed: see there"),
