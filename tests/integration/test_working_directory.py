@@ -75,11 +75,14 @@ def test_an_empty_tebibyte_costs_nothing(make_history, workdir):
 
 
 def _disturb(guest, disk):
-    """Every kind of write, to places that hold something and to empty ones, from end to start."""
+    """Writes and zeroes, to places that hold something and to empty ones, from end to start.
+
+    No discards: QEMU passes over those that come while it dumps.
+    """
     for number, place in enumerate(reversed(range(0, 16 * MIB, MIB))):
         guest.write(disk, number + 1, place + 512, _CLUSTER)
         guest.write_zeroes(disk, place + 4 * _CLUSTER, 2 * _CLUSTER, unmap=True)
-        guest.discard(disk, place + 8 * _CLUSTER, 2 * _CLUSTER)
+        guest.write_zeroes(disk, place + 8 * _CLUSTER + 512, _CLUSTER)
 
 
 def test_writes_during_the_dump_of_a_sparse_disk(make_history, workdir):
