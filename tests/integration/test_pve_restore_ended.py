@@ -56,9 +56,7 @@ def _gone(world, timeout=_BOUND):
 
 def test_cancelled_during_an_import(world, note_cell):
     """qemu-img ends at once; guest and volumes go."""
-    world.gate.hold()
-    jobid = world.restore(wait=False)
-    process = world.gate.wait()
+    jobid, process = world.restore_held()
     assert NEW in world.pve.vmids()
     begun = time.monotonic()
     with _cancelled(world, jobid):
@@ -102,9 +100,7 @@ def test_file_daemon_killed(world, note_cell):
 
     The next restore takes the next number, and clears the working directory.
     """
-    world.gate.hold()
-    jobid = world.restore(wait=False)
-    process = world.gate.wait()
+    jobid, process = world.restore_held()
     begun = time.monotonic()
     world.bacula.kill_fd()
     wait_until(lambda: not process.exists(), 10, "the end of qemu-img")
@@ -127,9 +123,7 @@ def test_file_daemon_killed(world, note_cell):
 
 def test_storage_daemon_killed(world, note_cell):
     """All data is with the File Daemon by then, and the Director has the Storage Daemon's word."""
-    world.gate.hold()
-    jobid = world.restore(wait=False)
-    world.gate.wait()
+    jobid, _ = world.restore_held()
     begun = time.monotonic()
     world.bacula.kill_sd()
     world.gate.release()
@@ -145,9 +139,7 @@ def test_storage_daemon_killed(world, note_cell):
 
 def test_director_killed(world, note_cell):
     """The File Daemon goes on without it and makes the guest; no catalog says so."""
-    world.gate.hold()
-    jobid = world.restore(wait=False)
-    world.gate.wait()
+    jobid, _ = world.restore_held()
     begun = time.monotonic()
     world.bacula.kill_director()
     world.bacula.start_director()

@@ -137,9 +137,7 @@ def test_import_fails(world, note_import):
 
 def test_import_killed(world, note_import):
     """qemu-img ends by a signal."""
-    world.gate.hold()
-    jobid = world.restore(wait=False)
-    process = world.gate.wait()
+    jobid, process = world.restore_held()
     begun = time.monotonic()
     os.kill(int(process.name), signal.SIGKILL)
     result = world.bacula.wait(jobid)
@@ -152,9 +150,7 @@ def test_import_killed(world, note_import):
 
 def test_import_hangs(world, note_import):
     """qemu-img stands still for hours: the job ends it."""
-    world.gate.hold()
-    jobid = world.restore(wait=False)
-    process = world.gate.wait()
+    jobid, process = world.restore_held()
     begun = time.monotonic()
     world.clock.leap(2 * 3600)
     result = world.bacula.wait(jobid, _BOUND)
@@ -265,9 +261,7 @@ def test_nothing_can_be_removed(world):
 
 def _go_on_without_api(world):
     """A restore whose API goes down during the first import; its job id."""
-    world.gate.hold()
-    jobid = world.restore(wait=False)
-    world.gate.wait()
+    jobid, _ = world.restore_held()
     world.pve.control("down")
     world.gate.release()
     return jobid

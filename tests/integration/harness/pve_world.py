@@ -105,6 +105,12 @@ class PveWorld:
         """Restore the Full to where=/."""
         return self.bacula.restore(jobids or [self.full.jobid], "/", **options)
 
+    def restore_held(self):
+        """A restore whose first import waits for the gate: (job id, qemu-img's process)."""
+        self.gate.hold()
+        jobid = self.restore(wait=False)
+        return jobid, self.gate.wait()
+
     def assert_nothing_left(self):
         """No guest, no volume, no lock, no file that was not there before."""
         assert self.state() == self.before
