@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import os
 import re
 import shutil
@@ -80,11 +81,18 @@ def pytest_runtest_makereport(item):
         item.failed = True
 
 
+def _folder_name(test):
+    """A test's name as a folder's, short: Bacula takes no more than 127 bytes of a path."""
+    name = re.sub(r"[^\w.-]+", "-", test).strip("-")
+    if len(name) <= 48:
+        return name
+    return f"{name[:39]}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
 @pytest.fixture
 def workdir(request):
     """A folder of the test's own, kept when it fails."""
-    name = re.sub(r"[^\w.-]+", "-", request.node.name).strip("-")
-    folder = _TESTS / name
+    folder = _TESTS / _folder_name(request.node.name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     yield folder

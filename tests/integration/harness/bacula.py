@@ -191,10 +191,12 @@ class Bacula:
 
     def fd_leftovers(self):
         """Files in the working directory that are not the daemon's own."""
+        # os.walk passes over a folder that is removed meanwhile; rglob stumbles.
         return sorted(
-            path
-            for path in self.fd_working.rglob("*")
-            if not path.match("*.state")
+            Path(folder) / name
+            for folder, folders, files in os.walk(self.fd_working)
+            for name in [*folders, *files]
+            if not name.endswith(".state")
         )
 
     def write_configuration(self):

@@ -1,5 +1,6 @@
 """bconsole, spoken to over its standard input and output."""
 
+import contextlib
 import os
 import re
 import select
@@ -7,6 +8,8 @@ import subprocess
 import time
 
 from .process import Failure
+
+_END = "--- no more input ---"
 
 
 class Console:
@@ -34,7 +37,8 @@ class Console:
     def __exit__(self, *_):
         self._process.kill()
         self._process.wait()
-        self._process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.stdout.close()
 
     def send(self, line):
@@ -61,11 +65,20 @@ class Console:
                 raise Failure(f"no {patterns} from bconsole:\n{self.transcript}")
 
     def finish(self):
-        """Close the input, as a script's end does, and return the transcript."""
-        self._process.stdin.close()
-        while self._read():
+        """Close the input, as a script's end does, and return the transcript.
+
+        The end is what bconsole itself echoes and not its own end: 15.0.3 tells its
+        watchdog thread to stop before that waits to be told, now and then, and then
+        joins it for the minute of the thread's next look.
+        """
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(f"@echo {_END}\n".encode())
+            self._process.stdin.close()
+        while f"{_END} \n" not in self.transcript and self._read():
             pass
-        self._process.wait()
+        self.transcript = self.transcript.partition(f"@echo {_END}")[0]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(1)
         return self.transcript
 
     def _read(self):
