@@ -7,8 +7,9 @@ import functools
 import os
 import re
 
-from fault_cases import cells
-from fault_cases.walk import Walk, logged, plan
+from fault_cases import cells, faults
+from fault_cases.restore_cells import RESTORE
+from fault_cases.walk import RESTORE_CELLS, Walk, logged, plan
 from fault_cases.walk_scene import WalkScene
 
 _STEPS = int(os.environ.get("QEMU_FD_WALK_STEPS") or 10)
@@ -20,6 +21,7 @@ _MUST = (
     r"( bytes of zeroes on | discarded at )" + _THEN_GOOD,
     r"^guest (shut down|killed) and started" + _THEN_GOOD,
     r"^\w+ of job (\w): I/O error .*\n(.*\n)*Incremental of job \1 \(",
+    r"^restore of job ",
 )
 _LONGEST = 60  # seconds that a step of it may take: no daemon is killed that a Director waits for
 
@@ -35,7 +37,7 @@ def _seed():
     """That of the environment, or the first whose short walk meets with all of it."""
     if os.environ.get("QEMU_FD_WALK_SEED"):
         return int(os.environ["QEMU_FD_WALK_SEED"])
-    for seed in range(1, 20_000):
+    for seed in range(1, 100_000):
         steps = plan(seed, 10)
         bounds = [step.cell.bound for step in steps if step.cell]
         if not _missing(steps) and max(bounds) <= _LONGEST:
@@ -54,10 +56,12 @@ def test_a_long_walk_meets_with_everything():
     """Every fault that a guest of the walk can have at all."""
     steps = plan(_seed(), 5000)
     assert not _missing(steps)
-    met = {step.cell.fault.name for step in steps if step.cell}
+    met = {step.cell.fault.name for step in steps if step.cell in cells.BACKUP}
     left_out = {cell.fault.name for cell in cells.BACKUP} - met
     assert left_out == {"I/O error under the guest, abort_on_error",
                         "a job of another File Daemon, of the same number"}
+    met_in_restores = {step.cell.fault for step in steps if step.cell in RESTORE}
+    assert met_in_restores == set(RESTORE_CELLS) >= {faults.CANCELLED, faults.FD_KILLED}
 
 
 def test_walk(stages, workdir):

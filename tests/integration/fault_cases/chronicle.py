@@ -22,6 +22,16 @@ class Saved:
     finished: frozenset  # disks of which every byte was saved
 
 
+@dataclass(frozen=True)
+class Restorable:
+    """A chain in which nothing is missing, as a RestoreScene takes it."""
+
+    guest: object
+    jobids: list
+    contents: dict
+    has_increment: bool  # its restore patches the first disk
+
+
 class Chronicle:
     """The good jobs of one Job resource.
 
@@ -78,6 +88,16 @@ class Chronicle:
             kept = _KEPT[job.result.level]
             chain = [before for before in chain if before.result.level in kept] + [job]
         return chain
+
+    def restorable(self):
+        """The newest state, None where its job lost something."""
+        chain = self.chain()
+        if not chain or chain[-1].finished != frozenset(self.history.guest.disks):
+            return None
+        newest = chain[-1]
+        parts = sequences(self.history.bacula, newest.result)
+        return Restorable(self.history.guest, [job.result.jobid for job in chain],
+                          newest.contents, parts["first"] > 0)
 
     def assert_restores(self):
         """Restore the newest state: every disk is as it was at the last job that saved the guest.

@@ -6,6 +6,7 @@ A plan is made of a seed before anything runs, so what happens on the way cannot
 import contextlib
 import random
 import re
+import shutil
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -15,10 +16,13 @@ from harness.disk import MIB, SECTOR
 from harness.history import History
 from harness.process import wait_until
 
-from . import cells, faults, moments
+from . import cells, faults, moments, restore_moments
 from .chronicle import Chronicle
 from .judge import assert_end
 from .moments import Moment, place_in_dump
+from .restore_cells import RESTORE
+from .restore_scene import RestoreScene
+from .restore_strike import strike_restore
 from .scene import CLUSTER, SIZE
 from .walk_scene import LIMIT
 
@@ -213,6 +217,23 @@ def _delete_job(draw):
                 lambda walk: walk.delete_job(job))
 
 
+# Moments that a restore of parts of any size comes to: one takes an increment, the other none.
+_RESTORE_MOMENTS = (restore_moments.PATCHING, restore_moments.CHECKING)
+RESTORE_CELLS = {}  # fault -> moment -> cell: those of a restore to a folder like any other
+for _cell in RESTORE:
+    if _cell.moment in _RESTORE_MOMENTS and _cell.fault.options.keys() <= {"clock"}:
+        RESTORE_CELLS.setdefault(_cell.fault, {})[_cell.moment] = _cell
+
+
+def _struck_restore(draw):
+    """Of the first of the jobs that has saved all; what it saved says which moments there are."""
+    jobs = draw.source.sample(_JOBS, len(_JOBS))
+    fault = draw.source.choice(list(RESTORE_CELLS))
+    moment = draw.source.choice(_RESTORE_MOMENTS)
+    return Step(f"restore of job {', else '.join(jobs)}: {fault.name}, {moment.name}",
+                lambda walk: walk.struck_restore(fault, moment, jobs), RESTORE_CELLS[fault][moment])
+
+
 ACTIONS = {  # drawn as often as the number says
     _random_writes: 12,
     _write: 5,
@@ -226,6 +247,7 @@ ACTIONS = {  # drawn as often as the number says
     _faulty_job: 28,
     _two_jobs: 4,
     _delete_job: 4,
+    _struck_restore: 8,
 }
 
 
@@ -284,6 +306,7 @@ class Walk:
         self.dirty = False  # something of a job may be left until the next one
         self.jobs = Counter()  # by status
         self.faults = Counter()  # by name
+        self.restore_faults = Counter()
         self._say = say
         here = scene.line.replace(scene.gate.path, str(self.guest.qmp_socket))
         direct = here.replace(f" timeout={LIMIT}", "")
@@ -306,6 +329,7 @@ class Walk:
         self._say(f"{len(steps)} steps in {time.monotonic() - begun:.0f} s, jobs {dict(self.jobs)}, "
                   f"{self.compared} restored disks compared")
         self._say(f"{self.faults.total()} faults: {dict(self.faults)}")
+        self._say(f"{self.restore_faults.total()} in restores: {dict(self.restore_faults)}")
 
     @property
     def compared(self):
@@ -369,6 +393,24 @@ class Walk:
         if gone:
             self.bacula.delete_job(gone.jobid)
         self._say(f"    job {gone.jobid} deleted" if gone else "    none that the Full could spare")
+
+    def struck_restore(self, fault, moment, jobs):
+        """A restore of the newest state that meets with a fault, and the next one to the same place."""
+        found = [saved for job in jobs if (saved := self.chronicles[job].restorable())]
+        if not found:
+            self._say("    no job has saved all")
+            return
+        saved = found[0]
+        if not saved.has_increment:
+            moment = restore_moments.CHECKING
+        folder = self.scene.folder / "struck"
+        folder.mkdir()
+        with RestoreScene(self.scene.stage, saved, folder) as scene:
+            result = strike_restore(RESTORE_CELLS[fault][moment], scene)
+        shutil.rmtree(folder)
+        self._say(f"    restore {result.jobid} of {len(saved.jobids)} jobs, {moment.name}, "
+                  f"ended {result.status}")
+        self.restore_faults[fault.name] += 1
 
     # Inside
 
