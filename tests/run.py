@@ -39,8 +39,8 @@ def _corpus(program):
 
 
 def in_parallel():
-    """Three quarters of a run were idle with one test more than processors, so there are more."""
-    return ["-n", str(2 * (os.cpu_count() or 1) + 1), "--dist", "loadgroup"]
+    """Most of a test is waiting, so one more runs than there are processors."""
+    return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup"]
 
 
 def run_integration(arguments):

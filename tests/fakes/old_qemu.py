@@ -144,8 +144,9 @@ class OldQemu:
 
     def _talk(self, client, server):
         answers = server.makefile("rb")
-        client.sendall(answers.readline())
-        while True:
+        greeting = answers.readline()
+        client.sendall(greeting)
+        while greeting:  # where QEMU hangs up, so does this
             line, descriptors = self._receive(client)
             if not line:
                 return
