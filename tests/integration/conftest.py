@@ -177,7 +177,8 @@ def note_cell(request):
                      errors=own_errors(result.log) if result else [])
 
     yield note
-    write_cell(noted, good=not getattr(request.node, "failed", False))
+    if noted:  # a test whose fixtures failed has no cell to tell of
+        write_cell(noted, good=not getattr(request.node, "failed", False))
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ class Cell:
     moment: Moment
     ends: str
     says: tuple = ()
-    versions: tuple = ONE
+    versions: tuple = BOTH
     bound: int = 60
     daemons: tuple = ()
 
@@ -61,9 +61,9 @@ _ALL_MOMENTS = (BEFORE, DUMPING, DUMPED, FIRST, SECOND, LAST_BYTE)
 
 def _bacula_cells():
     for moment in _ALL_MOMENTS:
-        yield Cell(f.CANCELLED, moment, CANCELLED, versions=BOTH, bound=CANCEL_BOUND)
+        yield Cell(f.CANCELLED, moment, CANCELLED, bound=CANCEL_BOUND)
         for fault in (f.FD_KILLED, f.SD_KILLED, f.DIRECTOR_KILLED):
-            yield Cell(fault, moment, LOST, versions=BOTH, bound=150)
+            yield Cell(fault, moment, LOST, bound=150)
 
 
 def _qemu_cells():
@@ -204,7 +204,8 @@ def _two_at_once_cells():
     for moment in (BEFORE, SECOND, LAST_BYTE):
         yield Cell(f.SECOND_JOB_GOOD, moment, GOOD)
     for moment in _ALL_MOMENTS:
-        yield Cell(f.SECOND_DAEMON, moment, GOOD)
+        # Which job numbers are given away, 9.6's catalog does not let a test say.
+        yield Cell(f.SECOND_DAEMON, moment, GOOD, versions=ONE)
 
 
 BACKUP = (

@@ -1,8 +1,10 @@
 """Which fault strikes a restore at which moment, and how its job has to end."""
 
+from dataclasses import replace
+
 from . import faults as f
 from . import restore_faults as r
-from .cells import BOTH, CANCEL_BOUND, CANCELLED, ERRORS, GOOD, LOST, WARNS, Cell
+from .cells import CANCEL_BOUND, CANCELLED, ERRORS, GOOD, LOST, ONE, WARNS, Cell
 from .restore_moments import CHECKING, CONVERTING, PART_0, PART_N, PATCHING, START
 
 _DURING = (PART_0, PART_N, PATCHING, CHECKING, CONVERTING)
@@ -23,12 +25,12 @@ def _guest(text):
 
 def _bacula_cells():
     for moment in _DURING:
-        yield Cell(f.CANCELLED, moment, CANCELLED, versions=BOTH, bound=CANCEL_BOUND)
+        yield Cell(f.CANCELLED, moment, CANCELLED, bound=CANCEL_BOUND)
         for fault in (f.FD_KILLED, f.SD_KILLED, f.DIRECTOR_KILLED):
             end = LOST
             if fault is f.SD_KILLED and moment in (CHECKING, CONVERTING):
                 end = GOOD  # its data has come, and it has said so
-            yield Cell(fault, moment, end, versions=BOTH, bound=150)
+            yield Cell(fault, moment, end, bound=150)
 
 
 def _destination_cells():
@@ -116,13 +118,29 @@ def _other_cells():
         yield Cell(r.SECOND_RESTORE, moment, GOOD, bound=120)
 
 
-RESTORE = (
+def _had_on_all(cell):
+    """Whether the cell can be had on 9.6.7.
+
+    Whether that passes on a restore's options depends on how long they are, so no working
+    directory is named there; and it keeps in the plugin, not in the job, whether a file was
+    begun, so that two restores through one plugin disturb each other (docs/limits.md).
+    """
+    original = cell.fault.options.get("original") or cell.moment is CONVERTING
+    needs_working = original and (
+        "small" in cell.fault.options or "working" in cell.fault.name
+        or cell.moment in (PART_0, PART_N)  # where the parts that came are looked at
+    )
+    return not needs_working and cell.fault is not r.SECOND_RESTORE
+
+
+_EACH = (
     *_bacula_cells(),
     *_destination_cells(),
     *_working_cells(),
     *_tool_cells(),
     *_other_cells(),
 )
+RESTORE = tuple(each if _had_on_all(each) else replace(each, versions=ONE) for each in _EACH)
 
 # Where a fault does the most harm comes first.
 HARDEST = (PATCHING, CONVERTING, PART_N, CHECKING, PART_0, START)
