@@ -144,7 +144,8 @@ class OldQemu:
 
     def _talk(self, client, server):
         answers = server.makefile("rb")
-        greeting = answers.readline()
+        # A QEMU that is just emitting an event may send it before the greeting.
+        greeting = next((line for line in answers if b'"QMP"' in line), b"")
         client.sendall(greeting)
         while greeting:  # where QEMU hangs up, so does this
             line, descriptors = self._receive(client)

@@ -19,7 +19,8 @@ class Monitor:
         self._socket.settimeout(timeout)
         wait_until(lambda: self._connect(path), timeout, "room in QEMU's queue", interval=0.01)
         self._stream = self._socket.makefile("rw", encoding="utf-8")
-        self._receive()
+        while "QMP" not in self._receive():
+            pass  # an event may come before the greeting
         self.execute("qmp_capabilities")
 
     def _connect(self, path):
