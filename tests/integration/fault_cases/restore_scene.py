@@ -13,6 +13,7 @@ from harness.guest import Guest
 from harness.history import History, sizes
 from harness.image_tool import is_tool
 from harness.process import Failure, run, wait_until
+from harness.tree import paths_below
 
 from .scene import CLUSTER
 
@@ -206,7 +207,7 @@ class RestoreScene:
         """What no restore may leave."""
         left = [path for path in self.stage.leftovers() if "qemu-fd-" in str(path)]
         for place in filter(None, (self.destination, self.working)):
-            left += [path for path in place.rglob("*") if "qemu-fd-" in str(path)
+            left += [path for path in paths_below(place) if "qemu-fd-" in str(path)
                      or path.suffix == ".part"]
         return left
 

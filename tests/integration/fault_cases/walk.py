@@ -396,11 +396,10 @@ class Walk:
 
     def struck_restore(self, fault, moment, jobs):
         """A restore of the newest state that meets with a fault, and the next one to the same place."""
-        found = [saved for job in jobs if (saved := self.chronicles[job].restorable())]
-        if not found:
+        saved = next(filter(None, (self.chronicles[job].restorable() for job in jobs)), None)
+        if not saved:
             self._say("    no job has saved all")
             return
-        saved = found[0]
         if not saved.has_increment:
             moment = restore_moments.CHECKING
         folder = self.scene.folder / "struck"

@@ -16,6 +16,7 @@ from .catalog import FINAL_STATUS, Catalog
 from .console import Console
 from .ports import free_ports
 from .process import Failure, kill_group, run, spawn, stop, wait_until
+from .tree import paths_below
 
 _DAEMONS = ("dir", "sd", "fd")
 _JOB_STARTED = r"Job queued\. JobId=(\d+)"
@@ -191,13 +192,7 @@ class Bacula:
 
     def fd_leftovers(self):
         """Files in the working directory that are not the daemon's own."""
-        # os.walk passes over a folder that is removed meanwhile; rglob stumbles.
-        return sorted(
-            Path(folder) / name
-            for folder, folders, files in os.walk(self.fd_working)
-            for name in [*folders, *files]
-            if not name.endswith(".state")
-        )
+        return [path for path in paths_below(self.fd_working) if not path.match("*.state")]
 
     def write_configuration(self):
         """Write the configuration files as they should be now."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from . import sanitizer
 from .process import spawn, stop
+from .tree import paths_below
 
 FINDING = 9
 _BUILD = Path(__file__).resolve().parents[3] / "build"
@@ -97,7 +98,7 @@ class FdHost:
 
     def leftovers(self):
         """What is left in the working directory."""
-        return sorted(self.working.rglob("*"))
+        return paths_below(self.working)
 
     def _job(self, command, line, *options, jobid=None):
         if jobid is None:
