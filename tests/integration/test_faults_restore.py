@@ -9,9 +9,10 @@ import functools
 import pytest
 from fault_cases.judge import table
 from fault_cases.restore_cells import HARDEST, RESTORE
-from fault_cases.restore_moments import CONVERTING
+from fault_cases.restore_moments import CONVERTING, PART_0
 from fault_cases.restore_scene import RestoreScene, Saved
 from fault_cases.restore_strike import strike_restore
+from fault_cases.stage import own_errors
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +49,25 @@ def test_fault(cell, version, scene, note_cell):
 
     note()
     strike_restore(cell, scene, note)
+
+
+def test_two_restores_at_once_on_9_6(stages, saved_on, workdir):
+    """Its File Daemon mixes them up (docs/limits.md): they may fail, but say so, and no image is false."""
+    stage = stages("9.6.7", False)
+    with RestoreScene(stage, saved_on(stage), workdir) as scene:
+        for _ in range(4):  # about every second time they disturb each other
+            _restore_twice(scene)
+            scene.assert_no_false_image()
+        assert scene.bacula.fd_lives()
+        scene.assert_nothing_left()
+        scene.assert_next_restore()
+
+
+def _restore_twice(scene):
+    """Two at once to one place: each ends well, or with a line that says why not."""
+    jobids = [PART_0.reach(scene, scene.start), scene.start()]
+    PART_0.leave(scene)
+    for jobid in jobids:
+        result, _ = scene.wait(jobid, 120)
+        told = own_errors(result.log) or "Second call to startRestoreFile" in result.log
+        assert result.ok != bool(told), result.log
