@@ -3,6 +3,7 @@
 #
 #   make            build/qemu-fd.so
 #   make check      unit tests under ASan and UBSan, then the integration tests
+#   make check-all  everything: check with its long tests, and what follows here up to check-packages
 #   make check-asan the integration tests with every File Daemon under ASan, LSan and UBSan
 #   make check-faults  every fault at every moment; writes docs/faults.md
 #   make check-long a random walk over writes, levels, faults: STEPS=200 SEED=…
@@ -58,7 +59,7 @@ HEADERS    := $(wildcard include/*/*.h src/*/*.h)
 MAKEFLAGS += -r
 
 .DELETE_ON_ERROR:
-.PHONY: all bench fuzz check check-asan check-faults check-unit check-integration check-matrix check-packages demo lint format \
+.PHONY: all bench fuzz check check-all check-asan check-faults check-unit check-integration check-matrix check-packages demo lint format \
         man install uninstall dist clean bacula
 
 all: $(BUILD)/qemu-fd.so
@@ -236,6 +237,16 @@ check-long: all bacula
 # of docs/versions.md.  QEMU="5.2 old" runs some rows, CASE=chain one column.
 check-matrix: all $(BUILD)/fd-host bacula
 	$(PYTHON) tests/matrix.py --rows="$(QEMU)" --case="$(CASE)"
+
+# Whatever a part finds, those after it still run.
+PARTS := check check-asan check-faults check-long check-matrix check-packages
+
+check-all:
+	@failed=; for part in $(PARTS); do \
+	    echo "make $$part"; \
+	    QEMU_FD_LONG=1 $(MAKE) $$part || failed="$$failed $$part"; \
+	done; \
+	if [ "$$failed" ]; then echo "failed:$$failed"; exit 1; fi
 
 demo: all bacula
 	$(PYTHON) demo/demo.py

@@ -12,6 +12,7 @@ from pathlib import Path
 _TOP = Path(__file__).resolve().parents[1]
 _REPORT = _TOP / "build" / "pytest.xml"
 _UNIT_LIMIT = 300
+_LONG = os.environ.get("QEMU_FD_LONG") == "1"  # "make check-all"
 _CMOCKA = re.compile(r"\[ *(PASSED|FAILED|SKIPPED) *\].*?(\d+) test")
 
 
@@ -49,6 +50,8 @@ def run_integration(arguments):
     folder = _TOP / "tests" / "integration"
     command = [sys.executable, "-m", "pytest", "-c", str(folder / "pytest.ini"), str(folder),
                f"--junitxml={_REPORT}", "--durations=15", *in_parallel(), *arguments]
+    if not _LONG:
+        command += ["-m", "not long"]
     returned = subprocess.run(command, check=False).returncode
     if not _REPORT.exists():
         return 0, 1, 0
