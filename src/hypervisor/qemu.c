@@ -99,8 +99,8 @@ static char *ask_machine(struct qmp *qmp)
                                             : text_copy(type);
 }
 
-/* The listener may be a manager that passed its socket on (libvirt does):
- * its command line would start no guest. */
+/* Something may stand between us and QEMU: its command line would start no
+ * guest. */
 static bool is_qemu(const char *program)
 {
     const char *slash = strrchr(program, '/');

@@ -11,18 +11,9 @@
 
 #include "base/text.h"
 #include "qemu/leftover.h"
+#include "qemu/nodes.h"
 
-enum { WALK_LIMIT = 64, DISK_LIMIT = 1024, BITMAP_LIMIT = 4096 };
-
-/* Drivers that pass everything on to one child. */
-static const struct {
-    const char *driver;
-    const char *child;
-} filters[] = {
-    {"throttle", "file"},      {"copy-on-read", "file"},  {"copy-before-write", "file"},
-    {"backup-top", "backing"}, {"compress", "file"},      {"preallocate", "file"},
-    {"blkdebug", "image"},     {"mirror_top", "backing"}, {"commit_top", "backing"},
-};
+enum { DISK_LIMIT = 1024, BITMAP_LIMIT = 4096 };
 
 void block_answers_free(struct block_answers *answers)
 {
@@ -54,89 +45,14 @@ bool block_ask(struct qmp *qmp, const struct features *features, struct block_an
     return true;
 }
 
-static const json_t *find_node(const json_t *nodes, const char *name)
-{
-    return json_find(nodes, "node-name", name);
-}
-
-static const json_t *graph_node(const json_t *graph, const char *key, const json_t *value)
-{
-    size_t index;
-    json_t *entry;
-
-    json_array_foreach (json_member_array(graph, "nodes"), index, entry) {
-        const char *type = json_member_string(entry, "type");
-
-        if (type && strcmp(type, "block-driver") == 0 &&
-            json_equal(json_object_get(entry, key), value))
-            return entry;
-    }
-    return NULL;
-}
-
-/* The name of a node's child, from the node itself (QEMU 10.1 lists the
- * children) or from the graph. */
-static const char *child_of(const struct block_answers *answers, const json_t *node,
-                            const char *child)
-{
-    const json_t *id = json_object_get(
-        graph_node(answers->graph, "name", json_object_get(node, "node-name")), "id");
-    const json_t *listed = json_find(json_member_array(node, "children"), "child", child);
-    size_t index;
-    json_t *entry;
-
-    if (listed)
-        return json_member_string(listed, "node-name");
-    if (!id)
-        return NULL;
-    json_array_foreach (json_member_array(answers->graph, "edges"), index, entry) {
-        const char *name = json_member_string(entry, "name");
-
-        if (name && strcmp(name, child) == 0 && json_equal(json_object_get(entry, "parent"), id))
-            return json_member_string(
-                graph_node(answers->graph, "id", json_object_get(entry, "child")), "name");
-    }
-    return NULL;
-}
-
-static const char *filtered_child(const char *driver)
-{
-    for (size_t i = 0; driver && i < ARRAY_SIZE(filters); i++)
-        if (strcmp(filters[i].driver, driver) == 0)
-            return filters[i].child;
-    return NULL;
-}
-
-/* From the top node down to the first that is no filter; *filters_passed is how many
- * there were.  Where QEMU does not say what lies below a filter (before 4.0),
- * the top node must do. */
-static const json_t *format_node(const struct block_answers *answers, const char *top,
-                                 int *filters_passed)
-{
-    const json_t *node = find_node(answers->nodes, top);
-
-    *filters_passed = 0;
-    for (int step = 0; node && step < WALK_LIMIT; step++) {
-        const char *child = filtered_child(json_member_string(node, "drv"));
-        const json_t *below =
-            child ? find_node(answers->nodes, child_of(answers, node, child)) : NULL;
-
-        if (!below)
-            break;
-        node = below;
-        ++*filters_passed;
-    }
-    return node;
-}
-
 /* The protocol node at the bottom names the file plainly, where the format
  * node may say "json:{…}". */
 static const char *file_of(const struct block_answers *answers, const json_t *node)
 {
     const char *file = json_member_string(json_member_object(node, "image"), "filename");
 
-    for (int step = 0; node && step < WALK_LIMIT; step++) {
-        const json_t *below = find_node(answers->nodes, child_of(answers, node, "file"));
+    for (int step = 0; node && step < NODES_WALK_LIMIT; step++) {
+        const json_t *below = nodes_find(answers->nodes, nodes_child(answers, node, "file"));
 
         if (!below)
             break;
@@ -246,7 +162,7 @@ static uint64_t allocated_bytes(const json_t *image)
 {
     uint64_t sum = 0;
 
-    for (int step = 0; image && step < WALK_LIMIT; step++) {
+    for (int step = 0; image && step < NODES_WALK_LIMIT; step++) {
         uint64_t own = 0;
 
         if (json_member_size(image, "actual-size", &own) && __builtin_add_overflow(sum, own, &sum))
@@ -271,7 +187,7 @@ static bool is_unbacked(const struct block_answers *answers, const json_t *node,
            !json_object_get(node, "backing_file") && own &&
            !json_object_get(own, "backing-filename") && !json_object_get(own, "backing-image") &&
            !json_object_get(image, "backing-filename") &&
-           !json_object_get(image, "backing-image") && !child_of(answers, node, "backing");
+           !json_object_get(image, "backing-image") && !nodes_child(answers, node, "backing");
 }
 
 static bool read_names(const json_t *entry, const json_t *inserted, const json_t *bitmaps_at,
@@ -318,7 +234,7 @@ bool block_read_disk(const struct block_answers *answers, size_t index, enum blo
     const json_t *inserted = json_member_object(entry, "inserted");
     int filters_passed;
     const json_t *node =
-        format_node(answers, json_member_string(inserted, "node-name"), &filters_passed);
+        nodes_format(answers, json_member_string(inserted, "node-name"), &filters_passed);
     const json_t *bitmaps;
 
     *disk = (struct disk){0};

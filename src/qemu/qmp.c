@@ -16,6 +16,7 @@
 struct qmp {
     struct monitor monitor;
     int socket;
+    pid_t peer; /* who wrote the greeting; 0 when the kernel does not say */
     uint64_t next_id;
     struct qmp_stream stream;
 };
@@ -264,6 +265,40 @@ bool qmp_pass_descriptor(struct qmp *qmp, int descriptor, const char *label, int
     return true;
 }
 
+/* A manager may have made the socket and passed it on (libvirt does): who listens
+ * (SO_PEERCRED) is then not who answers. */
+static bool ask_for_senders(const struct qmp *qmp, struct error *error)
+{
+    const int on = 1;
+
+    return setsockopt(qmp->socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0 ||
+           error_errno(error, errno, "cannot ask who answers");
+}
+
+/* Looks at the first byte of the greeting and leaves it there.  There is room
+ * for the sender alone: descriptors that come along are dropped. */
+static pid_t sender_of_greeting(const struct qmp *qmp)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(struct ucred))];
+    char byte;
+    struct iovec part = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr header = {.msg_iov = &part,
+                            .msg_iovlen = 1,
+                            .msg_control = control,
+                            .msg_controllen = sizeof(control)};
+    const struct cmsghdr *sent;
+    struct ucred sender;
+
+    if (recvmsg(qmp->socket, &header, MSG_PEEK | MSG_CMSG_CLOEXEC) != 1)
+        return 0;
+    sent = CMSG_FIRSTHDR(&header);
+    if (!sent || sent->cmsg_level != SOL_SOCKET || sent->cmsg_type != SCM_CREDENTIALS ||
+        sent->cmsg_len != CMSG_LEN(sizeof(sender)))
+        return 0;
+    memcpy(&sender, CMSG_DATA(sent), sizeof(sender));
+    return sender.pid;
+}
+
 static bool open_socket(struct qmp *qmp, int64_t deadline, struct error *error)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
@@ -281,6 +316,8 @@ static bool open_socket(struct qmp *qmp, int64_t deadline, struct error *error)
     qmp->socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (qmp->socket < 0)
         return error_errno(error, errno, "cannot make a socket");
+    if (!ask_for_senders(qmp, error))
+        return false;
     while (connect(qmp->socket, (struct sockaddr *)&address, sizeof(address)) != 0) {
         if (errno != EAGAIN && errno != EINTR) {
             error_errno(error, errno, "cannot connect");
@@ -299,12 +336,21 @@ static bool open_socket(struct qmp *qmp, int64_t deadline, struct error *error)
     return true;
 }
 
+static bool receive_greeting(struct qmp *qmp, int64_t deadline, json_t **greeting,
+                             struct error *error)
+{
+    if (!wait_for(qmp, POLLIN, deadline, error))
+        return false;
+    qmp->peer = sender_of_greeting(qmp);
+    return receive(qmp, deadline, greeting, error);
+}
+
 static bool greet(struct qmp *qmp, int64_t patience, int64_t deadline, struct error *error)
 {
     _cleanup_json_ json_t *greeting = NULL;
     const char *missing = "it sends no QMP greeting";
 
-    if (!receive(qmp, deadline, &greeting, error)) {
+    if (!receive_greeting(qmp, deadline, &greeting, error)) {
         if (error->kind != ERROR_TIMEOUT)
             return false;
         error_set(error, ERROR_TIMEOUT, "no greeting within %lld seconds",
@@ -338,10 +384,5 @@ bool qmp_connect(const struct monitor *monitor, int64_t patience, struct qmp **q
 
 pid_t qmp_peer(const struct qmp *qmp)
 {
-    struct ucred credentials = {0};
-    socklen_t size = sizeof(credentials);
-
-    if (getsockopt(qmp->socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0)
-        return 0;
-    return credentials.pid;
+    return qmp->peer;
 }

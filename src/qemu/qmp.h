@@ -48,7 +48,8 @@ static inline void qmp_cleanup(struct qmp **qmp)
 
 #define _cleanup_qmp_ CLEANUP(qmp_cleanup)
 
-/* The process that listens (SO_PEERCRED); 0 when the kernel does not say. */
+/* The process that answers, as the kernel says; 0 when it is in another name
+ * space of processes.  That is QEMU, unless something stands in between. */
 pid_t qmp_peer(const struct qmp *qmp);
 
 /* Runs one command.  `arguments` is taken over (NULL: none).  *answer, when
