@@ -46,7 +46,8 @@ struct disk {
     bool below_filter; /* and `node` is the filter (QEMU before 4.2) */
     bool unbacked;     /* a qcow2 image that surely has no backing file */
     bool encrypted;
-    char *skipped; /* why it is not backed up; NULL when it is */
+    char *skipped;     /* why it is not backed up; NULL when it is */
+    char *always_full; /* why no bitmap shows all that changes; NULL when one does */
     struct bitmap *bitmaps;
     size_t bitmap_count;
 };

@@ -129,7 +129,12 @@ static void say_what_is_special(const struct guest_backup *backup)
         if (disk->skipped)
             job_message(backup->job, MESSAGE_INFO, "Skipped %s/%s: %s", backup->guest.name,
                         disk->drive, disk->skipped);
-        else if (disk->encrypted)
+        else if (disk->always_full)
+            job_message(backup->job, MESSAGE_WARNING,
+                        "%s/%s is never saved as an increment: %s. What they write while it is "
+                        "dumped may be in its backup in part",
+                        backup->guest.name, disk->drive, disk->always_full);
+        if (!disk->skipped && disk->encrypted)
             job_message(backup->job, MESSAGE_WARNING,
                         "%s/%s is encrypted, but its backup is not: use the File Daemon's PKI "
                         "encryption",

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "base/text.h"
+#include "qemu/device.h"
 #include "qemu/leftover.h"
 #include "qemu/nodes.h"
 
@@ -260,28 +261,6 @@ bool block_read_disk(const struct block_answers *answers, size_t index, enum blo
     return read_bitmaps(bitmaps, disk, error);
 }
 
-/* CD-ROMs and floppies are told from disks in removable slots (USB sticks)
- * by the type of their device. */
-static bool is_disk_device(struct qmp *qmp, const struct disk *disk)
-{
-    static const char *const not_disks[] = {"ide-cd", "scsi-cd", "floppy", "isa-fdc"};
-    _cleanup_free_ char *path = *disk->qdev == '/'
-                                    ? text_copy(disk->qdev)
-                                    : text_format("/machine/peripheral/%s", disk->qdev);
-    _cleanup_json_ json_t *type = NULL;
-    struct error ignored;
-
-    if (!*disk->qdev || !path ||
-        !qmp_execute(qmp, "qom-get", json_pack("{s:s, s:s}", "path", path, "property", "type"),
-                     &type, &ignored) ||
-        !json_is_string(type))
-        return false;
-    for (size_t i = 0; i < ARRAY_SIZE(not_disks); i++)
-        if (strcmp(json_string_value(type), not_disks[i]) == 0)
-            return false;
-    return true;
-}
-
 /* QEMU shows file names as they were given, relative ones too. */
 static bool resolve_file(struct disk *disk, pid_t pid, struct error *error)
 {
@@ -331,6 +310,22 @@ static bool add_disk(struct guest *guest, struct disk *disk, struct error *error
     return true;
 }
 
+/* CD-ROMs and floppies are told from disks in removable slots (USB sticks)
+ * by the type of their device. */
+static bool ask_device(struct qmp *qmp, enum block_kind *kind, struct disk *disk,
+                       struct error *error)
+{
+    _cleanup_device_ struct device device = {0};
+
+    if (*kind == BLOCK_NOTHING)
+        return true;
+    if (!device_ask(qmp, disk, &device, error))
+        return false;
+    if (*kind == BLOCK_REMOVABLE)
+        *kind = device_is_disk(&device) ? BLOCK_DISK : BLOCK_NOTHING;
+    return device_judge(&device, disk) || error_memory(error);
+}
+
 static bool read_disks(struct qmp *qmp, const struct block_answers *answers, pid_t pid,
                        struct guest *guest, struct error *error)
 {
@@ -346,7 +341,11 @@ static bool read_disks(struct qmp *qmp, const struct block_answers *answers, pid
             disk_free(&disk);
             return false;
         }
-        if (kind == BLOCK_NOTHING || (kind == BLOCK_REMOVABLE && !is_disk_device(qmp, &disk))) {
+        if (!ask_device(qmp, &kind, &disk, error)) {
+            disk_free(&disk);
+            return false;
+        }
+        if (kind == BLOCK_NOTHING) {
             disk_free(&disk);
             continue;
         }

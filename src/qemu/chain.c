@@ -183,6 +183,10 @@ void chain_choose(const struct disk *disk, char level, const char *previous_job,
     *choice = (struct chain_choice){.full = true};
     if (level == 'F')
         return;
+    if (disk->always_full) {
+        full_because(choice, "%s", disk->always_full);
+        return;
+    }
     if (!previous_job || !*previous_job) {
         full_because(choice, "the Director names no earlier job to build on");
         return;

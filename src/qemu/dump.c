@@ -30,14 +30,17 @@ static bool plan_disk(struct dump *dump, const struct disk *disk, struct error *
     transaction_name(dump, planned, "", planned->name);
     chain_choose(disk, dump->level, dump->previous_job, dump->features.witness, &planned->choice);
     planned->target = text_format("%s/%zu.qcow2", dump->workplace->path, dump->count);
+    dump->count++;
+    if (!planned->target)
+        return error_memory(error);
+    if (disk->always_full)
+        return true; /* a bitmap would outlive the reason, and be taken for a whole one */
     planned->bitmap =
         chain_name_write(dump->level, planned->choice.sequence, disk->place, dump->job_name);
     if (dump->features.witness)
         planned->witness = chain_witness_write(disk->size, dump->job_name);
-    dump->count++;
-    if (!planned->target || !planned->bitmap || (dump->features.witness && !planned->witness))
-        return error_memory(error);
-    return true;
+    return (planned->bitmap && (planned->witness || !dump->features.witness)) ||
+           error_memory(error);
 }
 
 static bool may_be_dumped(const struct dump *dump, const struct disk *disk, struct error *error)
@@ -129,7 +132,7 @@ static bool run_transaction(struct qmp *qmp, struct dump *dump, size_t first, si
     bool good;
 
     for (size_t i = first; i < first + count; i++) {
-        dump->disks[i].has_bitmap = true;
+        dump->disks[i].has_bitmap = dump->disks[i].bitmap != NULL;
         dump->disks[i].begun = clock_now();
     }
     good = try_transaction(qmp, dump, first, count, error);

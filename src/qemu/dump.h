@@ -30,7 +30,7 @@ struct dump_disk {
     struct chain_choice choice;
     char name[SCRATCH_NAME_SIZE]; /* of the target's node and of the QEMU job */
     char *target;                 /* the qcow2 file in the workplace */
-    char *bitmap;                 /* our own on the disk */
+    char *bitmap;                 /* our own on the disk; NULL when it is always dumped whole */
     char *witness;                /* of the disk's size; NULL without */
     int watch;                    /* the target, open since before QEMU wrote; -1 for none */
     bool in_qemu;                 /* a node or a job of ours may be there */

@@ -186,7 +186,7 @@ static json_t *backup(const struct dump *dump, const struct dump_disk *disk)
 
 static bool add_bitmaps(json_t *actions, const struct dump *dump, const struct dump_disk *disk)
 {
-    return add_own_bitmap(actions, dump, disk) &&
+    return (!disk->bitmap || add_own_bitmap(actions, dump, disk)) &&
            (!disk->witness || add_witness(actions, dump, disk)) &&
            (!needs_copy(dump, disk) || add_copy_of_base(actions, dump, disk));
 }

@@ -273,6 +273,10 @@ static void disabled(struct situation *now)
 {
     now->bitmaps[0].recording = false;
 }
+static void others_write(struct situation *now)
+{
+    now->disk.always_full = S("others may write to it");
+}
 static void another_name(struct situation *now)
 {
     now->bitmaps[0].name = S("bacula:F:0:000000000000001f:" FULL);
@@ -356,6 +360,7 @@ static void a_doubtful_base_is_no_base(void **state)
          "the bitmap of job " FULL " is inconsistent: the guest was not shut down cleanly"},
         {disabled, "disabled", "ID", FULL,
          "the bitmap of job " FULL " does not follow the guest's writes: somebody disabled it"},
+        {others_write, "shared", "ID", FULL, "others may write to it"},
         {another_name, "another name", "ID", FULL, OTHER_NAME},
         {no_name, "no name", "ID", FULL, OTHER_NAME},
         {an_increment, "an increment", "D", FULL, "the bitmap of job " FULL " is no full dump's"},

@@ -45,6 +45,8 @@ class Disk:
                              wants
       fragile                blockdev over storage that cannot be read at
                              BAD_OFFSET: for format raw, whose holes nobody reads
+
+    shared lets others write to the storage too (share-rw=on; no style of -drive's).
     """
 
     name: str
@@ -54,6 +56,7 @@ class Disk:
     style: str = "drive"
     readonly: bool = False
     cdrom: bool = False
+    shared: bool = False
 
     def __post_init__(self):
         if self.style not in _STYLES or self.interface not in _INTERFACES:
@@ -188,6 +191,8 @@ class Disk:
         }
         driver = f"{self.interface}-cd" if self.cdrom else drivers[self.interface]
         device = {"driver": driver, "drive": self.name, "id": self.device_id}
+        if self.shared:
+            device["share-rw"] = True
         return {**device, "removable": True} if self.interface == "usb" else device
 
 

@@ -1,0 +1,68 @@
+"""Disks that more than one may write to: no bitmap of this QEMU shows what the others write."""
+
+import json
+
+import pytest
+from harness.disk import MIB, Disk, make_image
+from harness.history import History, dumped, sequences
+
+_one_version = pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
+_WHY = "others may write to it (share-rw=on), and no bitmap shows that"
+
+
+def _line(guest, more=""):
+    return f"qemu: qmpcontrol={guest.qmp_socket}{more}"
+
+
+def _writer(make_guest, path, locking):
+    """Another guest with the same raw image, as one on another host would be."""
+    storage = {"driver": "file", "filename": str(path), "locking": locking}
+    node = {"driver": "raw", "node-name": "shared", "file": storage}
+    return make_guest(
+        name="other",
+        extra=[
+            *("-blockdev", json.dumps(node)),
+            *("-device", "virtio-blk-pci,drive=shared,share-rw=on,id=shared"),
+        ],
+    )
+
+
+def _write_as_other(other, guest, disk, pattern, offset, length):
+    """A write of the other guest; the shadow gets it too."""
+    target = "-d /machine/peripheral/shared/virtio-backend"
+    command = f'qemu-io {target} "write -q -P {pattern} {offset} {length}"'
+    assert not other.qmp("human-monitor-command", **{"command-line": command})
+    with guest.shadow(disk).open("r+b") as shadow:
+        shadow.seek(offset)
+        shadow.write(bytes([pattern]) * length)
+
+
+@_one_version
+@pytest.mark.parametrize("interface", ["virtio", "scsi"])
+def test_second_writer(interface, make_bacula, make_guest, workdir):
+    """What another QEMU writes between two jobs is in the second one's restore."""
+    shared = Disk(
+        "shared",
+        make_image(workdir / "shared", 4 * MIB, "raw", seed=1),
+        "raw",
+        interface,
+        style="blockdev",
+        shared=True,
+    )
+    own = Disk("own", make_image(workdir / "own", 4 * MIB, "raw", seed=2), "raw", style="blockdev")
+    guest = make_guest(name="VM1", disks=[shared, own])
+    other = _writer(make_guest, shared.path, "off")
+    bacula = make_bacula(filesets={"VM": [_line(guest)]})
+    history = History(bacula, guest, workdir)
+    full = history.backup("Full")
+    assert full.log.count("VM1/shared is never saved as an increment: " + _WHY) == 1
+    assert list(guest.bitmaps("shared")) == []  # none that could become a base one day
+    _write_as_other(other, guest, "shared", 0x77, MIB, 64 * 1024)
+    guest.random_writes("own", 3, seed=3)
+    after = history.backup()
+    assert sequences(bacula, after) == {"shared": 0, "own": 1}
+    assert dumped(after)["shared"][:2] == ("Full", _WHY)
+    _write_as_other(other, guest, "shared", 0x78, 2 * MIB, 64 * 1024)
+    assert sequences(bacula, history.backup("Differential")) == {"shared": 0, "own": 1}
+    history.assert_restores()
+    _write_as_other(other, guest, "shared", 0x79, 3 * MIB, 4096)  # it still may
