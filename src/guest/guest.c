@@ -16,6 +16,7 @@ void disk_free(struct disk *disk)
     free(disk->device);
     free(disk->qdev);
     free(disk->node);
+    json_decref(disk->twins);
     free(disk->driver);
     free(disk->file);
     free(disk->volume);

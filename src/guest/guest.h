@@ -32,6 +32,7 @@ struct disk {
     char *qdev;         /* qdev id or QOM path of the guest's device; "" if none */
     char *node;         /* the format node: the first below any filters.  Bitmaps
                          * live on it and dumps name it */
+    json_t *twins;      /* other devices on that node, [{"drive", "device", "qdev"}], or NULL */
     char *driver;       /* of that node: "qcow2", "raw", … */
     char *file;         /* the image's absolute path where QEMU knows one */
     uint64_t size;      /* virtual, bytes */

@@ -116,6 +116,17 @@ static bool write_config(struct guest_backup *backup, struct error *error)
     return (backup->config && backup->object) || error_memory(error);
 }
 
+/* A disk that is dumped under another name is not left out without a word. */
+static void say_twins(const struct guest_backup *backup, const struct disk *disk)
+{
+    size_t index;
+    json_t *twin;
+
+    json_array_foreach (disk->twins, index, twin)
+        job_message(backup->job, MESSAGE_INFO, "Skipped %s/%s: it is the same disk as %s",
+                    backup->guest.name, json_member_string(twin, "drive"), disk->drive);
+}
+
 static void say_what_is_special(const struct guest_backup *backup)
 {
     if (backup->guest.has_tpm)
@@ -126,6 +137,7 @@ static void say_what_is_special(const struct guest_backup *backup)
     for (size_t i = 0; i < backup->guest.disk_count; i++) {
         const struct disk *disk = &backup->guest.disks[i];
 
+        say_twins(backup, disk);
         if (disk->skipped)
             job_message(backup->job, MESSAGE_INFO, "Skipped %s/%s: %s", backup->guest.name,
                         disk->drive, disk->skipped);

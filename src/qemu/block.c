@@ -297,10 +297,35 @@ static bool resolve_file(struct disk *disk, pid_t pid, struct error *error)
     return true;
 }
 
+static struct disk *disk_on_node(const struct guest *guest, const char *node)
+{
+    for (size_t i = 0; node && i < guest->disk_count; i++)
+        if (guest->disks[i].node && strcmp(guest->disks[i].node, node) == 0)
+            return &guest->disks[i];
+    return NULL;
+}
+
+/* One node may be behind several devices (two paths to one disk): it is dumped
+ * once, under the first one's name. */
+static bool add_twin(struct disk *first, struct disk *other, struct error *error)
+{
+    json_t *names = json_pack("{s:s, s:s, s:s}", "drive", other->drive, "device", other->device,
+                              "qdev", other->qdev);
+
+    if (!first->twins)
+        first->twins = json_array();
+    if (json_array_append_new(first->twins, names) != 0)
+        return error_memory(error);
+    disk_free(other);
+    return true;
+}
+
 static bool add_disk(struct guest *guest, struct disk *disk, struct error *error)
 {
-    struct disk *place;
+    struct disk *place = disk_on_node(guest, disk->node);
 
+    if (place)
+        return add_twin(place, disk, error);
     if (guest_disk(guest, disk->drive))
         return error_set(error, ERROR_GENERAL, "two disks are named \"%s\"", disk->drive);
     place = guest_add_disk(guest);

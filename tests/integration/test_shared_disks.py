@@ -66,3 +66,29 @@ def test_second_writer(interface, make_bacula, make_guest, workdir):
     assert sequences(bacula, history.backup("Differential")) == {"shared": 0, "own": 1}
     history.assert_restores()
     _write_as_other(other, guest, "shared", 0x79, 3 * MIB, 4096)  # it still may
+
+
+@_one_version
+def test_two_devices_on_one_node(make_bacula, make_guest, workdir):
+    """Two paths to one disk: it is dumped once, and config.json says whose it is."""
+    shared = Disk(
+        "first", make_image(workdir / "a.qcow2", 4 * MIB, seed=4), style="blockdev", shared=True
+    )
+    own = Disk("own", make_image(workdir / "b.qcow2", 4 * MIB, seed=5), style="blockdev")
+    second = ["-device", "virtio-blk-pci,drive=first,share-rw=on,id=second"]
+    guest = make_guest(name="VM1", disks=[shared, own], extra=second)
+    bacula = make_bacula(filesets={"VM": [_line(guest)]})
+    history = History(bacula, guest, workdir)
+    full = history.backup("Full")
+    assert sequences(bacula, full) == {"first": 0, "own": 0}
+    assert "Skipped VM1/second: it is the same disk as first" in full.log
+    guest.random_writes("first", 3, seed=6)
+    guest.random_writes("own", 3, seed=7)
+    assert sequences(bacula, history.backup()) == {"first": 0, "own": 1}
+    config = json.loads((history.assert_restores() / "@qemu/VM1/0/config.json").read_text())
+    first, _ = config["disks"]
+    qdev = "/machine/peripheral/{}/virtio-backend"
+    assert (first["drive"], first["qdev"]) == ("first", qdev.format("first"))
+    assert first["also_behind"] == [
+        {"drive": "second", "device": "", "qdev": qdev.format("second")}
+    ]
