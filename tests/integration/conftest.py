@@ -17,6 +17,7 @@ from harness import sanitizer
 from harness.bacula import Bacula
 from harness.disk import loop_device, loop_devices_work, tmpfs
 from harness.guest import Guest
+from harness.own_network import enter_own_network
 from harness.process import Failure
 from harness.vm1 import vm1_history
 from harness.proxmox import FakeProxmox
@@ -28,10 +29,21 @@ _PLUGIN = Path(os.environ.get("QEMU_FD", _BUILT)).resolve()
 _QEMU = os.environ.get("QEMU_FD_QEMU")  # a folder of tools/fetch-qemu, for guests, plugin and tests
 _TESTS = _TOP / "build" / "tests"
 _VERSIONS = ("9.6.7", "15.0.3")
+_OWN_NETWORK = pytest.StashKey[bool]()
+# Fixtures that take seconds to make, and what they are made for.
+_MADE_ONCE = {"_shared_vm1", "_shared", "_world", "saved", "host", "_two_guests", "_simple",
+              "_hosts", "_hosts_with_token"}
+_MADE_FOR = {"bacula_version", "host", "_hosts", "_hosts_with_token"}
 
 
-def pytest_configure():
-    """The chosen QEMU's programs come first: the File Daemon looks qemu-img up in its PATH."""
+def pytest_configure(config):
+    """Whoever runs tests, one of pytest-xdist's workers, does so in a network of its own.
+
+    Of the chosen QEMU the programs come first: the File Daemon looks qemu-img up in its PATH.
+    """
+    with contextlib.suppress(OSError):
+        enter_own_network()
+        config.stash[_OWN_NETWORK] = True
     if _QEMU:
         programs = Path(_QEMU).resolve() / "usr" / "bin"
         os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
@@ -45,19 +57,18 @@ def pytest_collection_modifyitems(config, items):
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
     for item in items:
-        if group := _group_of(item):
+        if group := _group_of(item, config.stash.get(_OWN_NETWORK, False)):
             item.add_marker(pytest.mark.xdist_group(group))
 
 
-def _group_of(item):
-    """Those of one Proxmox host share its port, those of one module what it made once."""
-    if item.path.name.startswith("test_pve_restore"):  # on ports of their own
-        return item.path.stem
-    if item.path.name.startswith(("test_proxmox", "test_pve")):
+def _group_of(item, own_network):
+    """Those of one module share what it made once, those of one network Proxmox' port."""
+    if not own_network and item.path.name.startswith(("test_proxmox", "test_pve")):
         return "proxmox"
-    if {"_shared_vm1", "_shared", "_world", "saved"} & set(item.fixturenames):
-        version = getattr(item, "callspec", None) and item.callspec.params.get("bacula_version")
-        return f"{item.path.stem}-{version}"
+    if _MADE_ONCE & set(item.fixturenames):
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        made_for = [str(value) for name, value in parameters.items() if name in _MADE_FOR]
+        return "-".join([item.path.stem, *made_for])
     return None
 
 

@@ -1,5 +1,6 @@
 """The harness' Proxmox host: its guests, its qmeventd, and who sees its files."""
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -108,8 +109,19 @@ def test_qmeventd_ends_qemu(make_proxmox):
     assert pve.qmeventd.history[-2:] == [("release", "101"), ("terminate", "101")]
 
 
+def _seen_here():
+    """What is there without the wrapper: on a Proxmox host its own."""
+    seen = []
+    for path in ("/etc/pve", "/run/qemu-server", "/run/qmeventd.sock"):
+        with contextlib.suppress(FileNotFoundError):
+            about = os.lstat(path)
+            seen.append((path, about.st_dev, about.st_ino, about.st_mode))
+    return seen
+
+
 def test_only_the_wrapped_command_sees_the_host(make_proxmox):
     """The files are where a Proxmox host has them, also those that come later."""
+    before = _seen_here()
     pve = make_proxmox("6.4", port=18006)
     inside = subprocess.Popen(
         [*pve.fd_wrapper, "sh", "-c", "echo started; read line; hostname; cd /etc/pve;"
@@ -125,6 +137,5 @@ def test_only_the_wrapped_command_sees_the_host(make_proxmox):
     assert inside.returncode == 0
     expected = "pve6\n600\nlocal/pve-ssl.pem\n\n/var/run/qemu-server:\n100.qmp\n"
     assert seen == expected + open("/etc/hostname").read()
-    for path in ("/etc/pve", "/run/qemu-server", "/run/qmeventd.sock"):
-        assert not os.path.exists(path)
+    assert _seen_here() == before
     assert str(pve.run) not in open("/proc/mounts").read()

@@ -134,15 +134,16 @@ class Bacula:
         """End all daemons; harmless when they are gone."""
         file_daemon = self._processes.get("fd")
         must_look = file_daemon is not None and file_daemon.poll() is None
-        # All are told first: each takes a while and none needs another.
-        for process in self._processes.values():
-            if process.poll() is None:
-                process.terminate()
-        while self._processes:
-            daemon, process = self._processes.popitem()
+        if must_look:
+            file_daemon.terminate()
             # Told a second time, a daemon does not end its work but exits.
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(self._grace(daemon))
+                file_daemon.wait(self._grace("fd"))
+        # The plugin's daemon alone has to end well: a Director takes four seconds to.
+        while self._processes:
+            daemon, process = self._processes.popitem()
+            if daemon != "fd":
+                kill_group(process)
             stop(process)
         if self._sanitized and file_daemon:
             sanitizer.check(self.folder, file_daemon.returncode if must_look else None)

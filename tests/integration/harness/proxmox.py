@@ -7,6 +7,7 @@ The File Daemon sees the files where they belong by the wrapper of fd_wrapper:
     bacula = make_bacula(filesets={"VM": ["qemu: mode=PVE"]}, fd_wrapper=pve.fd_wrapper)
 """
 
+import contextlib
 import json
 import re
 import shutil
@@ -84,14 +85,15 @@ class FakeProxmox:
         wait_until(self._ready, 150, "the Proxmox stand-in", interval=0.02)
 
     def close(self):
-        """End everything; the disks stay."""
-        for guest in self.guests.values():
-            guest.close()
-        self.qmeventd.stop()
-        if self._process:
-            stop(self._process)
-            self._process = None
-        shutil.rmtree(self.run, ignore_errors=True)
+        """End everything, even if one of it resists; the disks stay."""
+        with contextlib.ExitStack() as stack:
+            stack.callback(shutil.rmtree, self.run, ignore_errors=True)
+            if self._process:
+                stack.callback(stop, self._process)
+                self._process = None
+            stack.callback(self.qmeventd.stop)
+            for guest in self.guests.values():
+                stack.callback(guest.close)
 
     def _ready(self):
         log = self._log.read_text(errors="replace")
