@@ -71,6 +71,7 @@ class Bacula:
         link=None,
         sanitized=sanitizer.ACTIVE,
         extra_message_lines=(),
+        second_pool=False,
     ):
         self.root = Path(root)
         self.folder = Path(folder)
@@ -89,6 +90,7 @@ class Bacula:
         self.fileset_options = fileset_options
         self.fd_messages = fd_messages
         self.extra_message_lines = extra_message_lines  # of the Director
+        self.second_pool = second_pool  # and jobs that copy, migrate and verify
         self.ports = {}
         self.catalog = Catalog(self.folder / "dir" / "bacula.db")
         self._fd_env = fd_env or {}

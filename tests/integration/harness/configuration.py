@@ -7,6 +7,7 @@ PASSWORD = "harness"
 # One job per device and per volume: a restore never waits for a volume that a
 # running backup is still appending to, and a backup never waits for another.
 DEVICES = 12
+SECOND_DEVICES = 4
 
 
 def resource(kind, *lines, **directives):
@@ -59,6 +60,42 @@ def _restore_job(fileset_name, where):
         Maximum_Concurrent_Jobs="20",
         Where=quoted(where),
     )
+
+
+def _second_pool(bacula):
+    """What VirtualFull, Copy, Migration and Verify jobs need: where they write to, and the jobs."""
+    first = quoted(next(iter(bacula.jobs)))
+    shared = {"Client": "fd", "FileSet": quoted(next(iter(bacula.filesets))), "Storage": "disk",
+              "Pool": "Full", "Messages": "Standard", "Maximum_Concurrent_Jobs": "20"}
+    chosen = {"Selection_Type": "Job", "Selection_Pattern": first}
+    verified = {"Type": "Verify", "Verify_Job": first}
+    return [
+        resource(
+            "Storage",
+            Name="second",
+            Address="127.0.0.1",
+            SDPort=bacula.ports["sd"],
+            Password=PASSWORD,
+            Device="second",
+            Autochanger="yes",
+            Media_Type="Second",
+            Maximum_Concurrent_Jobs=bacula.max_concurrent,
+        ),
+        resource(
+            "Pool",
+            Name="Second",
+            Pool_Type="Backup",
+            Storage="second",
+            Label_Format='"second-"',
+            Maximum_Volume_Jobs="1",
+            AutoPrune="no",
+            Recycle="no",
+        ),
+        resource("Job", Name="Copy", Type="Copy", **chosen, **shared),
+        resource("Job", Name="Migrate", Type="Migrate", **chosen, **shared),
+        resource("Job", Name="VerifyVolume", Level="VolumeToCatalog", **verified, **shared),
+        resource("Job", Name="VerifyData", Level="Data", **verified, **shared),
+    ]
 
 
 def _director_messages(folder, extra_lines):
@@ -120,7 +157,9 @@ def director(bacula):
                 Maximum_Volume_Jobs="1",
                 AutoPrune="no",
                 Recycle="no",
+                **({"Next_Pool": "Second"} if bacula.second_pool else {}),
             ),
+            *(_second_pool(bacula) if bacula.second_pool else ()),
             _director_messages(folder, bacula.extra_message_lines),
             *(
                 fileset(name, entries, bacula.fileset_options)
@@ -135,10 +174,42 @@ def director(bacula):
     )
 
 
+def _changer(bacula, name, count, media_type):
+    """A virtual autochanger of disk volumes."""
+    drives = [f"{name}-{index}" for index in range(count)]
+    return [
+        resource(
+            "Autochanger",
+            Name=name,
+            Device=", ".join(drives),
+            Changer_Device="/dev/null",
+            Changer_Command='""',
+        ),
+        *(
+            resource(
+                "Device",
+                *bacula.extra_device_lines,
+                Name=drive,
+                Drive_Index=index,
+                Autochanger="yes",
+                Media_Type=media_type,
+                Device_Type="File",
+                Archive_Device=quoted(bacula.folder / "volumes"),
+                LabelMedia="yes",
+                Random_Access="yes",
+                AutomaticMount="yes",
+                RemovableMedia="no",
+                AlwaysOpen="no",
+                Maximum_Concurrent_Jobs="1",
+            )
+            for index, drive in enumerate(drives)
+        ),
+    ]
+
+
 def storage_daemon(bacula):
-    """bacula-sd.conf: a virtual autochanger of disk volumes."""
+    """bacula-sd.conf."""
     folder = bacula.folder
-    drives = [f"drive-{index}" for index in range(DEVICES)]
     return "".join(
         [
             resource(
@@ -151,32 +222,8 @@ def storage_daemon(bacula):
                 Maximum_Concurrent_Jobs=2 * bacula.max_concurrent,
             ),
             resource("Director", Name="dir", Password=PASSWORD),
-            resource(
-                "Autochanger",
-                Name="drives",
-                Device=", ".join(drives),
-                Changer_Device="/dev/null",
-                Changer_Command='""',
-            ),
-            *(
-                resource(
-                    "Device",
-                    *bacula.extra_device_lines,
-                    Name=name,
-                    Drive_Index=index,
-                    Autochanger="yes",
-                    Media_Type="File",
-                    Device_Type="File",
-                    Archive_Device=quoted(folder / "volumes"),
-                    LabelMedia="yes",
-                    Random_Access="yes",
-                    AutomaticMount="yes",
-                    RemovableMedia="no",
-                    AlwaysOpen="no",
-                    Maximum_Concurrent_Jobs="1",
-                )
-                for index, name in enumerate(drives)
-            ),
+            *_changer(bacula, "drives", DEVICES, "File"),
+            *(_changer(bacula, "second", SECOND_DEVICES, "Second") if bacula.second_pool else ()),
             resource("Messages", "director = dir = all", Name="Standard"),
         ]
     )
