@@ -14,6 +14,7 @@ enum {
     bVarWhere = 14,
     bVarRegexWhere = 15,
     bVarPrevJobName = 20,
+    bVarFileIndex = 23,
     bVarReplace = 24,
 };
 

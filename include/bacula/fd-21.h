@@ -14,6 +14,7 @@ enum {
     bVarWhere = 14,
     bVarRegexWhere = 15,
     bVarPrevJobName = 19,
+    bVarFileIndex = 22,
     bVarReplace = 23,
 };
 

@@ -14,6 +14,7 @@ enum {
     bVarWhere = 15,
     bVarRegexWhere = 16,
     bVarPrevJobName = 20,
+    bVarFileIndex = 23,
     bVarReplace = 24,
 };
 

@@ -70,7 +70,7 @@ static int variable_number(enum daemon_variable variable)
         [DAEMON_JOB_NAME] = bVarJobName,   [DAEMON_JOB_STATUS] = bVarJobStatus,
         [DAEMON_WORKING] = bVarWorkingDir, [DAEMON_PREVIOUS_JOB] = bVarPrevJobName,
         [DAEMON_WHERE] = bVarWhere,        [DAEMON_REGEX_WHERE] = bVarRegexWhere,
-        [DAEMON_REPLACE] = bVarReplace,
+        [DAEMON_REPLACE] = bVarReplace,    [DAEMON_FILE_INDEX] = bVarFileIndex,
     };
 
     return numbers[variable];
@@ -141,6 +141,9 @@ static bRC handle_event(bpContext *context, bEvent *event, void *value)
     switch (event->eventType) {
     case bEventPluginCommand:
         session_announce_command(session, value);
+        break;
+    case bEventStartBackupJob:
+        session_begin_backup(session);
         break;
     case bEventBackupCommand:
         good = session_backup_command(session, value);

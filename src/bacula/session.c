@@ -27,6 +27,7 @@ struct session {
     struct backup *backup;
     size_t lines_announced; /* our Plugin lines in the FileSet … */
     size_t lines_begun;     /* … and those that were begun */
+    bool restarted;         /* see job_facts */
     struct restore *restore;
     bool restore_refused; /* the current Plugin line or its form is wrong */
     struct estimate *estimate;
@@ -124,6 +125,7 @@ static bool learn_facts(struct session *session, struct error *error)
         .id = (uint32_t)ask_number(session, DAEMON_JOB_ID),
         .level = (char)ask_number(session, DAEMON_LEVEL),
         .replace = (char)ask_number(session, DAEMON_REPLACE),
+        .restarted = session->restarted,
         .name = ask_string(session, DAEMON_JOB_NAME),
         .previous_job = ask_string(session, DAEMON_PREVIOUS_JOB),
         .working = ask_string(session, DAEMON_WORKING),
@@ -142,6 +144,13 @@ static bool fail(const struct session *session, const struct error *error)
 {
     job_report(&session->job, MESSAGE_FATAL, error);
     return false;
+}
+
+/* A restarted job goes on counting where its catalog entries end (tried with
+ * 9.6.7 and 15.0.3); nothing else tells a plugin. */
+void session_begin_backup(struct session *session)
+{
+    session->restarted = ask_number(session, DAEMON_FILE_INDEX) > 0;
 }
 
 void session_announce_command(struct session *session, const char *command)

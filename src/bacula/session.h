@@ -21,6 +21,7 @@ enum daemon_variable {
     DAEMON_WHERE,
     DAEMON_REGEX_WHERE,
     DAEMON_REPLACE,
+    DAEMON_FILE_INDEX,
 };
 
 /* The daemon behind one job. */
@@ -43,6 +44,9 @@ void session_free(struct session *session);
 /* A Plugin line that will come, told before the first one does; it may be
  * another plugin's. */
 void session_announce_command(struct session *session, const char *command);
+
+/* Before any file of the job, whoever saves it. */
+void session_begin_backup(struct session *session);
 
 /* The events that matter.  Those that return a bool: false ends the Plugin
  * line, and the job log says why. */

@@ -25,6 +25,7 @@ void disk_free(struct disk *disk)
     for (size_t i = 0; i < disk->bitmap_count; i++)
         bitmap_free(&disk->bitmaps[i]);
     free(disk->bitmaps);
+    json_decref(disk->covered);
 }
 
 void guest_free(struct guest *guest)

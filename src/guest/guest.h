@@ -51,6 +51,8 @@ struct disk {
     char *always_full; /* why no bitmap shows all that changes; NULL when one does */
     struct bitmap *bitmaps;
     size_t bitmap_count;
+    json_t *covered; /* array of names of bitmaps on the images below `node`, as under an external
+                      * snapshot: they see no write any more; NULL where nobody asks */
 };
 
 struct guest {

@@ -46,7 +46,10 @@ static bool follows(const struct assembly *assembly, const struct part *part, st
 
     if (assembly->state != ASSEMBLY_GOOD) {
         error_set(error, ERROR_GENERAL, "part %u came without part 0", part->sequence);
-        return error_hint(error, "%s", remedy);
+        return error_hint(error,
+                          "%s; if bscan of Bacula 9.6 rebuilt the catalog, that does not know the "
+                          "parts: see \"When the catalog was lost\" in docs/restore.md",
+                          remedy);
     }
     if (part->sequence != assembly->sequence + 1) {
         error_set(error, ERROR_GENERAL, "part %u came where part %u should be", part->sequence,
@@ -58,7 +61,11 @@ static bool follows(const struct assembly *assembly, const struct part *part, st
                   "part %u was not made on the part %u before it, but in "
                   "another chain",
                   part->sequence, assembly->sequence);
-        return error_hint(error, "%s", remedy);
+        return error_hint(error,
+                          "%s; where several jobs back this guest up, a restore by FileSet, and "
+                          "one from a graphical console (bvfs), mixes their chains: list the job "
+                          "ids of one (restore jobid=…) in bconsole",
+                          remedy);
     }
     return true;
 }

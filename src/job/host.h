@@ -34,8 +34,9 @@ struct job_facts {
     char *working;      /* the File Daemon's WorkingDirectory */
     char *where;        /* of a restore; "" when it is "/" */
     char *regex_where;
-    char level;   /* 'F', 'D', 'I' or another of Bacula's letters */
-    char replace; /* Bacula's letter */
+    char level;     /* 'F', 'D', 'I' or another of Bacula's letters */
+    char replace;   /* Bacula's letter */
+    bool restarted; /* it was stopped, and the catalog has files of its earlier run */
 };
 
 void job_facts_free(struct job_facts *facts);

@@ -258,7 +258,8 @@ bool block_read_disk(const struct block_answers *answers, size_t index, enum blo
         return disk->skipped || error_memory(error);
     }
     bitmaps = json_object_get(answers->top_only ? entry : node, "dirty-bitmaps");
-    return read_bitmaps(bitmaps, disk, error);
+    disk->covered = nodes_covered_bitmaps(answers, node);
+    return disk->covered ? read_bitmaps(bitmaps, disk, error) : error_memory(error);
 }
 
 /* QEMU shows file names as they were given, relative ones too. */

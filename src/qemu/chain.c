@@ -174,49 +174,6 @@ static bool size_is_sound(const struct disk *disk, const char *job, struct chain
     return true;
 }
 
-void chain_choose(const struct disk *disk, char level, const char *previous_job, bool witnessed,
-                  struct chain_choice *choice)
-{
-    struct chain_name name = {0};
-    const struct bitmap *base;
-
-    *choice = (struct chain_choice){.full = true};
-    if (level == 'F')
-        return;
-    if (disk->always_full) {
-        full_because(choice, "%s", disk->always_full);
-        return;
-    }
-    if (!previous_job || !*previous_job) {
-        full_because(choice, "the Director names no earlier job to build on");
-        return;
-    }
-    base = bitmap_of_job(disk, previous_job, &name);
-    if (!base)
-        full_because(choice,
-                     "no bitmap of job %s: the guest was restarted since and the bitmap was not "
-                     "persistent, the disk is new, or that job did not save it",
-                     previous_job);
-    else if (base->inconsistent)
-        full_because(choice,
-                     "the bitmap of job %s is inconsistent: the guest was not shut down "
-                     "cleanly",
-                     previous_job);
-    else if (!base->recording)
-        full_because(choice,
-                     "the bitmap of job %s does not follow the guest's writes: somebody "
-                     "disabled it",
-                     previous_job);
-    else if (name.place != disk->place)
-        full_because(choice, "the guest or the disk had another name at job %s", previous_job);
-    else if (level == 'D' && name.sequence != 0)
-        full_because(choice, "the bitmap of job %s is no full dump's", previous_job);
-    else if (name.sequence >= CHAIN_SEQUENCE_LIMIT)
-        full_because(choice, "the chain has reached %d increments", CHAIN_SEQUENCE_LIMIT);
-    else if (!witnessed || size_is_sound(disk, previous_job, choice))
-        *choice = (struct chain_choice){.base = base, .sequence = name.sequence + 1};
-}
-
 /* ".2026-11-23_01.05.32_07": nine fields of fixed shape, then a counter that
  * may grow. */
 static const char *stamp_of(const char *job)
@@ -245,7 +202,7 @@ size_t chain_resource_length(const char *job)
 }
 
 /* Older than, by the time and then the counter in the name.  Whoever asks has
- * made sure of both with same_resource; none at all would be the oldest. */
+ * made sure of both with chain_resource_length; none at all would be the oldest. */
 static int compare_stamps(const char *one, const char *other)
 {
     const size_t fixed = sizeof(".dddd-dd-dd_dd.dd.dd_") - 1;
@@ -262,6 +219,128 @@ static int compare_stamps(const char *one, const char *other)
     if (length != other_length)
         return length < other_length ? -1 : 1;
     return strcmp(one, other);
+}
+
+/* The bitmaps of a job on the images below the one that the guest writes to. */
+static bool is_covered(const struct disk *disk, const char *job)
+{
+    size_t index;
+    json_t *entry;
+
+    json_array_foreach (disk->covered, index, entry) {
+        struct chain_name name;
+
+        if (chain_name_read(json_string_value(entry), &name) && strcmp(name.job, job) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* A job of the same Job resource that ran before `job`, and whose bitmap is still
+ * there although a restart of the guest would have taken it away; NULL when there
+ * is none. */
+static const char *older_witness(const struct disk *disk, const char *job)
+{
+    size_t length = chain_resource_length(job);
+
+    for (size_t i = 0; length && i < disk->bitmap_count; i++) {
+        struct chain_name name;
+
+        if (!disk->bitmaps[i].persistent && chain_name_read(disk->bitmaps[i].name, &name) &&
+            chain_resource_length(name.job) == length && strncmp(name.job, job, length) == 0 &&
+            compare_stamps(name.job + length, job + length) < 0)
+            return name.job;
+    }
+    return NULL;
+}
+
+static bool has_bitmap_of(const struct disk *disk, const char *job)
+{
+    for (size_t i = 0; i < disk->bitmap_count; i++) {
+        struct chain_name name;
+
+        if (chain_name_read(disk->bitmaps[i].name, &name) && strcmp(name.job, job) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Jobs that the Director makes of others' parts never came here.  It names them
+ * all the same: a VirtualFull always for a Differential, and for an Incremental
+ * once the jobs that it was made of are gone; a migrated job on 9.6.7, where 15.0.3
+ * says the name that it had. */
+static void why_no_bitmap(const struct disk *disk, const char *job, struct chain_choice *choice)
+{
+    const char *older = older_witness(disk, job);
+
+    if (has_bitmap_of(disk, job))
+        full_because(choice, "there are two bitmaps of job %s, and which is right is not known",
+                     job);
+    else if (is_covered(disk, job))
+        full_because(choice,
+                     "the bitmap of job %s lies on an image that the guest does not write to any "
+                     "more: an external snapshot was made since",
+                     job);
+    else if (older)
+        full_because(choice,
+                     "no bitmap of job %s, while that of the older job %s is there: it is a "
+                     "VirtualFull, a copied or a migrated job, it did not save this disk, or "
+                     "somebody removed the bitmap",
+                     job, older);
+    else
+        full_because(choice,
+                     "no bitmap of job %s: the guest was restarted since and the bitmap was not "
+                     "persistent, the disk is new, or that job left none (it did not save the "
+                     "disk, or is a VirtualFull, a copied or a migrated job)",
+                     job);
+}
+
+void chain_choose(const struct disk *disk, char level, const char *previous_job, bool witnessed,
+                  struct chain_choice *choice)
+{
+    struct chain_name name = {0};
+    const struct bitmap *base;
+
+    *choice = (struct chain_choice){.full = true};
+    if (level == 'F')
+        return;
+    if (disk->always_full) {
+        full_because(choice, "%s", disk->always_full);
+        return;
+    }
+    if (!previous_job || !*previous_job) {
+        full_because(choice, "the Director names no earlier job to build on");
+        return;
+    }
+    base = bitmap_of_job(disk, previous_job, &name);
+    if (!base)
+        why_no_bitmap(disk, previous_job, choice);
+    else if (base->inconsistent)
+        full_because(choice,
+                     "the bitmap of job %s is inconsistent: the guest was not shut down "
+                     "cleanly",
+                     previous_job);
+    else if (!base->recording)
+        full_because(choice,
+                     "the bitmap of job %s does not follow the guest's writes: somebody "
+                     "disabled it",
+                     previous_job);
+    else if (name.place != disk->place)
+        full_because(choice, "the guest or the disk had another name at job %s", previous_job);
+    else if (level == 'D' && name.sequence != 0)
+        full_because(choice, "the bitmap of job %s is no full dump's", previous_job);
+    else if (name.sequence >= CHAIN_SEQUENCE_LIMIT)
+        full_because(choice, "the chain has reached %d increments", CHAIN_SEQUENCE_LIMIT);
+    else if (!witnessed || size_is_sound(disk, previous_job, choice))
+        *choice = (struct chain_choice){.base = base, .sequence = name.sequence + 1};
+}
+
+void chain_start_anew(char level, struct chain_choice *choice)
+{
+    *choice = (struct chain_choice){.full = true};
+    if (level != 'F')
+        full_because(choice, "this job was stopped and restarted, and the catalog may have parts "
+                             "of its earlier run");
 }
 
 /* The bitmaps of one Job resource on a disk, seen from a job of it. */

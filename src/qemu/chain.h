@@ -53,7 +53,7 @@ struct chain_choice {
     bool full;                 /* a whole copy of the disk */
     uint32_t sequence;         /* the delta_seq of this dump */
     const struct bitmap *base; /* what the increment is made from; borrowed */
-    char reason[320];          /* why it is full though an increment was asked for; "" */
+    char reason[512];          /* why it is full though an increment was asked for; "" */
 };
 
 /* Chooses.  `level` is 'F', 'D' or 'I'; `previous_job` is the Director's
@@ -61,6 +61,13 @@ struct chain_choice {
  * make witnesses (before 4.2): then they are not asked for. */
 void chain_choose(const struct disk *disk, char level, const char *previous_job, bool witnessed,
                   struct chain_choice *choice);
+
+/* The choice of a job that was stopped and restarted: always a whole copy.  Its
+ * catalog may hold a part of its earlier run, of the same name and number: the
+ * Director restores that one and passes over the newer ("Something is wrong with
+ * the Delta sequence", 9.6.7 and 15.0.3), and the next increment would be put on
+ * what it was not made from.  A part 0 takes the place of all before it. */
+void chain_start_anew(char level, struct chain_choice *choice);
 
 /* Whether a bitmap belongs to this very job. */
 bool chain_is_of_job(const char *name, const char *job);

@@ -28,7 +28,11 @@ static bool plan_disk(struct dump *dump, const struct disk *disk, struct error *
 
     *planned = (struct dump_disk){.disk = disk, .watch = -1};
     transaction_name(dump, planned, "", planned->name);
-    chain_choose(disk, dump->level, dump->previous_job, dump->features.witness, &planned->choice);
+    if (dump->restarted)
+        chain_start_anew(dump->level, &planned->choice);
+    else
+        chain_choose(disk, dump->level, dump->previous_job, dump->features.witness,
+                     &planned->choice);
     planned->target = text_format("%s/%zu.qcow2", dump->workplace->path, dump->count);
     dump->count++;
     if (!planned->target)
@@ -45,7 +49,7 @@ static bool plan_disk(struct dump *dump, const struct disk *disk, struct error *
 
 static bool may_be_dumped(const struct dump *dump, const struct disk *disk, struct error *error)
 {
-    for (size_t i = 0; i < disk->bitmap_count; i++)
+    for (size_t i = 0; i < disk->bitmap_count && !dump->restarted; i++)
         if (chain_is_of_job(disk->bitmaps[i].name, dump->job_name)) {
             error_set(error, ERROR_GENERAL, "this job has backed it up already");
             return error_hint(error, "name each guest on one Plugin line only");
@@ -149,10 +153,24 @@ static bool run_transaction(struct qmp *qmp, struct dump *dump, size_t first, si
     return false;
 }
 
+/* A job that was stopped after all had been sent left its bitmaps, which carry
+ * the name that this run's will have. */
+static bool remove_earlier_run(struct qmp *qmp, const struct dump *dump, const struct disk *disk,
+                               struct error *error)
+{
+    for (size_t i = 0; i < disk->bitmap_count && dump->restarted; i++)
+        if (chain_is_of_job(disk->bitmaps[i].name, dump->job_name) &&
+            !transaction_remove_bitmap(qmp, disk, disk->bitmaps[i].name, error))
+            return error_context(error, "disk \"%s\"", disk->drive);
+    return true;
+}
+
 static bool start_in_qemu(struct qmp *qmp, struct dump *dump, size_t first, size_t count,
                           struct error *error)
 {
     for (size_t i = first; i < first + count; i++) {
+        if (!remove_earlier_run(qmp, dump, dump->disks[i].disk, error))
+            return false;
         dump->disks[i].in_qemu = true;
         if (!transaction_add_target(qmp, dump, &dump->disks[i], error))
             return error_context(error, "disk \"%s\"", dump->disks[i].disk->drive);

@@ -49,6 +49,7 @@ struct dump {
     const char *previous_job; /* borrowed, may be NULL */
     char level;               /* 'F', 'D' or 'I' */
     bool persistent;
+    bool restarted; /* the catalog may have parts of an earlier run of this very job */
     const struct workplace *workplace; /* borrowed */
     struct process qemu;               /* who listens on the monitor */
     bool silent;                       /* it kept us waiting in vain while cleaning up */

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "base/cleanup.h"
+
 /* Drivers that pass everything on to one child. */
 static const struct {
     const char *driver;
@@ -83,4 +85,35 @@ const json_t *nodes_format(const struct block_answers *answers, const char *top,
         ++*filters_passed;
     }
     return node;
+}
+
+static bool add_names(json_t *names, const json_t *bitmaps)
+{
+    size_t index;
+    json_t *entry;
+
+    json_array_foreach (bitmaps, index, entry) {
+        const char *name = json_member_string(entry, "name");
+
+        if (name && *name && json_array_append_new(names, json_string(name)) != 0)
+            return false;
+    }
+    return true;
+}
+
+json_t *nodes_covered_bitmaps(const struct block_answers *answers, const json_t *node)
+{
+    _cleanup_json_ json_t *names = json_array();
+
+    for (int step = 0; names && step < NODES_WALK_LIMIT; step++) {
+        const char *filtered = nodes_filtered_child(json_member_string(node, "drv"));
+
+        node =
+            nodes_find(answers->nodes, nodes_child(answers, node, filtered ? filtered : "backing"));
+        if (!node)
+            break;
+        if (!add_names(names, json_object_get(node, "dirty-bitmaps")))
+            return NULL;
+    }
+    return TAKE_PTR(names);
 }

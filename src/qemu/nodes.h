@@ -29,4 +29,8 @@ const char *nodes_filtered_child(const char *driver);
 const json_t *nodes_format(const struct block_answers *answers, const char *top,
                            int *filters_passed);
 
+/* The names of all bitmaps on the images below a node (a new array; NULL
+ * without memory).  Where QEMU does not show what lies there: none. */
+json_t *nodes_covered_bitmaps(const struct block_answers *answers, const json_t *node);
+
 #endif

@@ -58,8 +58,15 @@ bool qcow2_read_header(const void *bytes, size_t count, uint64_t *size, struct e
         return error_set(error, ERROR_GENERAL,
                          "it uses features that no dump does (external data file, or not closed "
                          "cleanly)");
-    if (read_32(header + CRYPT_METHOD) || read_32(header + SNAPSHOT_COUNT))
-        return error_set(error, ERROR_GENERAL, "it is encrypted or has snapshots, as no dump is");
+    if (read_32(header + CRYPT_METHOD))
+        return error_set(error, ERROR_GENERAL, "it is encrypted, as no dump is");
+    if (read_32(header + SNAPSHOT_COUNT)) {
+        /* savevm takes one of every qcow2 image that its QEMU has open for writing. */
+        error_set(error, ERROR_GENERAL,
+                  "it has an internal snapshot: somebody took one of the guest (savevm) while "
+                  "its disks were dumped");
+        return error_hint(error, "take snapshots of a guest when no job backs it up");
+    }
     if (read_32(header + CLUSTER_BITS) < 9 || read_32(header + CLUSTER_BITS) > 21)
         return error_set(error, ERROR_GENERAL, "its cluster size makes no sense");
     if (read_32(header + HEADER_LENGTH) < QCOW2_HEADER_SIZE ||

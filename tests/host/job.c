@@ -14,14 +14,14 @@
 struct numbers {
     uint32_t version;
     int fatal, error, warning, info, skipped;
-    int where, regex_where, previous, replace;
+    int where, regex_where, previous, file_index, replace;
 };
 
 static const struct numbers all_numbers[] = {
-    {14, 3, 4, 5, 6, 9, 14, 15, 20, 24},
-    {21, 3, 4, 5, 6, 9, 14, 15, 19, 23},
-    {22, 4, 5, 6, 7, 10, 15, 16, 20, 24},
-    {23, 4, 5, 6, 7, 10, 15, 16, 20, 24},
+    {14, 3, 4, 5, 6, 9, 14, 15, 20, 23, 24},
+    {21, 3, 4, 5, 6, 9, 14, 15, 19, 22, 23},
+    {22, 4, 5, 6, 7, 10, 15, 16, 20, 23, 24},
+    {23, 4, 5, 6, 7, 10, 15, 16, 20, 23, 24},
 };
 
 static const struct numbers *numbers_of(const struct job *job)
@@ -200,6 +200,8 @@ static bRC get_value(bpContext *context, int variable, void *value)
         *(int *)value = (unsigned char)request->level;
     else if (variable == bVarJobStatus)
         *(int *)value = atomic_load(&job->status);
+    else if (variable == numbers->file_index)
+        *(int *)value = 0;
     else if (variable == numbers->replace)
         *(int *)value = (unsigned char)request->replace;
     else if (variable == bVarJobName)

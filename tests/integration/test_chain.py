@@ -153,7 +153,8 @@ def test_disks_that_come_grow_shrink_and_go(make_bacula, make_guest, workdir):
     assert sequences(bacula, grown) == {"a": 1, "b": 1, "new": 0}
     assert _fallbacks(grown) == {
         "new": f"no bitmap of job {full.name}: the guest was restarted since and the bitmap "
-        "was not persistent, the disk is new, or that job did not save it"
+        "was not persistent, the disk is new, or that job left none (it did not save the disk, or is a "
+        "VirtualFull, a copied or a migrated job)"
     }
     history.start_restore()
 

@@ -87,7 +87,8 @@ def test_full_dump_instead_says_why(bacula, guest):
     result = bacula.run("VM", level="Incremental")
     why = (
         f"no bitmap of job {full.name}: the guest was restarted since and the bitmap was not"
-        " persistent, the disk is new, or that job did not save it"
+        " persistent, the disk is new, or that job left none (it did not save the disk, or is a "
+        "VirtualFull, a copied or a migrated job)"
     )
     expected = _backup_lines(bacula, result, "Incremental")
     expected[3] = expected[3].replace("Incremental", f"Full instead of Incremental ({why})")

@@ -58,7 +58,8 @@ def test_restarted_guest(make_history):
     _assert_full_because(
         after,
         f"no bitmap of job {full.name}: the guest was restarted since and the bitmap was not "
-        "persistent, the disk is new, or that job did not save it",
+        "persistent, the disk is new, or that job left none (it did not save the disk, or is a "
+        "VirtualFull, a copied or a migrated job)",
     )
     history.start_restore()
     _backup(history, 3, 1)

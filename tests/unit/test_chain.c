@@ -264,6 +264,23 @@ static void two_of_one_job(struct situation *now)
         (struct bitmap){.name = S("bacula:I:1:" FULL), .recording = true, .granularity = BIT};
     now->disk.bitmap_count = 3;
 }
+static void covered(struct situation *now)
+{
+    static json_t *names;
+
+    if (!names)
+        names = json_pack("[s,s]", "b0", "bacula:F:0:000000000000001f:" FULL);
+    now->disk.bitmap_count = 0;
+    now->disk.covered = names;
+}
+static void stored(struct situation *now)
+{
+    now->bitmaps[0].persistent = true; /* a restart leaves it */
+}
+static void a_newer_one(struct situation *now)
+{
+    now->bitmaps[0].name = S("bacula:I:0:VMs.2026-11-25_01.05.00_03");
+}
 static void inconsistent(struct situation *now)
 {
     now->bitmaps[0].inconsistent = true;
@@ -338,7 +355,16 @@ static void a_larger_remote_volume(struct situation *now)
 
 #define NO_BITMAP                                                                                  \
     "no bitmap of job " FULL ": the guest was restarted since and the bitmap was not persistent,"  \
-    " the disk is new, or that job did not save it"
+    " the disk is new, or that job left none (it did not save the disk, or is a VirtualFull, a "   \
+    "copied or a migrated job)"
+#define OLDER                                                                                      \
+    "no bitmap of job " INCR ", while that of the older job " FULL " is there: it is a"            \
+    " VirtualFull, a copied or a migrated job, it did not save this disk, or somebody removed the" \
+    " bitmap"
+#define OF_INCR                                                                                    \
+    "no bitmap of job " INCR ": the guest was restarted since and the bitmap was not persistent,"  \
+    " the disk is new, or that job left none (it did not save the disk, or is a VirtualFull, a "   \
+    "copied or a migrated job)"
 #define NO_WITNESS "nothing witnesses the size that the disk had at job " FULL
 #define OTHER_NAME "the guest or the disk had another name at job " FULL
 #define SMALLER    "the disk was made smaller since job " FULL
@@ -355,7 +381,14 @@ static void a_doubtful_base_is_no_base(void **state)
         {only_the_witness, "only the witness", "ID", FULL, NO_BITMAP},
         {anothers_bitmap, "another Job resource's", "ID", FULL, NO_BITMAP},
         {a_similar_name, "a similar name", "ID", FULL, NO_BITMAP},
-        {two_of_one_job, "two", "ID", FULL, NO_BITMAP},
+        {two_of_one_job, "two", "ID", FULL,
+         "there are two bitmaps of job " FULL ", and which is right is not known"},
+        {covered, "covered", "ID", FULL,
+         "the bitmap of job " FULL " lies on an image that the guest does not write to any more: an"
+         " external snapshot was made since"},
+        {no_previous_job, "a virtual full", "ID", INCR, OLDER},
+        {stored, "a virtual full, stored bitmaps", "ID", INCR, OF_INCR},
+        {a_newer_one, "only newer ones", "ID", INCR, OF_INCR},
         {inconsistent, "inconsistent", "ID", FULL,
          "the bitmap of job " FULL " is inconsistent: the guest was not shut down cleanly"},
         {disabled, "disabled", "ID", FULL,

@@ -257,6 +257,11 @@ class Bacula:
         self._bandwidth_lines = [f"Maximum Bandwidth = {limit}"] if limit else []
         self.reload()
 
+    def set_job_lines(self, *lines):
+        """Let backup jobs have these lines from now on."""
+        self._extra_job_lines = list(lines)
+        self.reload()
+
     def delete_job(self, jobid):
         """Remove a job from the catalog."""
         return self.console(f"delete jobid={jobid} yes")

@@ -8,7 +8,7 @@ SavedFile = namedtuple("SavedFile", "path size delta_seq file_index")
 JobRow = namedtuple("JobRow", "jobid unique_name status level files bytes errors")
 
 # Letters of the Job table that mean: nothing more will happen.
-FINAL_STATUS = frozenset("TWEefAD")
+FINAL_STATUS = frozenset("TWEefADI")
 
 _BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _SIZE_FIELD = 7
@@ -42,6 +42,8 @@ class Catalog:
         # Director.
         name = f"file:{self._path}?mode=ro"
         with closing(sqlite3.connect(name, timeout=_PATIENCE, uri=True)) as database:
+            # 9.6.7's Storage Daemon may put what is no text into a message of a stopped job.
+            database.text_factory = lambda text: text.decode(errors="replace")
             return database.execute(statement, parameters).fetchall()
 
     def job(self, jobid):
