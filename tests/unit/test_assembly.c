@@ -159,7 +159,7 @@ static void a_part_follows_the_one_before(void **state)
          0,
          0,
          {.sequence = 1, .parent = 10},
-         "part 1 came without part 0" REMEDY},
+         "part 1 came without part 0" REMEDY "; if bscan of Bacula 9.6 rebuilt the catalog"},
         {"much too early", ASSEMBLY_EMPTY, 0, 0, {.sequence = 7}, "part 7 came without part 0"},
         {"one left out",
          ASSEMBLY_GOOD,
@@ -185,7 +185,8 @@ static void a_part_follows_the_one_before(void **state)
          0,
          10,
          {.sequence = 1, .parent = 99},
-         "part 1 was not made on the part 0 before it, but in another chain" REMEDY},
+         "part 1 was not made on the part 0 before it, but in another chain" REMEDY
+         "; where several jobs back this guest up"},
     };
     const char *folder = *state;
     struct workplace workplace;
