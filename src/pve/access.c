@@ -15,8 +15,8 @@ bool pve_access_init(struct pve_access *access, const struct options *options, s
     *access = (struct pve_access){.digest = PVE_DIGEST_SHA1};
     if (!options->tokenfile)
         return true;
-    access->token = pve_token_read(options->tokenfile, error);
-    return access->token || error_context(error, "tokenfile");
+    return pve_token_read(options->tokenfile, &access->token, error) ||
+           error_context(error, "tokenfile");
 }
 
 static bool read_key(const char *path, char **key, size_t *count, struct error *error)
@@ -48,7 +48,7 @@ bool pve_access_refresh(struct pve_access *access, struct error *error)
     size_t ticket_count, csrf_count;
     time_t now = time(NULL);
 
-    if (access->token ||
+    if (access->token.secret ||
         (access->ticket && clock_now() - access->made < (int64_t)PVE_TICKET_RENEW * 1000))
         return true;
     forget(access);
@@ -67,7 +67,7 @@ bool pve_access_refresh(struct pve_access *access, struct error *error)
 
 bool pve_access_retry(struct pve_access *access, int attempt)
 {
-    if (access->token || attempt > 1)
+    if (access->token.secret || attempt > 1)
         return false;
     if (attempt == 1)
         access->digest = access->digest == PVE_DIGEST_SHA1 ? PVE_DIGEST_SHA256 : PVE_DIGEST_SHA1;
@@ -94,8 +94,8 @@ struct curl_slist *pve_access_headers(const struct pve_access *access)
     /* Without it libcurl asks for leave before it sends a body, and the body
      * comes in a packet of its own, which some pveproxy 9 drop. */
     good = add(&list, "Expect:", "");
-    if (access->token)
-        good = good && add(&list, "Authorization: PVEAPIToken=", access->token);
+    if (access->token.secret)
+        good = good && add(&list, "Authorization: PVEAPIToken=", access->token.secret);
     else
         good = good && add(&list, "Cookie: PVEAuthCookie=", access->ticket) &&
                add(&list, "CSRFPreventionToken: ", access->csrf);
@@ -108,6 +108,5 @@ struct curl_slist *pve_access_headers(const struct pve_access *access)
 void pve_access_free(struct pve_access *access)
 {
     forget(access);
-    pve_secret_free(access->token);
-    access->token = NULL;
+    pve_token_free(&access->token);
 }

@@ -9,14 +9,15 @@
 
 #include "guest/options.h"
 #include "pve/ticket.h"
+#include "pve/token.h"
 
 /* The host's own keys. */
 #define PVE_TICKET_KEY "/etc/pve/priv/authkey.key"
 #define PVE_CSRF_KEY   "/etc/pve/pve-www.key"
 
 struct pve_access {
-    char *token;  /* NULL: a ticket */
-    char *ticket; /* NULL until the first request */
+    struct pve_token token; /* empty: a ticket */
+    char *ticket;           /* NULL until the first request */
     char *csrf;
     int64_t made; /* clock_now() of the ticket */
     enum pve_digest digest;

@@ -8,17 +8,14 @@
 #include <string.h>
 
 #include "pve/access.h"
-#include "pve/trust.h"
-
-#define DEFAULT_URL "https://127.0.0.1:8006"
+#include "pve/destination.h"
 
 enum { ATTEMPTS = 4, FIRST_PAUSE = 250 /* ms, doubled each time */ };
 
 struct pve_client {
     CURL *curl;
-    char *url;
     struct pve_access access;
-    struct pve_trust trust;
+    struct pve_destination destination;
     const struct cancel *cancel;
     const struct log *log;
     bool never_sent; /* the last request did not reach anybody */
@@ -101,18 +98,14 @@ static bool prepare_handle(struct pve_client *client)
            curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, look_at_cancel) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_XFERINFODATA, client) == CURLE_OK &&
-           pve_trust_apply(&client->trust, curl);
+           pve_destination_apply(&client->destination, curl);
 }
 
 static bool fill_client(struct pve_client *client, const struct options *options,
                         struct error *error)
 {
-    client->url = text_copy(options->url ? options->url : DEFAULT_URL);
-    if (!client->url)
-        return error_memory(error);
-    client->url[strlen(client->url) - (text_ends_with(client->url, "/") ? 1 : 0)] = '\0';
-    if (!pve_trust_read(options, &client->trust, error) ||
-        !pve_access_init(&client->access, options, error))
+    if (!pve_access_init(&client->access, options, error) ||
+        !pve_destination_choose(&client->destination, options, &client->access.token, error))
         return false;
     client->curl = curl_easy_init();
     return prepare_handle(client) ||
@@ -142,14 +135,13 @@ void pve_client_free(struct pve_client *client)
         return;
     curl_easy_cleanup(client->curl);
     pve_access_free(&client->access);
-    pve_trust_free(&client->trust);
-    free(client->url);
+    pve_destination_free(&client->destination);
     free(client);
 }
 
 bool pve_client_has_token(const struct pve_client *client)
 {
-    return client->access.token != NULL;
+    return client->access.token.secret != NULL;
 }
 
 const struct cancel *pve_client_cancel(const struct pve_client *client)
@@ -218,8 +210,8 @@ static bool set_request(struct pve_client *client, enum pve_method method, const
     bool in_body = method == PVE_POST || method == PVE_PUT;
     const char *parameters = form && form->data ? form->data : "";
     _cleanup_free_ char *url =
-        text_format("%s/api2/json%s%s%s", client->url, path, !in_body && *parameters ? "?" : "",
-                    in_body ? "" : parameters);
+        text_format("%s/api2/json%s%s%s", client->destination.url, path,
+                    !in_body && *parameters ? "?" : "", in_body ? "" : parameters);
     CURL *curl = client->curl;
 
     if (!url || curl_easy_setopt(curl, CURLOPT_URL, url) != CURLE_OK ||
@@ -245,6 +237,14 @@ static bool judge_transfer(const struct pve_client *client, CURLcode code, struc
 {
     const char *complaint = *client->complaint ? client->complaint : curl_easy_strerror(code);
 
+    if (client->destination.refused) {
+        error_set(error, ERROR_CONFIG,
+                  "it is another host, and what opens this one is for this one only");
+        return error_hint(error,
+                          "set tokenfile= to the file of an API token whose second line "
+                          "says url=%s and fingerprint=",
+                          client->destination.url);
+    }
     switch (code) {
     case CURLE_ABORTED_BY_CALLBACK:
         return cancel_check(client->cancel, error);
@@ -255,8 +255,8 @@ static bool judge_transfer(const struct pve_client *client, CURLcode code, struc
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CONNECT_ERROR:
         error_set(error, ERROR_CONFIG, "its certificate is not accepted: %s", complaint);
-        return error_hint(error, "check cafile= or fingerprint=, or renew the host's certificates "
-                                 "(pvecm updatecerts)");
+        return error_hint(error, "check the second line of the token's file where there is one, or "
+                                 "renew the host's certificates (pvecm updatecerts)");
     case CURLE_WRITE_ERROR:
         return error_set(error, ERROR_GENERAL, "an answer of more than %d bytes", PVE_ANSWER_LIMIT);
     default:
@@ -276,10 +276,11 @@ static bool transfer_once(struct pve_client *client, enum pve_method method, con
 
     *client->complaint = '\0';
     client->never_sent = false;
+    client->destination.refused = false;
     if (headers && set_request(client, method, path, form, &transfer) &&
         curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, headers) == CURLE_OK)
         code = curl_easy_perform(client->curl);
-    client->never_sent = code == CURLE_COULDNT_CONNECT;
+    client->never_sent = code == CURLE_COULDNT_CONNECT && !client->destination.refused;
     (void)curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, NULL);
     curl_slist_free_all(headers);
     (void)curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &answer->status);
@@ -339,7 +340,7 @@ static bool attempt(struct pve_client *client, enum pve_method method, const cha
             return false;
         if (!pve_access_retry(&client->access, refused))
             return error_hint(error, "%s",
-                              client->access.token
+                              client->access.token.secret
                                   ? "check the API token in tokenfile=: it may be wrong, expired "
                                     "or revoked"
                                   : "check the host's clock, and that pvestatd and pvedaemon run");
@@ -364,7 +365,8 @@ bool pve_request(struct pve_client *client, enum pve_method method, const char *
     if (answer->status == 403)
         error_hint(error, "give the token's role what docs/proxmox.md lists");
     add_details(answer, error);
-    return error->kind != ERROR_CANCELLED ? error_context(error, "Proxmox API at %s: %s %s",
-                                                          client->url, method_name(method), path)
-                                          : false;
+    return error->kind != ERROR_CANCELLED
+               ? error_context(error, "Proxmox API at %s: %s %s", client->destination.url,
+                               method_name(method), path)
+               : false;
 }

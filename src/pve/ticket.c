@@ -1,16 +1,13 @@
-/* qemu-fd: what opens the Proxmox API: signed tickets and API tokens.
+/* qemu-fd: what opens the Proxmox API: tickets that the host's own key signs.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
 #include "pve/ticket.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <openssl/bio.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/text.h"
@@ -120,79 +117,5 @@ char *pve_csrf_sign(const char *key, size_t count, time_t now, struct error *err
 
     if (!token)
         error_memory(error);
-    return token;
-}
-
-/* The characters that Proxmox has in user names, realms, ids and secrets;
- * above all no blank, quote or line feed, which would end the header. */
-static bool is_word(const char *from, size_t length, const char *others)
-{
-    for (size_t i = 0; i < length; i++) {
-        bool plain = (from[i] >= '0' && from[i] <= '9') || (from[i] >= 'A' && from[i] <= 'Z') ||
-                     (from[i] >= 'a' && from[i] <= 'z');
-
-        if (!plain && !(from[i] && strchr(others, from[i])))
-            return false;
-    }
-    return length > 0;
-}
-
-bool pve_token_is_valid(const char *token)
-{
-    const char *secret = strrchr(token, '=');
-    const char *id = secret ? memchr(token, '!', (size_t)(secret - token)) : NULL;
-
-    return id && memchr(token, '@', (size_t)(id - token)) &&
-           is_word(token, (size_t)(id - token), "@.-_+") &&
-           is_word(id + 1, (size_t)(secret - id - 1), ".-_") &&
-           is_word(secret + 1, strlen(secret + 1), "-");
-}
-
-static bool check_token_file(int descriptor, const char *path, struct error *error)
-{
-    struct stat status;
-
-    if (fstat(descriptor, &status) != 0)
-        return error_errno(error, errno, "cannot look at \"%s\"", path);
-    if (!S_ISREG(status.st_mode))
-        return error_set(error, ERROR_CONFIG, "\"%s\" is no file", path);
-    if (status.st_uid != 0 && status.st_uid != geteuid()) {
-        error_set(error, ERROR_CONFIG, "\"%s\" belongs to user %u", path, status.st_uid);
-        return error_hint(error, "chown root:root %s; chmod 600 %s", path, path);
-    }
-    if (status.st_mode & 077) {
-        error_set(error, ERROR_CONFIG, "others may read \"%s\" (mode %03o)", path,
-                  (unsigned)(status.st_mode & 0777));
-        return error_hint(error, "chmod 600 %s, and make a new token: this one may be known", path);
-    }
-    return true;
-}
-
-char *pve_token_read(const char *path, struct error *error)
-{
-    _cleanup_close_ int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    char text[PVE_TOKEN_FILE_LIMIT + 1];
-    char *token = NULL;
-    ssize_t count;
-
-    if (descriptor < 0) {
-        error_errno(error, errno, "cannot open \"%s\"", path);
-        error->kind = ERROR_CONFIG;
-        return NULL;
-    }
-    if (!check_token_file(descriptor, path, error))
-        return NULL;
-    count = read(descriptor, text, sizeof(text) - 1);
-    text[count < 0 ? 0 : count] = '\0';
-    text[strcspn(text, "\r\n")] = '\0';
-    if (count < 0 || !pve_token_is_valid(text)) {
-        error_set(error, ERROR_CONFIG, "\"%s\" holds no API token", path);
-        error_hint(error, "write one line into it: USER@REALM!ID=SECRET");
-    } else {
-        token = text_copy(text);
-        if (!token)
-            error_memory(error);
-    }
-    OPENSSL_cleanse(text, sizeof(text));
     return token;
 }

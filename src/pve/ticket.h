@@ -1,4 +1,4 @@
-/* qemu-fd: what opens the Proxmox API: signed tickets and API tokens.
+/* qemu-fd: what opens the Proxmox API: tickets that the host's own key signs.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  *
  * A ticket is "PVE:<user>:<time, 8 hex digits>::<base64 of an RSA signature>",
@@ -23,10 +23,9 @@
 #define PVE_TICKET_USER "root@pam"
 
 enum {
-    PVE_TICKET_LIFE = 2 * 3600,  /* seconds */
-    PVE_TICKET_RENEW = 3600,     /* seconds after which we make a new one */
-    PVE_KEY_FILE_LIMIT = 65536,  /* bytes */
-    PVE_TOKEN_FILE_LIMIT = 4096, /* bytes */
+    PVE_TICKET_LIFE = 2 * 3600, /* seconds */
+    PVE_TICKET_RENEW = 3600,    /* seconds after which we make a new one */
+    PVE_KEY_FILE_LIMIT = 65536, /* bytes */
 };
 
 enum pve_digest { PVE_DIGEST_SHA1, PVE_DIGEST_SHA256 };
@@ -38,14 +37,6 @@ char *pve_ticket_sign(const char *key, size_t count, time_t now, enum pve_digest
 
 /* A CSRF token for PVE_TICKET_USER; `key` is the text of pve-www.key. */
 char *pve_csrf_sign(const char *key, size_t count, time_t now, struct error *error);
-
-/* Reads a file that holds "USER@REALM!ID=SECRET".  Refuses one that anybody
- * but its owner may read, or whose owner is neither root nor us (ERROR_CONFIG).
- * The token is the caller's: pve_secret_free. */
-char *pve_token_read(const char *path, struct error *error);
-
-/* Whether a line is a token; a pure function. */
-bool pve_token_is_valid(const char *token);
 
 /* Overwrites and frees; NULL is harmless. */
 void pve_secret_free(char *secret);

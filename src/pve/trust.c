@@ -43,13 +43,12 @@ static bool pin_file(const char *path, struct pve_trust *trust, struct error *er
     return trust->pinned || error_set(error, ERROR_GENERAL, "\"%s\" holds no certificate", path);
 }
 
-bool pve_trust_read(const struct options *options, struct pve_trust *trust, struct error *error)
+bool pve_trust_read(const char *fingerprint, const char *cafile, struct pve_trust *trust,
+                    struct error *error)
 {
-    const char *cafile = options->cafile;
-
     *trust = (struct pve_trust){0};
-    if (options->fingerprint) {
-        trust->pinned = fingerprint_read(options->fingerprint, trust->digest);
+    if (fingerprint) {
+        trust->pinned = fingerprint_read(fingerprint, trust->digest);
         return trust->pinned || error_set(error, ERROR_CONFIG, "a bad fingerprint");
     }
     if (!cafile && access(PVE_HOST_CERTIFICATE, R_OK) == 0)
@@ -59,7 +58,7 @@ bool pve_trust_read(const struct options *options, struct pve_trust *trust, stru
     if (access(cafile, R_OK) != 0) {
         error_set(error, ERROR_CONFIG, "the CA file \"%s\" cannot be read", cafile);
         return error_hint(error, "mode=PVE is for a File Daemon that runs as root on a Proxmox VE "
-                                 "host; elsewhere set url= with cafile= or fingerprint=");
+                                 "host; elsewhere it needs tokenfile= with a url=");
     }
     trust->cafile = text_copy(cafile);
     return trust->cafile || error_memory(error);

@@ -23,10 +23,11 @@ struct pve_trust {
     bool pinned;
 };
 
-/* fingerprint=, else cafile=, else what this host itself serves: the
- * administrator's own certificate where there is one (it need not be from the
- * host's CA, so it is pinned), else the host's CA. */
-bool pve_trust_read(const struct options *options, struct pve_trust *trust, struct error *error);
+/* The fingerprint, else the CA file (NULL: none), else what this host itself
+ * serves: the administrator's own certificate where there is one (it need not be
+ * from the host's CA, so it is pinned), else the host's CA. */
+bool pve_trust_read(const char *fingerprint, const char *cafile, struct pve_trust *trust,
+                    struct error *error);
 
 /* Tells libcurl.  `trust` is borrowed for the handle's life. */
 bool pve_trust_apply(struct pve_trust *trust, CURL *curl);

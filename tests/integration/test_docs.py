@@ -93,7 +93,7 @@ def test_every_parameter_has_a_row():
         assert ("Not with mode=PVE" in what) == ("GENUINE" in flags), name
     header = (_TOP / "src/guest/options.h").read_text()
     assert documented["timeout"][2] == re.search(r"TIMEOUT_DEFAULT = (\d+)", header)[1]
-    url = re.search(r'DEFAULT_URL "(.*)"', (_TOP / "src/pve/client.c").read_text())[1]
+    url = re.search(r'PVE_OWN_URL "(.*)"', (_TOP / "src/pve/destination.h").read_text())[1]
     assert documented["url"][2] == f"`{url}`"
 
 

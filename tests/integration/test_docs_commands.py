@@ -68,6 +68,7 @@ _NO_COMMAND = (
     r"/@qemu/",  # files of a backup
     r'\{"execute": ',  # typed into a QMP socket
     r"</?[a-z]",  # libvirt's domain
+    r"(backup@pve!qemu-fd=SECRET$|url=https://)",  # a token's file
 )
 _TREE_OF_FOLDERS = "house.md"
 _NOT_RUN = r"^\| not run by any test \| why \|\n\|[-|]+\n((?:\|.*\n)+)"  # a table of docs/developing.md

@@ -43,13 +43,20 @@ def bacula(pve, make_bacula):
 
 # Certificates
 
-_RENEW = "check cafile= or fingerprint=, or renew the host's certificates (pvecm updatecerts)"
+_RENEW = "renew the host's certificates (pvecm updatecerts)"
 
 
 def _shown_certificate(pve):
     """The bad one that the server shows."""
     (path,) = pve.folder.glob("certificate-*/pve-ssl.pem")
     return path
+
+
+def _token_file(pve, place):
+    """A token whose file says that it may be sent to this very server, known by its certificate."""
+    path = pve.token_file()
+    path.write_text(f"{path.read_text()}url={pve.url} {place}\n")
+    return f"tokenfile={path}"
 
 
 def _fingerprint(certificate):
@@ -66,34 +73,36 @@ _COMPLAINTS = {
 
 @pytest.mark.parametrize("kind", _COMPLAINTS)
 def test_wrong_certificate(kind, make_proxmox, make_bacula):
-    """Refused before anything is sent; whoever names this very one means it."""
+    """Refused before anything is sent; whoever names this very one, in a token's file, means it."""
     pve = with_guest(make_proxmox("9.1", certificate=kind))
     bacula = start_bacula(make_bacula, pve)
     api = f"Proxmox API at {pve.url}: GET /nodes/pve9/qemu: its certificate is not accepted: SSL"
     assert_refused(bacula, "", api, _COMPLAINTS[kind], _RENEW)
     assert pve.requests() == []
     shown = _shown_certificate(pve)
-    assert ask(bacula, f"fingerprint={_fingerprint(shown)}") == ["vm1"]
+    assert ask(bacula, _token_file(pve, f"fingerprint={_fingerprint(shown)}")) == ["vm1"]
     (pve.etc_pve / "local" / "pveproxy-ssl.pem").write_bytes(shown.read_bytes())
     assert ask(bacula) == ["vm1"]
     if kind == "other-ca":
-        assert ask(bacula, f"cafile={shown.with_name('ca.pem')}") == ["vm1"]
+        ca = shown.with_name("ca.pem")
+        assert ask(bacula, _token_file(pve, f"cafile={ca}")) == ["vm1"]
 
 
 def test_what_is_trusted(make_proxmox, make_bacula):
-    """cafile= and fingerprint= count rather than the host's files; a pinned one alone counts."""
+    """What a token's file says counts rather than the host's files; a pinned one alone counts."""
     pve = with_guest(make_proxmox("6.4", certificate="other-ca"))
     bacula = start_bacula(make_bacula, pve)
     shown, ours = _shown_certificate(pve), pve.etc_pve / "local" / "pve-ssl.pem"
     bad = "its certificate is not accepted: SSL"
     digest = _fingerprint(shown).lower().replace(":", "")
-    assert ask(bacula, f"fingerprint={digest}") == ["vm1"]
-    assert_refused(bacula, f"fingerprint={_fingerprint(ours)}", bad, _RENEW)
+    assert ask(bacula, _token_file(pve, f"fingerprint={digest}")) == ["vm1"]
+    assert_refused(bacula, _token_file(pve, f"fingerprint={_fingerprint(ours)}"), bad, _RENEW)
     own = pve.etc_pve / "local" / "pveproxy-ssl.pem"
     own.write_bytes(ours.read_bytes())
     assert_refused(bacula, "", bad, _RENEW)
     own.write_bytes(shown.read_bytes())
-    assert_refused(bacula, f"cafile={pve.etc_pve}/pve-root-ca.pem", _COMPLAINTS["other-ca"])
+    own_ca = f"cafile={pve.etc_pve}/pve-root-ca.pem"
+    assert_refused(bacula, _token_file(pve, own_ca), _COMPLAINTS["other-ca"])
     own.write_text("no certificate")
     assert_refused(bacula, "", '"/etc/pve/local/pveproxy-ssl.pem" holds no certificate')
     assert len(pve.requests()) == 1
@@ -104,8 +113,10 @@ def test_files_of_certificates(pve, bacula, workdir):
     garbage = workdir / "garbage.pem"
     garbage.write_text("nothing")
     count = len(pve.requests())
-    assert_refused(bacula, f"cafile={workdir}/none", f'CA file "{workdir}/none" cannot be read')
-    assert_refused(bacula, f"cafile={garbage}", "its certificate is not accepted", _RENEW)
+    missing = _token_file(pve, f"cafile={workdir}/none")
+    assert_refused(bacula, missing, f'CA file "{workdir}/none" cannot be read')
+    wrong = _token_file(pve, f"cafile={garbage}")
+    assert_refused(bacula, wrong, "its certificate is not accepted", _RENEW)
     assert_refused(bacula, "fingerprint=AB:CD", '"fingerprint": "AB:CD" is not possible; it takes')
     (pve.etc_pve / "pve-root-ca.pem").unlink()
     assert_refused(bacula, "", "mode=PVE is for a File Daemon that runs as root on a Proxmox VE")
@@ -197,8 +208,10 @@ def test_tokenfile(pve, bacula):
     for content in ("", "\n", "hello", token.partition("=")[0], f"PVEAPIToken={token} x",
                     token.replace("!", "!\t"), "x" * 5000):
         wrong.write_text(content)
-        assert_refused(bacula, f"tokenfile={wrong}", f'"{wrong}" holds no API token',
-                        "write one line into it: USER@REALM!ID=SECRET")
+        assert_refused(bacula, f"tokenfile={wrong}", f'"{wrong}": it holds no API token',
+                        "its first line is USER@REALM!ID=SECRET")
+    wrong.write_text(f"{token}\nurl=https://127.0.0.1:8006\n")
+    assert_refused(bacula, f"tokenfile={wrong}", "does not say where the token may be sent")
     for mode in (0o640, 0o604, 0o601):
         good.chmod(mode)
         assert_refused(bacula, f"tokenfile={good}", f'others may read "{good}" (mode {mode:o})',

@@ -6,82 +6,9 @@
  */
 #include "support.h"
 
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include "pve/api.h"
 #include "pve/client.h"
 #include "pve/ticket.h"
-
-static void knows_a_token(void **state)
-{
-    static const char *const good[] = {
-        "root@pam!bareos=71ccdc9b-507b-423c-9359-0801e2e4ee48",
-        "backup.user@pve!qemu-fd=00000000-0000-0000-0000-000000000000",
-        "a+b_c@ldap-1!t_1=x",
-    };
-    static const char *const bad[] = {
-        "",
-        "root@pam",
-        "root@pam!id",
-        "root@pam!id=",
-        "root!id=x",
-        "@!=",
-        "root@pam!=x",
-        "root@pam!id=a b",
-        "root@pam!id=x\r\nHost: evil",
-        "root@pam!i d=x",
-        "ro\"ot@pam!id=x",
-        "root@pam!id=x\x01",
-        "PVEAPIToken root@pam!id=x",
-    };
-
-    (void)state;
-    for (size_t i = 0; i < ARRAY_SIZE(good); i++)
-        check(good[i], pve_token_is_valid(good[i]));
-    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
-        check(bad[i], !pve_token_is_valid(bad[i]));
-}
-
-/* Writes `text` into a file of this mode and reads the token in it. */
-static char *token_of(const char *text, mode_t mode, struct error *error)
-{
-    char path[] = "/tmp/qemu-fd-token-XXXXXX";
-    int file = mkstemp(path);
-    char *token;
-
-    assert_true(file >= 0 && path_write_all(file, text, strlen(text)) && fchmod(file, mode) == 0);
-    close(file);
-    token = pve_token_read(path, error);
-    unlink(path);
-    return token;
-}
-
-static void reads_a_token_only_its_owner_may_read(void **state)
-{
-    static const mode_t open_modes[] = {0640, 0604, 0644, 0660, 0777, 0601};
-    static const char line[] = "root@pam!t=secret-1\n";
-    struct error error;
-    char *token = token_of(line, 0600, &error);
-
-    (void)state;
-    check_string("0600", token, "root@pam!t=secret-1");
-    pve_secret_free(token);
-    token = token_of(line, 0400, &error);
-    check_string("0400", token, "root@pam!t=secret-1");
-    pve_secret_free(token);
-    for (size_t i = 0; i < ARRAY_SIZE(open_modes); i++) {
-        assert_null(token_of(line, open_modes[i], &error));
-        assert_non_null(strstr(error_line(&error), "others may read"));
-        assert_null(strstr(error_line(&error), "secret-1"));
-        assert_int_equal(error.kind, ERROR_CONFIG);
-    }
-    assert_null(token_of("nonsense secret-1", 0600, &error));
-    assert_non_null(strstr(error_line(&error), "holds no API token"));
-    assert_null(strstr(error_line(&error), "secret-1"));
-    assert_null(pve_token_read("/nonexistent/token", &error));
-    assert_null(pve_token_read("/tmp", &error));
-}
 
 static void signs_nothing_without_an_rsa_key(void **state)
 {
@@ -184,8 +111,6 @@ static void reads_fingerprints(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(knows_a_token),
-        cmocka_unit_test(reads_a_token_only_its_owner_may_read),
         cmocka_unit_test(signs_nothing_without_an_rsa_key),
         cmocka_unit_test(signs_csrf_tokens),
         cmocka_unit_test(reads_answers),
