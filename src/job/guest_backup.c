@@ -10,9 +10,10 @@
 #include "guest/config.h"
 
 enum {
-    LOG_EVERY = 600 * 1000,  /* ms between progress lines in the job log */
-    DEBUG_EVERY = 10 * 1000, /* … and in the trace */
-    SPACE_MARGIN = 1 << 20,  /* bytes a dump needs beside its data */
+    LOG_EVERY = 600 * 1000,   /* ms between progress lines in the job log */
+    DEBUG_EVERY = 10 * 1000,  /* … and in the trace */
+    SETTLE_LIMIT = 60 * 1000, /* ms at the job's end for what does not leave QEMU */
+    SPACE_MARGIN = 1 << 20,   /* bytes a dump needs beside its data */
 };
 
 static const char *name_or_path(const struct guest_backup *backup)
@@ -22,26 +23,64 @@ static const char *name_or_path(const struct guest_backup *backup)
     return backup->target.name ? backup->target.name : backup->target.monitor;
 }
 
+/* What became of a guest that was stopped by a dump; once. */
+static void tell_of_guest(struct guest_backup *backup)
+{
+    struct runstate *state = &backup->dump.state;
+
+    if (state->continued && state->stood >= 0)
+        job_message(
+            backup->job, MESSAGE_WARNING,
+            "%s stood still at an I/O error for up to %lld seconds while it was dumped; the "
+            "dumps that ran were given up, and it was continued",
+            name_or_path(backup), (long long)(state->stood + 999) / 1000);
+    else if (state->continued)
+        job_message(backup->job, MESSAGE_WARNING,
+                    "%s stood still at an I/O error, with the dump of a job that died in its QEMU; "
+                    "that was removed, and it was continued",
+                    name_or_path(backup));
+    state->continued = false;
+    if (state->stands && !backup->told) {
+        struct error error = state->cause;
+
+        error_context(&error,
+                      "guest \"%s\": it stands still at an I/O error and cannot be continued",
+                      name_or_path(backup));
+        error.hint[0] = '\0';
+        error_hint(&error, "see to its storage and the working directory, then continue it (QMP "
+                           "command cont, virsh resume, qm resume)");
+        job_report(backup->job, MESSAGE_ERROR, &error);
+    }
+    backup->told = state->stands;
+}
+
 static bool describe(struct guest_backup *backup, struct error *error)
 {
     struct hypervisor_call call = job_call(backup->job, backup->options);
     _cleanup_asked_ struct asked asked = {0};
+    struct leftover found;
     struct error ignored;
     bool ended, described;
 
     if (!hypervisor_connect(&call, &backup->target, &asked, error))
         return false;
-    ended = leftover_end_jobs(asked.qmp, &asked.features, error);
+    ended = leftover_end_jobs(asked.qmp, &asked.features, &found, error);
+    backup->dump.state = found.state;
     if (!ended && error->kind != ERROR_GENERAL)
         return false;
     /* Also when a living job is in the way: the error is to name the guest. */
-    described = hypervisor_describe(backup->hypervisor, &call, &backup->target, &asked,
-                                    ended ? error : &ignored);
+    do
+        described = hypervisor_describe(backup->hypervisor, &call, &backup->target, &asked,
+                                        ended ? error : &ignored);
+    while (!described && ended && leftover_remove_ejected(asked.qmp, error));
     backup->dump.features = asked.features;
     backup->dump.qemu = process_note(qmp_peer(asked.qmp));
     backup->guest = asked.guest;
     asked.guest = (struct guest){0};
     backup->described = described;
+    if (ended && found.job_id)
+        job_message(backup->job, MESSAGE_INFO, "Removed what job %u had left in the QEMU of %s",
+                    found.job_id, name_or_path(backup));
     return ended && described && leftover_clear(asked.qmp, &asked.features, error);
 }
 
@@ -85,6 +124,7 @@ static bool start_disks(struct guest_backup *backup, size_t first, size_t count,
         !dump_start(&backup->dump, first, count, error)) {
         for (size_t i = first; i < first + count; i++)
             backup->states[i] = DISK_FAILED;
+        tell_of_guest(backup);
         return false;
     }
     for (size_t i = first; i < first + count; i++)
@@ -185,10 +225,13 @@ static void let_go(struct guest_backup *backup)
 bool guest_backup_start(struct guest_backup *backup, struct error *error)
 {
     struct dump *dump = &backup->dump;
+    bool good;
 
     prepare_dump(backup);
     backup->hold = -1;
-    if (!describe(backup, error))
+    good = describe(backup, error);
+    tell_of_guest(backup);
+    if (!good)
         return error_context(error, "guest \"%s\"", name_or_path(backup));
     job_message(backup->job, MESSAGE_INFO, "Start Backup vm: %s (%u)", backup->guest.name,
                 backup->guest.vmid);
@@ -278,6 +321,7 @@ bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *
                              disk->disk->drive);
     }
     backup->states[index] = DISK_READY;
+    tell_of_guest(backup);
     if (index + 1 == backup->dump.count)
         let_go(backup); /* the last dump is out of QEMU */
     say_how_it_went(backup, disk);
@@ -288,6 +332,7 @@ void guest_backup_drop_disk(struct guest_backup *backup, size_t index, struct er
 {
     backup->states[index] = DISK_FAILED;
     dump_drop(&backup->dump, &backup->dump.disks[index], cause);
+    tell_of_guest(backup);
 }
 
 void guest_backup_abandon(struct guest_backup *backup, struct error *cause)
@@ -311,6 +356,15 @@ static void drop_unsaved(struct guest_backup *backup, size_t index)
     job_report(backup->job, MESSAGE_FATAL, &error);
 }
 
+/* A job of many guests waits no longer at its end than one of a single guest,
+ * and not longer than a dump may take. */
+static int64_t settle_limit(const struct options *options)
+{
+    int64_t limit = (int64_t)options->timeout * 1000;
+
+    return limit < SETTLE_LIMIT ? limit : SETTLE_LIMIT;
+}
+
 /* The Director does not name a failed job as a base, so bitmaps of it that stay
  * harm nobody; the next good job removes them. */
 static void drop_of_failed_job(struct guest_backup *backup, size_t index)
@@ -319,8 +373,32 @@ static void drop_of_failed_job(struct guest_backup *backup, size_t index)
 
     error_set(&error, ERROR_GENERAL, "the job failed");
     dump_drop(&backup->dump, &backup->dump.disks[index], &error);
+    tell_of_guest(backup);
     if (error.kind == ERROR_STAYS)
         log_debug(&backup->job->log, LOG_STEP, "bitmaps of the failed job stay: %s", error.hint);
+}
+
+/* What could not be taken out of QEMU in time is tried again, and told when it
+ * stays. */
+static void settle(struct guest_backup *backup)
+{
+    struct job *job = backup->job;
+    struct error error = {0};
+
+    if (!job->settled_by)
+        job->settled_by = clock_deadline(settle_limit(backup->options));
+    if (dump_settle(&backup->dump, job->settled_by, &error)) {
+        tell_of_guest(backup);
+        return;
+    }
+    tell_of_guest(backup);
+    for (size_t i = 0; i < backup->dump.count; i++)
+        if (backup->dump.disks[i].in_qemu)
+            job_message(
+                job, MESSAGE_WARNING,
+                "The dump of %s/%s stays in QEMU and keeps its room in the working directory "
+                "until the next job of the guest removes it, or the guest ends: %s",
+                backup->guest.name, backup->dump.disks[i].disk->drive, error.why);
 }
 
 void guest_backup_end(struct guest_backup *backup, bool good)
@@ -336,6 +414,7 @@ void guest_backup_end(struct guest_backup *backup, bool good)
         else if (backup->states[i] != DISK_FAILED)
             drop_unsaved(backup, i);
     }
+    settle(backup);
     let_go(backup);
     if (any && !dump_prune(&backup->dump, &error))
         log_debug(&backup->job->log, LOG_STEP, "bitmaps that are of no use any more stay: %s",

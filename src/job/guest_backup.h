@@ -29,6 +29,7 @@ struct guest_backup {
     char *config;            /* config.json */
     char *object;            /* the same for the catalog */
     int hold;                /* keeps its QEMU alive (hypervisor.h); -1 for none */
+    bool told;               /* … that the guest stands */
     bool described;          /* `guest` is known */
     bool announced;          /* its config.json was handed out */
     bool finished;           /* all its disks were handed out */

@@ -18,6 +18,7 @@ struct job {
     struct log log;          /* goes to the host's debug */
     struct cancel cancel;
     struct job_facts facts;
+    int64_t settled_by; /* clock_now() when its end waits no longer for any QEMU; 0 before */
 };
 
 /* One line into the job log. */

@@ -15,11 +15,10 @@
 #include "qemu/transaction.h"
 
 enum {
-    POLL_FIRST = 50,            /* ms: small dumps are ready at once */
-    POLL_LONGEST = 1000,        /* ms: the monitor belongs to others as well */
-    LOOK_PATIENCE = 10 * 1000,  /* ms for one look at a dump, at its time limit */
-    CLEAN_PATIENCE = 15 * 1000, /* ms for the monitor while cleaning up */
-    END_PATIENCE = 2 * 1000,    /* ms for a process whose socket has closed */
+    POLL_FIRST = 50,           /* ms: small dumps are ready at once */
+    POLL_LONGEST = 1000,       /* ms: the monitor belongs to others as well */
+    LOOK_PATIENCE = 10 * 1000, /* ms for one look at a dump, at its time limit */
+    JOB_LIMIT = 30 * 1000,     /* ms for a job that has ended to be dismissed */
 };
 
 static bool plan_disk(struct dump *dump, const struct disk *disk, struct error *error)
@@ -191,7 +190,7 @@ bool dump_start(struct dump *dump, size_t first, size_t count, struct error *err
         _cleanup_qmp_ struct qmp *qmp = NULL;
 
         good = qmp_connect(&dump->monitor, QMP_GREETING_LIMIT, &qmp, error) &&
-               start_in_qemu(qmp, dump, first, count, error);
+               dump_note_guest(dump, qmp, error) && start_in_qemu(qmp, dump, first, count, error);
     }
     for (size_t i = first; !good && i < first + count; i++)
         dump_drop(dump, &dump->disks[i], error);
@@ -226,6 +225,7 @@ static bool poll_job(struct dump *dump, struct dump_disk *disk, enum look *look,
     *look = LOOK_NOTHING;
     if (!qmp_connect(&dump->monitor, POLL_LONGEST, &qmp, error))
         return error->kind == ERROR_TIMEOUT;
+    dump_spare_guest(dump, qmp);
     if (!qmp_list(qmp, "query-jobs", NULL, &jobs, error))
         return false;
     note_ends(dump, jobs);
@@ -236,12 +236,8 @@ static bool poll_job(struct dump *dump, struct dump_disk *disk, enum look *look,
     (void)json_member_size(job, "current-progress", &disk->done);
     (void)json_member_size(job, "total-progress", &disk->total);
     failure = json_member_string(job, "error");
-    if (failure) {
-        error_set(error, ERROR_GENERAL, "QEMU says: %s", failure);
-        if (strstr(failure, "No space left"))
-            error_hint(error, "make room in the working directory or set working=");
-        return false;
-    }
+    if (failure)
+        return dump_failed(dump, failure, error);
     *look = strcmp(status, "concluded") == 0 ? LOOK_CONCLUDED : LOOK_RUNNING;
     return true;
 }
@@ -255,9 +251,11 @@ static bool take_out(const struct dump *dump, struct dump_disk *disk, struct err
         return false;
     /* First: a base that is spent must not outlive the job that says so. */
     if (!transaction_remove_copy(qmp, dump, disk, true, error) ||
-        !leftover_end_job(qmp, disk->name, error) || !leftover_remove_node(qmp, disk->name, error))
+        !leftover_end_job(qmp, disk->name, JOB_LIMIT, error) ||
+        !leftover_remove_node(qmp, disk->name, error))
         return false;
-    disk->in_qemu = !leftover_remove_descriptors(qmp, disk->name); /* dump_prune looks again */
+    disk->in_qemu = false;
+    disk->labelled = !leftover_remove_descriptors(qmp, disk->name); /* dump_prune looks again */
     return true;
 }
 
@@ -336,156 +334,4 @@ bool dump_wait(struct dump *dump, struct dump_disk *disk, int64_t limit,
 {
     return wait_until_concluded(dump, disk, limit, watch, error) && take_out(dump, disk, error) &&
            check_target(dump, disk, error);
-}
-
-bool dump_intact(const struct dump_disk *disk)
-{
-    /* An open file hears of every write to it that failed, whichever page
-     * this waits for; fdatasync would have all of them written first. */
-    return sync_file_range(disk->watch, 0, 1, SYNC_FILE_RANGE_WAIT_BEFORE) == 0 ||
-           (errno == ENOSYS && fdatasync(disk->watch) == 0);
-}
-
-static void close_watch(struct dump_disk *disk)
-{
-    if (disk->watch >= 0)
-        close(disk->watch);
-    disk->watch = -1;
-}
-
-void dump_remove_target(struct dump_disk *disk)
-{
-    close_watch(disk);
-    /* QEMU closes the descriptor that we passed only while its guest runs
-     * (monitor_fdset_cleanup); until then the file would keep its space. */
-    if (truncate(disk->target, 0) != 0 && errno == ENOENT)
-        return;
-    (void)unlink(disk->target);
-}
-
-/* Waits long for the monitor once only: a job has many disks to drop. */
-static bool connect_to_clean(struct dump *dump, struct qmp **qmp, struct error *error)
-{
-    struct monitor monitor = dump->monitor;
-
-    monitor.cancel = NULL; /* a cancelled job cleans up as well */
-    if (qmp_connect(&monitor, dump->silent ? POLL_LONGEST : CLEAN_PATIENCE, qmp, error))
-        return true;
-    dump->silent = error->kind == ERROR_TIMEOUT;
-    return false;
-}
-
-/* Takes a disk's job out of QEMU.  It can have come to its end unnoticed while
- * another one was waited for, and then its base may be spent; a job that is gone
- * was taken out by somebody else, unless the transaction never ran. */
-static bool end_job(struct qmp *qmp, const struct dump *dump, const struct dump_disk *disk,
-                    struct error *error)
-{
-    enum job_end end;
-
-    return leftover_conclude_job(qmp, disk->name, &end, error) &&
-           transaction_remove_copy(
-               qmp, dump, disk, end == JOB_WHOLE || (end == JOB_GONE && disk->has_bitmap), error) &&
-           leftover_end_job(qmp, disk->name, error);
-}
-
-static void clean_in_qemu(struct dump *dump, struct dump_disk *disk, struct error *error)
-{
-    _cleanup_qmp_ struct qmp *qmp = NULL;
-    char witness_node[SCRATCH_NAME_SIZE];
-    struct error ignored;
-
-    if (!connect_to_clean(dump, &qmp, error))
-        return;
-    disk->in_qemu =
-        !end_job(qmp, dump, disk, error) || !leftover_remove_node(qmp, disk->name, error);
-    transaction_name(dump, disk, WITNESS_SUFFIX, witness_node);
-    (void)leftover_remove_node(qmp, witness_node, &ignored);
-    (void)leftover_remove_descriptors(qmp, disk->name);
-    if (disk->has_bitmap && transaction_remove_bitmap(qmp, disk->disk, disk->bitmap, error) &&
-        transaction_remove_bitmap(qmp, disk->disk, disk->witness, error))
-        disk->has_bitmap = false;
-}
-
-/* Whether the QEMU that was dumped is no more, and its bitmaps with it, unless
- * they live in the image: a clean shutdown stored them there.  A monitor that
- * nobody listens on proves nothing: the socket may have been removed, and what
- * stands behind it live on.  The socket closes a moment before the process
- * is gone. */
-static bool bitmaps_went_with_qemu(const struct dump *dump, const struct error *error)
-{
-    int64_t deadline = clock_deadline(END_PATIENCE);
-    struct error ignored;
-
-    if (error->kind != ERROR_GONE || dump->persistent)
-        return false;
-    while (!process_has_ended(&dump->qemu))
-        if (clock_slice(deadline) == 0 || !clock_sleep(POLL_FIRST, NULL, &ignored))
-            return false;
-    return true;
-}
-
-void dump_drop(struct dump *dump, struct dump_disk *disk, struct error *cause)
-{
-    struct error error = {0};
-
-    if (disk->in_qemu || disk->has_bitmap)
-        clean_in_qemu(dump, disk, &error);
-    if ((disk->in_qemu || disk->has_bitmap) && bitmaps_went_with_qemu(dump, &error))
-        disk->in_qemu = disk->has_bitmap = false;
-    dump_remove_target(disk);
-    if (!disk->has_bitmap)
-        return;
-    cause->hint[0] = '\0';
-    error_hint(cause, "the job fails, since its bitmap may have stayed in QEMU: %s",
-               error.kind ? error.why : "it could not be removed");
-    if (cause->kind != ERROR_CANCELLED)
-        cause->kind = ERROR_STAYS;
-}
-
-static bool prune_disk(struct qmp *qmp, const struct dump *dump, const struct disk *disk,
-                       struct error *error)
-{
-    for (size_t i = 0; i < disk->bitmap_count; i++) {
-        const char *name = disk->bitmaps[i].name;
-
-        if (!disk->bitmaps[i].busy &&
-            chain_is_obsolete(disk, name, dump->level, dump->job_name, dump->previous_job) &&
-            !transaction_remove_bitmap(qmp, disk, name, error))
-            return false;
-    }
-    return true;
-}
-
-bool dump_prune(const struct dump *dump, struct error *error)
-{
-    struct monitor monitor = dump->monitor;
-    _cleanup_qmp_ struct qmp *qmp = NULL;
-    _cleanup_guest_ struct guest now = {0};
-
-    monitor.cancel = NULL;
-    if (!qmp_connect(&monitor, CLEAN_PATIENCE, &qmp, error))
-        return false;
-    for (size_t i = 0; i < dump->count; i++)
-        if (dump->disks[i].in_qemu)
-            (void)leftover_remove_descriptors(qmp, dump->disks[i].name);
-    if (!block_read_disks(qmp, &dump->features, qmp_peer(qmp), &now, error))
-        return false;
-    for (size_t i = 0; i < now.disk_count; i++)
-        if (!prune_disk(qmp, dump, &now.disks[i], error))
-            return error_context(error, "disk \"%s\"", now.disks[i].drive);
-    return true;
-}
-
-void dump_free(struct dump *dump)
-{
-    for (size_t i = 0; i < dump->count; i++) {
-        close_watch(&dump->disks[i]);
-        free(dump->disks[i].target);
-        free(dump->disks[i].bitmap);
-        free(dump->disks[i].witness);
-    }
-    free(dump->disks);
-    dump->disks = NULL;
-    dump->count = 0;
 }

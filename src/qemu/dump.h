@@ -23,6 +23,7 @@
 #include "qemu/feature.h"
 #include "qemu/leftover.h"
 #include "qemu/qmp.h"
+#include "qemu/runstate.h"
 
 /* One disk's part in it. */
 struct dump_disk {
@@ -33,7 +34,8 @@ struct dump_disk {
     char *bitmap;                 /* our own on the disk; NULL when it is always dumped whole */
     char *witness;                /* of the disk's size; NULL without */
     int watch;                    /* the target, open since before QEMU wrote; -1 for none */
-    bool in_qemu;                 /* a node or a job of ours may be there */
+    bool in_qemu;                 /* a node or a job of ours may be there: QEMU may write */
+    bool labelled;                /* its target's descriptor set may be there */
     bool has_bitmap;              /* our bitmaps may be there */
     uint64_t done;                /* progress in bytes, from the last poll */
     uint64_t total;
@@ -53,6 +55,9 @@ struct dump {
     const struct workplace *workplace; /* borrowed */
     struct process qemu;               /* who listens on the monitor */
     bool silent;                       /* it kept us waiting in vain while cleaning up */
+    bool stuck;                        /* a cancelled QEMU job did not end in time */
+    bool given_up;                     /* what ran was cancelled for the guest's sake */
+    struct runstate state;             /* of the guest: for the caller to tell */
     struct dump_disk *disks;
     size_t count;
 };
@@ -60,6 +65,16 @@ struct dump {
 /* Plans a dump of every disk of `guest` that is not skipped: chooses the
  * bases.  The dump borrows guest and workplace. */
 bool dump_plan(struct dump *dump, const struct guest *guest, struct error *error);
+
+/* A disk's part, as in_qemu and has_bitmap say it:
+ *
+ *     planned --dump_start--> in QEMU --dump_wait--> out, whole --dump_remove_target--> gone
+ *                               |  ^                  |
+ *                           dump_drop  (cannot be taken out: dump_settle, then the next job)
+ *                               v                     v
+ *                         out, its target removed <---+
+ *
+ * The target is left alone while its node is in QEMU. */
 
 /* Makes the targets of `count` disks from `first` on, and starts them in one
  * transaction.  On failure they are dropped (dump_drop). */
@@ -85,13 +100,28 @@ bool dump_wait(struct dump *dump, struct dump_disk *disk, int64_t limit,
  * not have.  Not hindered by a cancel. */
 void dump_drop(struct dump *dump, struct dump_disk *disk, struct error *cause);
 
+/* At the job's end: tries to take out of QEMU what dump_drop could not, until
+ * `deadline`.  False: something stays, for the reason in `error`, and the next
+ * job of the guest takes it out (leftover.h).  Not hindered by a cancel. */
+bool dump_settle(struct dump *dump, int64_t deadline, struct error *error);
+
+/* Notes how the guest is, before the first of our jobs runs in its QEMU. */
+bool dump_note_guest(struct dump *dump, struct qmp *qmp, struct error *error);
+
+/* A look at the guest: one that ran when its dumps began and stands at an I/O
+ * error now is continued, after all of them that still run were cancelled. */
+void dump_spare_guest(struct dump *dump, struct qmp *qmp);
+
+/* Why a QEMU job of the dump ended with this error; always false. */
+bool dump_failed(const struct dump *dump, const char *failure, struct error *error);
+
 /* Asked once the whole target was read: whether the kernel lost nothing of
  * what QEMU wrote.  It writes to the disk behind our backs, and forgets what
  * it could not write, so that one may have read something else.  False with
  * errno set. */
 bool dump_intact(const struct dump_disk *disk);
 
-/* Removes the file of a disk that has been read. */
+/* Removes the file of a disk that has been read, or is out of QEMU. */
 void dump_remove_target(struct dump_disk *disk);
 
 /* A good job removes what it could not take out of QEMU before, and those of

@@ -78,14 +78,22 @@ static bool job_lives(const json_t *fdsets, uint32_t job_id)
     return false;
 }
 
-bool leftover_conclude_job(struct qmp *qmp, const char *id, enum job_end *end, struct error *error)
+bool leftover_cancel_job(struct qmp *qmp, const char *id)
 {
-    int64_t deadline = clock_deadline(END_LIMIT);
+    struct error ignored;
+
+    return qmp_execute(qmp, "block-job-cancel", json_pack("{s:s, s:b}", "device", id, "force", 1),
+                       NULL, &ignored);
+}
+
+bool leftover_conclude_job(struct qmp *qmp, const char *id, int64_t limit, enum job_end *end,
+                           struct error *error)
+{
+    int64_t deadline = clock_deadline(limit);
     bool cancelled = false;
 
     for (;;) {
         _cleanup_json_ json_t *jobs = NULL;
-        struct error ignored;
         const json_t *job;
         const char *status;
 
@@ -97,27 +105,28 @@ bool leftover_conclude_job(struct qmp *qmp, const char *id, enum job_end *end, s
         if (!status || strcmp(status, "concluded") == 0)
             return true;
         if (!cancelled)
-            cancelled =
-                qmp_execute(qmp, "block-job-cancel",
-                            json_pack("{s:s, s:b}", "device", id, "force", 1), NULL, &ignored);
-        if (clock_slice(deadline) == 0)
-            return error_set(error, ERROR_TIMEOUT, "QEMU job \"%s\" does not end", id);
+            cancelled = leftover_cancel_job(qmp, id);
+        if (clock_slice(deadline) == 0) {
+            /* A request to the disk's storage that never comes back. */
+            error_set(error, ERROR_GENERAL, "QEMU job \"%s\" does not end", id);
+            return error_hint(error, "see whether the storage of the guest's disk answers");
+        }
         if (!clock_sleep(END_PAUSE, NULL, error))
             return false;
     }
 }
 
-bool leftover_end_job(struct qmp *qmp, const char *id, struct error *error)
+bool leftover_end_job(struct qmp *qmp, const char *id, int64_t limit, struct error *error)
 {
     enum job_end end;
 
-    if (!leftover_conclude_job(qmp, id, &end, error))
+    if (!leftover_conclude_job(qmp, id, limit, &end, error))
         return false;
     if (end == JOB_GONE ||
         qmp_execute(qmp, "job-dismiss", json_pack("{s:s}", "id", id), NULL, error))
         return true;
     /* Refused: has somebody else dismissed it by now? */
-    return error->kind == ERROR_REFUSED && leftover_conclude_job(qmp, id, &end, error) &&
+    return error->kind == ERROR_REFUSED && leftover_conclude_job(qmp, id, limit, &end, error) &&
            (end == JOB_GONE ||
             error_set(error, ERROR_GENERAL, "QEMU does not dismiss job \"%s\"", id));
 }
@@ -175,25 +184,89 @@ static bool living(uint32_t job_id, struct error *error)
     return error_hint(error, "let the jobs of one guest run one after another");
 }
 
-static bool clear_jobs(struct qmp *qmp, const json_t *fdsets, struct error *error)
+/* A dead job's disk: its QEMU job, its node, and the node of its witness. */
+static bool clear_disk(struct qmp *qmp, const char *name, int64_t limit, struct error *error)
 {
-    _cleanup_json_ json_t *jobs = NULL;
+    char witness_node[SCRATCH_NAME_SIZE];
+
+    (void)snprintf(witness_node, sizeof(witness_node), "%.*s" WITNESS_SUFFIX,
+                   SCRATCH_NAME_SIZE - (int)sizeof(WITNESS_SUFFIX), name);
+    return leftover_end_job(qmp, name, limit, error) &&
+           ((leftover_remove_node(qmp, name, error) &&
+             leftover_remove_node(qmp, witness_node, error)) ||
+            error_context(error, "node \"%s\" of a job that died", name));
+}
+
+/* Cancels what runs of dead jobs, all at once; *broken: one did not get through.
+ * Touches nothing when one lives. */
+static bool cancel_jobs(struct qmp *qmp, const json_t *fdsets, const json_t *jobs, bool *broken,
+                        struct error *error)
+{
     size_t index;
     json_t *job;
 
-    if (!qmp_list(qmp, "query-jobs", NULL, &jobs, error))
+    *broken = false;
+    for (int cancel = 0; cancel < 2; cancel++)
+        json_array_foreach (jobs, index, job) {
+            const char *id = json_member_string(job, "id");
+            const char *status = json_member_string(job, "status");
+            uint32_t job_id;
+
+            if (!id || !scratch_name_read(id, &job_id))
+                continue;
+            if (!cancel && job_lives(fdsets, job_id))
+                return living(job_id, error);
+            if (status && strcmp(status, "concluded") == 0) {
+                *broken = *broken || json_member_string(job, "error");
+                continue;
+            }
+            *broken = true;
+            if (cancel)
+                (void)leftover_cancel_job(qmp, id);
+        }
+    return true;
+}
+
+static bool clear_jobs(struct qmp *qmp, const json_t *fdsets, uint32_t *found, bool *broken,
+                       struct error *error)
+{
+    _cleanup_json_ json_t *jobs = NULL;
+    int64_t begun = clock_now();
+    size_t index;
+    json_t *job;
+
+    if (!qmp_list(qmp, "query-jobs", NULL, &jobs, error) ||
+        !cancel_jobs(qmp, fdsets, jobs, broken, error))
         return false;
     json_array_foreach (jobs, index, job) {
         const char *id = json_member_string(job, "id");
-        uint32_t job_id;
 
-        if (!id || !scratch_name_read(id, &job_id))
-            continue;
-        if (job_lives(fdsets, job_id))
-            return living(job_id, error);
-        if (!leftover_end_job(qmp, id, error))
+        if (id && scratch_name_read(id, found) &&
+            !clear_disk(qmp, id, END_LIMIT - (clock_now() - begun), error))
             return false;
     }
+    return true;
+}
+
+/* Nodes whose QEMU job is gone, by the labels of their targets: a list of all
+ * nodes is not to be had while one of them is broken (leftover_remove_ejected). */
+static bool clear_labelled(struct qmp *qmp, const json_t *fdsets, struct error *error)
+{
+    size_t index, inner;
+    json_t *set, *descriptor;
+
+    json_array_foreach (fdsets, index, set)
+        json_array_foreach (json_member_array(set, "fds"), inner, descriptor) {
+            const char *label = json_member_string(descriptor, "opaque");
+            char name[SCRATCH_NAME_SIZE];
+            uint32_t job_id;
+
+            if (!label || !scratch_name_read(label, &job_id) || job_lives(fdsets, job_id))
+                continue;
+            (void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(label, " "), label);
+            if (!clear_disk(qmp, name, END_LIMIT, error))
+                return false;
+        }
     return true;
 }
 
@@ -322,24 +395,57 @@ static bool dead_dump_is_whole(struct qmp *qmp, const json_t *fdsets, bool *whol
 
         if (!id || !scratch_name_read(id, &job_id) || job_lives(fdsets, job_id))
             continue;
-        if (!leftover_conclude_job(qmp, id, &end, error))
+        if (!leftover_conclude_job(qmp, id, END_LIMIT, &end, error))
             return false;
         *whole = *whole || end == JOB_WHOLE;
     }
     return true;
 }
 
-bool leftover_end_jobs(struct qmp *qmp, const struct features *features, struct error *error)
+/* Which of them stopped a guest that stands at an I/O error, nobody knows any
+ * more; it ran when it came to that, as a guest that does not run writes
+ * nothing. */
+static void continue_guest(struct qmp *qmp, struct runstate *state)
+{
+    *state = (struct runstate){.ran = true};
+    if (runstate_is_stopped(qmp, state))
+        runstate_continue(qmp, state);
+}
+
+bool leftover_end_jobs(struct qmp *qmp, const struct features *features, struct leftover *found,
+                       struct error *error)
 {
     _cleanup_json_ json_t *fdsets = NULL;
-    bool spent = false;
+    bool spent = false, broken;
 
+    *found = (struct leftover){0};
     if (!qmp_list(qmp, "query-fdsets", NULL, &fdsets, error) ||
         (!features->merge && !dead_dump_is_whole(qmp, fdsets, &spent, error)))
         return false;
     /* It has emptied its base, and nobody says which that was.  Before the job
      * is dismissed: while it is there the next one would know as well. */
-    return (!spent || drop_bitmaps(qmp, true, error)) && clear_jobs(qmp, fdsets, error);
+    if ((spent && !drop_bitmaps(qmp, true, error)) ||
+        !clear_jobs(qmp, fdsets, &found->job_id, &broken, error))
+        return false;
+    if (broken)
+        continue_guest(qmp, &found->state);
+    return clear_labelled(qmp, fdsets, error);
+}
+
+bool leftover_remove_ejected(struct qmp *qmp, const struct error *said)
+{
+    const char *name = said->kind == ERROR_REFUSED ? strstr(said->why, PREFIX) : NULL;
+    _cleanup_json_ json_t *fdsets = NULL;
+    char copy[SCRATCH_NAME_SIZE];
+    struct error ignored;
+    uint32_t job_id;
+
+    if (!name || !strstr(name, " is ejected"))
+        return false;
+    (void)snprintf(copy, sizeof(copy), "%.*s", (int)strcspn(name, " "), name);
+    return scratch_name_read(copy, &job_id) &&
+           qmp_list(qmp, "query-fdsets", NULL, &fdsets, &ignored) && !job_lives(fdsets, job_id) &&
+           leftover_remove_node(qmp, copy, &ignored);
 }
 
 bool leftover_clear(struct qmp *qmp, const struct features *features, struct error *error)

@@ -13,6 +13,7 @@
 
 #include "qemu/feature.h"
 #include "qemu/qmp.h"
+#include "qemu/runstate.h"
 
 enum { SCRATCH_NAME_SIZE = 32 }; /* QEMU's limit for node names, with the NUL */
 
@@ -25,13 +26,29 @@ bool scratch_name_read(const char *name, uint32_t *job_id);
 /* The label for the descriptor set of a target; the caller's. */
 char *leftover_label(const char *name, const char *workplace);
 
-/* Ends the QEMU jobs of dead jobs, before the guest is described.  Fails when
- * a living one works on this guest right now, and touches nothing of it;
- * `error` names it.
+/* Behind the scratch name of a disk: the node that its witness is made from. */
+#define WITNESS_SUFFIX "-s"
+
+/* What leftover_end_jobs met with, to be told. */
+struct leftover {
+    uint32_t job_id;       /* of a dead job that had something there; 0 for none */
+    struct runstate state; /* of a guest that such a job had stopped */
+};
+
+/* Ends the QEMU jobs of dead jobs and removes their nodes, before the guest is
+ * described: QEMU lists no nodes while one of them is broken.  Fails when
+ * a living job works on this guest right now, and touches nothing of it;
+ * `error` names it.  A guest that such a job had stopped is continued.
  *
  * Where an increment empties the base that it is made from (QEMU before 4.0)
  * and the dump of a dead job came to its end, all bases of the guest go too. */
-bool leftover_end_jobs(struct qmp *qmp, const struct features *features, struct error *error);
+bool leftover_end_jobs(struct qmp *qmp, const struct features *features, struct leftover *found,
+                       struct error *error);
+
+/* Whether QEMU has `said` that it lists no nodes since it has given up one of
+ * a dead job ("Block device bacula-… is ejected"), and that one is removed now:
+ * then it can be asked again. */
+bool leftover_remove_ejected(struct qmp *qmp, const struct error *said);
 
 /* Removes what else dead jobs left behind; fails as well when one lives. */
 bool leftover_clear(struct qmp *qmp, const struct features *features, struct error *error);
@@ -51,13 +68,18 @@ enum job_end {
     JOB_WHOLE,
 };
 
-/* Cancels one scratch job when it runs and waits until it ends one way or the
- * other.  It stays there to be asked for until leftover_end_job. */
-bool leftover_conclude_job(struct qmp *qmp, const char *id, enum job_end *end, struct error *error);
+/* Asks QEMU to cancel one job, and does not wait for its end. */
+bool leftover_cancel_job(struct qmp *qmp, const char *id);
+
+/* Cancels one scratch job when it runs and waits `limit` ms until it ends one
+ * way or the other (ERROR_GENERAL: storage that does not answer holds it).
+ * It stays there to be asked for until leftover_end_job. */
+bool leftover_conclude_job(struct qmp *qmp, const char *id, int64_t limit, enum job_end *end,
+                           struct error *error);
 
 /* Takes one scratch job out of QEMU: cancels it when it runs, waits for its
  * end, dismisses it.  True when it is not there any more. */
-bool leftover_end_job(struct qmp *qmp, const char *id, struct error *error);
+bool leftover_end_job(struct qmp *qmp, const char *id, int64_t limit, struct error *error);
 
 /* Removes a node, waiting a little while QEMU still uses it; true when it is
  * not there any more. */

@@ -6,9 +6,6 @@
 
 #include "qemu/dump.h"
 
-/* Behind the scratch name of a disk: the node that its witness is made from. */
-#define WITNESS_SUFFIX "-s"
-
 /* As fine as QEMU's own default for most disks: 2 MiB of memory for 1 TiB. */
 enum { WITNESS_GRANULARITY = 65536 };
 

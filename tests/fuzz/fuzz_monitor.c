@@ -172,10 +172,15 @@ static void run_dump(struct dump *dump)
                 require(!dump->disks[i].in_qemu);
         for (size_t i = 0; i < dump->count; i++)
             (void)dump_drop(dump, &dump->disks[i], &error);
+        (void)dump_settle(dump, 0, &error);
     } else if (dump->count) {
         require(*error.why);
     }
     (void)dump_prune(dump, &error);
+    /* The job's end does so with what QEMU does not give up. */
+    for (size_t i = 0; i < dump->count; i++)
+        if (dump->disks[i].in_qemu)
+            (void)unlink(dump->disks[i].target);
 }
 
 static void dump_all(const struct guest *guest, const struct features *features, const char *path)
@@ -205,7 +210,7 @@ static bool describe(const struct hypervisor_call *call, const struct target *ta
                      struct asked *asked, struct error *error)
 {
     return hypervisor_connect(call, target, asked, error) &&
-           leftover_end_jobs(asked->qmp, &asked->features, error) &&
+           leftover_end_jobs(asked->qmp, &asked->features, &(struct leftover){0}, error) &&
            hypervisor_describe(&hypervisor_qemu, call, target, asked, error);
 }
 

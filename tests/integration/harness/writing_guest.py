@@ -1,0 +1,86 @@
+"""A guest that does nothing but write to its first disk, and what became of each write."""
+
+import os
+import socket
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+from .guest import Guest
+from .process import run, wait_until
+
+_PROGRAM = Path(__file__).resolve().parents[2] / "bench" / "writer.S"
+_FLOPPY = 1440 * 1024
+_CLUSTER = 64 * 1024
+
+
+def _boot_disk(folder, size):
+    """A floppy with a boot sector that writes to a disk of this size."""
+    objects, floppy = folder / "writer.o", folder / "writer.img"
+    run(["as", "--32", "--defsym", f"CLUSTERS={size // _CLUSTER}", "-o", objects, _PROGRAM])
+    run(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", floppy, objects])
+    os.truncate(floppy, _FLOPPY)
+    return floppy
+
+
+class _Listener(threading.Thread):
+    """Notes when each write was done, and whether one failed."""
+
+    def __init__(self, channel):
+        super().__init__(daemon=True)
+        self.times = []
+        self.failed = 0
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(str(channel))
+        self.start()
+
+    def run(self):
+        while said := self.socket.recv(4096):
+            self.times += [time.monotonic()] * len(said)
+            self.failed += said.count(b"!")
+
+
+class WritingGuest(Guest):
+    """A Guest (whose shadows are of no use then); its first disk is written, 4 KiB a time."""
+
+    def __init__(self, folder, name="vm", disks=(), size=None, extra=(), **options):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        self._channel = Path(tempfile.mkdtemp(prefix="writer-")) / "writes"
+        self._listener = None
+        floppy = _boot_disk(Path(folder), size)
+        boot = ["-drive", f"if=floppy,format=raw,readonly=on,file={floppy}", "-boot", "order=a",
+                "-chardev", f"socket,id=writes,path={self._channel},server=on,wait=off",
+                "-device", "isa-debugcon,iobase=0xe9,chardev=writes"]  # fmt: skip
+        super().__init__(folder, name=name, disks=disks, extra=[*extra, *boot], **options)
+
+    def start(self, command_line=None):
+        """Until it writes."""
+        super().start(command_line)
+        self._listener = _Listener(self._channel)
+        self.assert_writes()
+
+    def close(self):
+        """End QEMU."""
+        super().close()
+        if self._listener:
+            self._listener.socket.close()
+        self._channel.unlink(missing_ok=True)
+        self._channel.parent.rmdir()
+
+    def assert_writes(self, count=20):
+        """It runs, and that many more writes of its are done now."""
+        before = len(self._listener.times)
+        wait_until(lambda: len(self._listener.times) >= before + count, 60, "the guest's writes")
+        assert self.qmp("query-status")["status"] == "running"
+
+    def assert_unharmed(self):
+        """No write of its failed, it never stopped, and it writes."""
+        assert self.events("BLOCK_IO_ERROR") == []
+        assert self.events("STOP") == []
+        self.assert_no_write_failed()
+        self.assert_writes()
+
+    def assert_no_write_failed(self):
+        """As the guest saw it."""
+        assert self._listener.failed == 0

@@ -1,0 +1,243 @@
+"""Whatever becomes of a backup: its guest runs, its writes succeed, and QEMU is clean in the end."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+
+import pytest
+from harness.disk import MIB, Disk, copy_sparse, make_image
+from harness.history import History, wait_for_dump
+from harness.monitor import Monitor
+from harness.preload import BrokenStorage
+from harness.process import run, spawn, stop, wait_until
+from harness.writing_guest import WritingGuest
+
+pytestmark = pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
+
+_SLOW = 2 * MIB  # bytes a second
+
+
+def jobs_of_ours(guest):
+    """What runs in its QEMU."""
+    return [job["id"] for job in guest.qmp("query-jobs")]
+
+
+@pytest.fixture
+def make_writing_guest(workdir):
+    """Start a guest that writes all the time: as make_guest."""
+    with contextlib.ExitStack() as stack:
+
+        def make(name="vm", **options):
+            guest = WritingGuest(workdir / name, name=name, **options)
+            stack.callback(guest.close)
+            guest.start()
+            return guest
+
+        yield make
+
+
+class StoppingDisk(Disk):
+    """A slow disk whose guest is stopped by a write that fails, whatever the reason is."""
+
+    werror = "stop"
+
+    def device(self):
+        return {**super().device(), "werror": self.werror, "rerror": self.werror}
+
+
+# A guest that was stopped
+
+
+@pytest.fixture
+def storage(workdir):
+    """What QEMU's targets lie on."""
+    return BrokenStorage(workdir)
+
+
+@pytest.fixture
+def stopped_guest(make_writing_guest, storage, workdir):
+    """A guest that stops when a write fails; what it writes into may break."""
+    size = 64 * MIB
+    disk = StoppingDisk("vda", make_image(workdir / "a.raw", size, "raw", 1, 1), "raw", style="slow")
+    return make_writing_guest(disks=[disk], size=size, binary=storage.wrapper("qemu-system-x86_64"))
+
+
+def test_a_guest_that_a_dump_stopped_is_continued(stopped_guest, make_bacula, storage):
+    """The dump cannot be written, so neither can the guest: it stands, and goes on at once."""
+    guest = stopped_guest
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}"]})
+    guest.slow_down("vda", _SLOW)
+    jobid = bacula.run("VM", "Full", wait=False)
+    wait_for_dump(guest, jobid, share=0.03)
+    storage.fail()
+    wait_until(lambda: guest.events("STOP"), 60, "the guest to stop")
+    wait_until(lambda: guest.events("RESUME"), 60, "the guest to be continued")
+    result = bacula.wait(jobid)
+    storage.mend()
+    assert "vm stood still at an I/O error for up to" in result.log, result.log
+    assert result.errors and "Finish backup" not in result.log
+    guest.assert_writes()
+    guest.assert_no_write_failed()
+    guest.slow_down("vda")
+    guest.assert_clean()
+    assert bacula.run("VM", "Full").ok
+
+
+def test_a_guest_that_was_paused_before_stays_so(make_guest, make_bacula, workdir):
+    """Its owner paused it: a dump that fails does not continue it."""
+    guest = make_guest(disks=[Disk("slow", make_image(workdir / "a.qcow2", 16 * MIB, density=1),
+                                   style="slow")])  # fmt: skip
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket} timeout=2"]})
+    guest.slow_down("slow", _SLOW)
+    guest.stop()
+    result = bacula.run("VM", "Full")
+    assert "did not end within 2 seconds" in result.log
+    assert guest.qmp("query-status")["status"] == "paused" and jobs_of_ours(guest) == []
+    guest.cont()
+
+
+# A source that does not answer
+
+
+class Server:
+    """A qemu-nbd over a raw image."""
+
+    def __init__(self, folder, image):
+        self.folder = Path(tempfile.mkdtemp(prefix="nbd-"))
+        self.socket = self.folder / "socket"
+        self._process = spawn(["qemu-nbd", "-f", "raw", "-t", "-e", "4", "-k", self.socket, image],
+                              folder / "nbd.log")  # fmt: skip
+        wait_until(self.socket.exists, 60, "qemu-nbd")
+
+    def stall(self):
+        """Answer nothing."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+
+    def go_on(self):
+        """Answer what was asked meanwhile."""
+        os.kill(self._process.pid, signal.SIGCONT)
+
+    def close(self):
+        self.go_on()
+        stop(self._process)
+        self.socket.unlink(missing_ok=True)
+        self.folder.rmdir()
+
+
+class RemoteDisk(Disk):
+    """A slow disk on such a server."""
+
+    server = None
+
+    def block_node(self):
+        node = super().block_node()
+        server = {"type": "unix", "path": str(self.server.socket)}
+        node["file"]["file"] = {"driver": "nbd", "server": server, "node-name": f"e-{self.name}"}
+        return node
+
+
+@pytest.fixture
+def remote(make_guest, workdir):
+    """(guest, server) of a disk that can be stalled."""
+    image = make_image(workdir / "a.raw", 16 * MIB, "raw", 1, 1)
+    server = Server(workdir, copy_sparse(image, workdir / "served.raw"))  # which it locks
+    disk = RemoteDisk("slow", image, "raw", style="slow")
+    disk.server = server
+    try:
+        yield make_guest(disks=[disk]), server
+    finally:
+        server.close()
+
+
+def test_a_source_that_stalls_longer_than_the_job_lives(remote, make_bacula, workdir):
+    """The target is QEMU's for as long as it writes it; the next job heals, and is good."""
+    guest, server = remote
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket} timeout=5"]})
+    guest.slow_down("slow", _SLOW)
+    jobid = bacula.run("VM", "Full", wait=False)
+    wait_for_dump(guest, jobid, share=0.1)
+    server.stall()
+    result = bacula.wait(jobid)
+    stays = "The dump of vm/slow stays in QEMU and keeps its room in the working directory until"
+    assert stays in result.log and "does not end" in result.log, result.log
+    assert [job.rpartition("-")[0] for job in jobs_of_ours(guest)] == [f"bacula-{jobid}-0"]
+    server.go_on()
+    guest.slow_down("slow")
+    concluded = lambda: guest.qmp("query-jobs")[0]["status"] == "concluded"
+    wait_until(concluded, 60, "the old dump's end")
+    assert "corrupt" not in guest.log() and guest.events("BLOCK_IMAGE_CORRUPTED") == []
+    history = History(bacula, guest, workdir)
+    history.backup("Full")
+    history.assert_restores()
+
+
+def test_a_node_that_qemu_has_given_up(make_guest, make_bacula, workdir):
+    """What an older plugin left broken: QEMU lists no nodes to anybody until the next job."""
+    guest = make_guest(disks=[Disk("vda", make_image(workdir / "a.qcow2", MIB))])
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}"]})
+    _spoil_node(guest, workdir / "dump.qcow2", "bacula-529-1-Ab3xYz")
+    with pytest.raises(Exception, match="ejected"):
+        guest.nodes()
+    history = History(bacula, guest, workdir)
+    history.backup("Full")
+    history.assert_restores()
+
+
+def _spoil_node(guest, target, name):
+    """A node whose file was truncated under QEMU, and that is written to then."""
+    run(["qemu-img", "create", "-q", "-f", "qcow2", target, "64M"])
+    file = {"driver": "file", "filename": str(target)}
+    guest.qmp("blockdev-add", driver="qcow2", node_name=name, file=file)
+    os.truncate(target, 0)
+    guest.qmp("human-monitor-command", command_line=f'qemu-io {name} "write -q 0 64k"')
+    guest.qmp("human-monitor-command", command_line=f'qemu-io {name} "write -q 32M 64k"')
+
+
+# A monitor that somebody else holds
+
+
+@pytest.fixture
+def slow_guest(make_guest, workdir):
+    """A guest whose dump takes a while."""
+    image = make_image(workdir / "a.qcow2", 32 * MIB, seed=1, density=1)
+    guest = make_guest(disks=[Disk("slow", image, style="slow")])
+    guest.slow_down("slow", _SLOW)
+    return guest
+
+
+def test_a_cancel_while_the_monitor_is_held_for_a_while(slow_guest, make_bacula):
+    """The job waits for it at its end, and leaves nothing."""
+    guest = slow_guest
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}"]})
+    jobid = bacula.run("VM", "Full", wait=False)
+    wait_for_dump(guest, jobid, share=0.03)
+    with contextlib.closing(Monitor(guest.qmp_socket)):
+        bacula.cancel(jobid)
+        wait_until(lambda: bacula.catalog.job(jobid).status == "A", 60, "the cancel")
+        # Longer than an attempt to clean up has patience.
+        subprocess.run(["sleep", "20"], check=True)
+        assert jobs_of_ours(guest) != []
+        assert [path for path in bacula.fd_leftovers() if path.suffix == ".qcow2"]
+    wait_until(lambda: jobs_of_ours(guest) == [], 60, "the dump to be taken out")
+    guest.assert_clean()
+    wait_until(lambda: bacula.fd_leftovers() == [], 60, "the working directory to be empty")
+
+
+def test_a_cancel_while_the_monitor_is_held_for_long(slow_guest, make_bacula, workdir):
+    """The next job removes what stayed, and says so: the Director hears of no cancelled job more."""
+    guest = slow_guest
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket} timeout=8"]})
+    jobid = bacula.run("VM", "Full", wait=False)
+    wait_for_dump(guest, jobid, share=0.03)
+    with contextlib.closing(Monitor(guest.qmp_socket)):
+        bacula.cancel(jobid)
+        wait_until(lambda: bacula.fd_leftovers() == [], 120, "the job's end")
+    assert jobs_of_ours(guest) != []
+    guest.slow_down("slow")
+    history = History(bacula, guest, workdir)
+    result = history.backup("Full")
+    assert f"Removed what job {jobid} had left in the QEMU of vm" in result.log
+    history.assert_restores()
