@@ -36,19 +36,25 @@ static bool take_path(const char *name, const char *value, char **into, struct e
     return *into || error_memory(error);
 }
 
+static bool take_bool(const char *name, const char *value, bool *into, struct error *error)
+{
+    if (command_read_bool(value, into))
+        return true;
+    error_set(error, ERROR_CONFIG, "restore option \"%s\": \"%.200s\" is not possible", name,
+              value);
+    return error_hint(error, "it takes yes or no");
+}
+
 static bool apply(const char *name, const char *value, struct options *options, struct error *error)
 {
     if (!*value || strcmp(value, UNSET) == 0)
         return true;
     if (strcmp(name, "working") == 0)
         return take_path(name, value, &options->working, error);
-    if (strcmp(name, "convdestination") == 0) {
-        if (command_read_bool(value, &options->convdestination))
-            return true;
-        error_set(error, ERROR_CONFIG, "restore option \"%s\": \"%.200s\" is not possible", name,
-                  value);
-        return error_hint(error, "it takes yes or no");
-    }
+    if (strcmp(name, "convdestination") == 0)
+        return take_bool(name, value, &options->convdestination, error);
+    if (strcmp(name, "replace_base") == 0)
+        return take_bool(name, value, &options->replace_base, error);
     if (strcmp(name, "storage") == 0 && options->mode == MODE_PVE) {
         free(options->storage);
         options->storage = text_copy(value);

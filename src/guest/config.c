@@ -43,6 +43,8 @@ static json_t *disk_to_json(const struct disk *disk, const struct config_disk_no
                                       (json_int_t)disk->group, "mode", (json_int_t)disk->mode));
     if (disk->on_block_device)
         json_object_set_new(object, "block_device", json_true());
+    if (write_back_word(disk->write_back))
+        json_object_set_new(object, "write_back", json_string(write_back_word(disk->write_back)));
     if (disk->volume) {
         size_t storage = strcspn(disk->volume, ":");
 
@@ -133,6 +135,7 @@ static bool disk_from_json(const json_t *object, struct disk *disk, struct error
     if (!json_member_size(object, "virtual_size", &disk->size))
         return error_set(error, ERROR_GENERAL, "no size for disk \"%s\"", disk->drive);
     disk->on_block_device = json_member_bool(object, "block_device", false);
+    disk->write_back = write_back_read(json_member_string(object, "write_back"));
     disk->sequence_known =
         dump && json_member_size(dump, "sequence", &sequence) && sequence <= UINT32_MAX;
     if (disk->sequence_known)

@@ -88,6 +88,11 @@ static bool same_place(const struct disk *known, const struct disk *said, struct
             error, ERROR_GENERAL,
             "it says another format, owner or mode of disk \"%.100s\" than the catalog",
             said->drive);
+    if (known->write_back != said->write_back)
+        return error_set(error, ERROR_GENERAL,
+                         "it says otherwise than the catalog whether disk \"%.100s\" may be "
+                         "written back",
+                         said->drive);
     return true;
 }
 

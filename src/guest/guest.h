@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "guest/write_back.h"
 
 /* A dirty bitmap as QEMU shows it.  `name` is never NULL: unnamed ones
  * belong to running jobs and are left out. */
@@ -47,8 +48,9 @@ struct disk {
     bool below_filter; /* and `node` is the filter (QEMU before 4.2) */
     bool unbacked;     /* a qcow2 image that surely has no backing file */
     bool encrypted;
-    char *skipped;     /* why it is not backed up; NULL when it is */
-    char *always_full; /* why no bitmap shows all that changes; NULL when one does */
+    enum write_back write_back; /* to `file`, by convdestination=yes */
+    char *skipped;              /* why it is not backed up; NULL when it is */
+    char *always_full;          /* why no bitmap shows all that changes; NULL when one does */
     struct bitmap *bitmaps;
     size_t bitmap_count;
     json_t *covered; /* array of names of bitmaps on the images below `node`, as under an external

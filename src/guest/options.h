@@ -31,6 +31,7 @@ struct options {
     char *storage;     /* of restored disks; NULL: each its own */
     /* Only from the restore form: */
     bool convdestination;
+    bool replace_base; /* also an image that others have as their backing file */
 };
 
 enum { FINGERPRINT_SIZE = 32 };

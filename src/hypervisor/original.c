@@ -15,7 +15,9 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "base/workplace.h"
+#include "hypervisor/replaceable.h"
 #include "qemu/image.h"
+#include "qemu/lock.h"
 
 /* The place, links followed, and what is there. */
 struct place {
@@ -68,6 +70,8 @@ static bool find_place(const struct restored_image *image, struct place *place, 
     const struct disk *disk = image->disk;
 
     *place = (struct place){0};
+    if (disk && !replaceable_disk(disk, error))
+        return false;
     if (!disk || !disk->file || *disk->file != '/' || !disk->driver) {
         error_set(error, ERROR_GENERAL, "the backup does not say which file it was");
         return error_hint(error, "restore its config.json as well, or restore to a directory "
@@ -92,22 +96,15 @@ static bool find_place(const struct restored_image *image, struct place *place, 
                      disk->file);
 }
 
-/* QEMU holds a lock on a byte for every permission that it has on an image
- * (from byte 100 on) or does not share (from byte 200 on): block/file-posix.c,
- * RAW_LOCK_PERM_BASE and RAW_LOCK_SHARED_BASE, since 2.10, for files and block
- * devices.  qemu-img is no help here: its info takes no lock on a raw image
- * (tried, 7.2). */
 static bool check_lock(const struct place *place, struct error *error)
 {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 100, .l_len = 200};
-    _cleanup_close_ int image = -1;
+    bool held;
 
     if (!place->exists)
         return true;
-    image = open(place->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (image < 0 || fcntl(image, F_OFD_GETLK, &lock) != 0)
-        return error_errno(error, errno, "cannot look for a lock on \"%s\"", place->path);
-    if (lock.l_type == F_UNLCK)
+    if (!lock_is_held(place->path, &held, error))
+        return false;
+    if (!held)
         return true;
     error_set(error, ERROR_GENERAL, "\"%s\" is in use by a running guest", place->path);
     return error_hint(error, "stop the guest first, or restore to a directory (where=/some/path)");
@@ -127,18 +124,24 @@ static bool claim_device(const struct place *place, int *claim, struct error *er
     return error_hint(error, "unmount it first, or restore to a directory (where=/some/path)");
 }
 
+static bool check_image(const struct delivery *delivery, const struct restored_image *image,
+                        const struct place *place, struct error *error)
+{
+    return !place->exists ||
+           replaceable_image(delivery, image->disk, place->path, &place->status, error);
+}
+
 bool original_check(const struct delivery *delivery, const struct restored_image *image,
                     struct error *error)
 {
     _cleanup_place_ struct place place = {0};
     _cleanup_close_ int claim = -1;
 
-    (void)delivery;
     if (!find_place(image, &place, error))
         return false;
     if (place.exists && S_ISBLK(place.status.st_mode) && !claim_device(&place, &claim, error))
         return false;
-    return check_lock(&place, error);
+    return check_lock(&place, error) && check_image(delivery, image, &place, error);
 }
 
 static bool write_device(const struct delivery *delivery, const struct restored_image *image,
@@ -241,6 +244,8 @@ bool original_write(struct delivery *delivery, const struct restored_image *imag
         delivery->skipped(delivery->call.context, place.path, why);
         return true;
     }
+    if (!check_image(delivery, image, &place, error))
+        return false;
     good = place.exists && S_ISBLK(place.status.st_mode)
                ? write_device(delivery, image, &place, error)
                : write_file(delivery, image, &place, error);

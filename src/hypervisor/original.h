@@ -9,9 +9,9 @@
 
 #include "hypervisor/hypervisor.h"
 
-/* Whether the original place can be written: it is known; its directory is
- * there; no QEMU holds a lock on it; a block device is not mounted or
- * otherwise in use.  Changes nothing. */
+/* Whether the original place can be written: it is known, and may be
+ * (replaceable.h); its directory is there; no QEMU holds a lock on it; a block device is not
+ * mounted or otherwise in use.  Changes nothing. */
 bool original_check(const struct delivery *delivery, const struct restored_image *image,
                     struct error *error);
 

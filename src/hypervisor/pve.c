@@ -269,6 +269,8 @@ static bool match_disks(struct guest *guest, const json_t *config)
     json_t *value;
 
     drop_firmware(guest);
+    for (size_t i = 0; i < guest->disk_count; i++) /* they become volumes of a new guest */
+        guest->disks[i].write_back = WRITE_BACK_UNSAID;
     for (size_t i = 0; i < guest->disk_count; i++)
         if (!match_disk(&guest->disks[i], config))
             return false;

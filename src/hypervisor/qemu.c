@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "hypervisor/original.h"
 #include "qemu/block.h"
+#include "qemu/origin.h"
 
 enum { COMMAND_LINE_LIMIT = 1 << 20 };
 
@@ -101,14 +102,6 @@ static char *ask_machine(struct qmp *qmp)
 
 /* Something may stand between us and QEMU: its command line would start no
  * guest. */
-static bool is_qemu(const char *program)
-{
-    const char *slash = strrchr(program, '/');
-    const char *name = slash ? slash + 1 : program;
-
-    return text_starts_with(name, "qemu") || strcmp(name, "kvm") == 0;
-}
-
 static json_t *command_line_of(pid_t pid)
 {
     _cleanup_free_ char *path = text_format("/proc/%d/cmdline", (int)pid);
@@ -118,7 +111,7 @@ static json_t *command_line_of(pid_t pid)
     size_t count;
 
     if (!pid || !path || !path_read_file(path, COMMAND_LINE_LIMIT, &bytes, &count, &ignored) ||
-        !count || !is_qemu(bytes))
+        !count || !origin_is_qemu(bytes))
         return NULL;
     arguments = json_array();
     for (size_t at = 0; arguments && at < count; at += strlen(bytes + at) + 1)
@@ -255,6 +248,7 @@ static bool leaves_images(const struct options *options)
 static const struct form_field form[] = {
     {"working", "Plugin working directory"},
     {"convdestination", "Convert qcow2 restore to original destination"},
+    {"replace_base", "Replace an image that is another one's backing file"},
     {NULL, NULL},
 };
 

@@ -191,6 +191,10 @@ static void say_what_is_special(const struct guest_backup *backup)
                         "%s/%s is encrypted, but its backup is not: use the File Daemon's PKI "
                         "encryption",
                         backup->guest.name, disk->drive);
+        if (!disk->skipped && write_back_reason(disk->write_back))
+            job_message(backup->job, MESSAGE_WARNING,
+                        "%s/%s can be restored, but not with convdestination: %s",
+                        backup->guest.name, disk->drive, write_back_reason(disk->write_back));
     }
 }
 

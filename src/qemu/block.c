@@ -3,16 +3,16 @@
  */
 #include "qemu/block.h"
 
-#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/text.h"
 #include "qemu/device.h"
+#include "qemu/layers.h"
 #include "qemu/leftover.h"
 #include "qemu/nodes.h"
+#include "qemu/origin.h"
 
 enum { DISK_LIMIT = 1024, BITMAP_LIMIT = 4096 };
 
@@ -213,18 +213,21 @@ static bool read_image(const struct block_answers *answers, const json_t *insert
     const json_t *image = json_member_object(inserted, "image");
     const json_t *own = below_filters(image, filters_passed);
     const char *driver = format_of(node);
+    const struct layers layers = layers_read(answers, node);
 
     if (!driver || !image || !json_member_size(image, "virtual-size", &disk->size))
         return error_set(error, ERROR_GENERAL,
                          "QEMU does not say the format or size of disk \"%s\"", disk->drive);
     disk->driver = text_copy(driver);
-    disk->file = text_copy(file_of(answers, node));
+    disk->file = text_copy(layers.file ? layers.file : file_of(answers, node));
+    disk->on_block_device = layers.block_device;
+    disk->write_back = layers.answer;
     disk->allocated = allocated_bytes(own);
     disk->unbacked = is_unbacked(answers, node, own);
     disk->encrypted = json_member_bool(inserted, "encrypted", false) ||
                       json_member_bool(image, "encrypted", false) ||
                       json_member_bool(json_member_object(node, "image"), "encrypted", false) ||
-                      strcmp(driver, "luks") == 0;
+                      layers.answer == WRITE_BACK_ENCRYPTED;
     return disk->driver || error_memory(error);
 }
 
@@ -260,42 +263,6 @@ bool block_read_disk(const struct block_answers *answers, size_t index, enum blo
     bitmaps = json_object_get(answers->top_only ? entry : node, "dirty-bitmaps");
     disk->covered = nodes_covered_bitmaps(answers, node);
     return disk->covered ? read_bitmaps(bitmaps, disk, error) : error_memory(error);
-}
-
-/* QEMU shows file names as they were given, relative ones too. */
-static bool resolve_file(struct disk *disk, pid_t pid, struct error *error)
-{
-    char directory[PATH_MAX];
-    char link[64];
-    struct stat status;
-    ssize_t length;
-
-    if (!disk->file)
-        return true;
-    if (*disk->file != '/') {
-        (void)snprintf(link, sizeof(link), "/proc/%d/cwd", (int)pid);
-        length = pid ? readlink(link, directory, sizeof(directory)) : -1;
-        if (length <= 0 || (size_t)length >= sizeof(directory) || strstr(disk->file, "://")) {
-            return true; /* an URL, or a process that hides: kept as it is */
-        } else {
-            char *whole = text_format("%.*s/%s", (int)length, directory, disk->file);
-
-            if (!whole)
-                return error_memory(error);
-            free(disk->file);
-            disk->file = whole;
-        }
-    }
-    if (stat(disk->file, &status) == 0) {
-        disk->on_block_device = S_ISBLK(status.st_mode);
-        disk->owner = status.st_uid;
-        disk->group = status.st_gid;
-        disk->mode = status.st_mode & 0777;
-    }
-    /* QEMU counts no bytes of a block device. */
-    if (disk->on_block_device && disk->allocated < disk->size && strcmp(disk->driver, "raw") == 0)
-        disk->allocated = disk->size;
-    return true;
 }
 
 static struct disk *disk_on_node(const struct guest *guest, const char *node)
@@ -352,8 +319,8 @@ static bool ask_device(struct qmp *qmp, enum block_kind *kind, struct disk *disk
     return device_judge(&device, disk) || error_memory(error);
 }
 
-static bool read_disks(struct qmp *qmp, const struct block_answers *answers, pid_t pid,
-                       struct guest *guest, struct error *error)
+static bool read_disks(struct qmp *qmp, const struct block_answers *answers,
+                       const struct open_files *open, struct guest *guest, struct error *error)
 {
     size_t count = json_array_size(answers->block);
 
@@ -375,7 +342,7 @@ static bool read_disks(struct qmp *qmp, const struct block_answers *answers, pid
             disk_free(&disk);
             continue;
         }
-        if (!resolve_file(&disk, pid, error) || !add_disk(guest, &disk, error)) {
+        if (!origin_resolve(open, &disk, error) || !add_disk(guest, &disk, error)) {
             disk_free(&disk);
             return false;
         }
@@ -386,12 +353,15 @@ static bool read_disks(struct qmp *qmp, const struct block_answers *answers, pid
 bool block_read_disks(struct qmp *qmp, const struct features *features, pid_t pid,
                       struct guest *guest, struct error *error)
 {
+    _cleanup_open_files_ struct open_files open = {0};
     struct block_answers answers;
     bool good;
 
+    if (!open_files_read(pid, &open, error))
+        return false;
     if (!block_ask(qmp, features, &answers, error))
         return false;
-    good = read_disks(qmp, &answers, pid, guest, error);
+    good = read_disks(qmp, &answers, &open, guest, error);
     block_answers_free(&answers);
     return good;
 }

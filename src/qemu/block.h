@@ -40,8 +40,8 @@ bool block_read_disk(const struct block_answers *answers, size_t index, enum blo
                      struct disk *disk, struct error *error);
 
 /* Fills guest->disks: every disk with a medium that is no CD-ROM and no
- * floppy.  Relative file names are resolved against the working directory of
- * the process `pid`. */
+ * floppy.  Which files of this host they are is told by what the process `pid`
+ * has open. */
 bool block_read_disks(struct qmp *qmp, const struct features *features, pid_t pid,
                       struct guest *guest, struct error *error);
 

@@ -3,6 +3,7 @@
  */
 #include "fuzz.h"
 
+#include "qemu/header.h"
 #include "qemu/image.h"
 #include "qemu/qcow2.h"
 
@@ -71,9 +72,22 @@ static void look_at_output(const uint8_t *bytes, size_t count)
         require(*error.why);
 }
 
+/* An image of anybody's: where its backing file's name stands may be anywhere,
+ * but it is short. */
+static void look_at_image(const uint8_t *bytes, size_t count)
+{
+    uint64_t offset;
+    uint32_t size;
+
+    if (header_backing(bytes, count, &offset, &size))
+        require(offset && offset <= INT64_MAX && size && size <= HEADER_NAME_LIMIT);
+    require(!header_is_encrypted(bytes, count) || header_is_qcow(bytes, count));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
 {
     look_at_header(bytes, count);
+    look_at_image(bytes, count);
     if (count <= CHILD_ERROR_LIMIT)
         look_at_output(bytes, count);
     return 0;

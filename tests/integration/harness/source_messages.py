@@ -30,6 +30,7 @@ _NOT_MESSAGES = {
     "the qemu-fd authors",
     "Plugin working directory",
     "Convert qcow2 restore to original destination",
+    "Replace an image that is another one's backing file",
     "Proxmox storage for restored disks",
     # what Proxmox says, to be recognised
     "VM … already exists",
