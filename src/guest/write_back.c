@@ -18,8 +18,8 @@ static const struct {
                                      "size=)"},
     [WRITE_BACK_ENCRYPTED] = {"encrypted", "its file is encrypted, and what is saved of it is not"},
     [WRITE_BACK_LAYERS] = {"layers", "its image is not one file of one format"},
-    [WRITE_BACK_NO_FILE] = {"no file", "it is neither a file nor a block device of the guest's "
-                                       "host"},
+    [WRITE_BACK_NO_FILE] = {"not-a-file", "it is neither a file nor a block device of the guest's "
+                                          "host"},
     [WRITE_BACK_TEMPORARY] = {"temporary", "its file is a temporary one, deleted already "
                                            "(-snapshot)"},
     [WRITE_BACK_DESCRIPTOR] = {"descriptor", "QEMU was given its file as a descriptor, which has "
