@@ -60,23 +60,18 @@ bool replaceable_disk(const struct disk *disk, struct error *error)
            check_old_path(disk->file, error);
 }
 
-/* What a raw window leaves of its file shows in its size; a raw image over a
- * qcow2 file, in that file's first bytes. */
-static bool check_old_raw(int image, const char *path, const struct stat *status,
-                          const struct disk *disk, const char *head, size_t count,
-                          struct error *error)
+static bool file_size(int image, const char *path, const struct stat *status, uint64_t *size,
+                      struct error *error)
 {
-    uint64_t size = (uint64_t)status->st_size;
+    *size = (uint64_t)status->st_size;
+    return !S_ISBLK(status->st_mode) || ioctl(image, BLKGETSIZE64, size) == 0 ||
+           error_errno(error, errno, "cannot ask for the size of \"%s\"", path);
+}
 
-    if (header_is_qcow(head, count)) {
-        error_set(error, ERROR_GENERAL,
-                  "\"%s\" is a qcow2 image, and the disk was raw: its backup, of an older version, "
-                  "does not say how the two went together",
-                  path);
-        return elsewhere(error);
-    }
-    if (S_ISBLK(status->st_mode) && ioctl(image, BLKGETSIZE64, &size) != 0)
-        return error_errno(error, errno, "cannot ask for the size of \"%s\"", path);
+/* What a raw window leaves of its file shows in its size. */
+static bool check_old_window(const char *path, uint64_t size, const struct disk *disk,
+                             struct error *error)
+{
     if (size <= disk->size || size - disk->size < SECTOR)
         return true;
     error_set(error, ERROR_GENERAL,
@@ -86,24 +81,40 @@ static bool check_old_raw(int image, const char *path, const struct stat *status
     return elsewhere(error);
 }
 
+/* That a raw node stood on a qcow2 one shows in the file's first bytes. */
+static bool check_old_layers(const char *path, const char *head, size_t count, struct error *error)
+{
+    if (!header_is_qcow(head, count))
+        return true;
+    error_set(error, ERROR_GENERAL,
+              "\"%s\" is a qcow2 image, and the disk was raw: its backup, of an older version, "
+              "does not say how the two went together",
+              path);
+    return elsewhere(error);
+}
+
 static bool check_content(const struct disk *disk, const char *path, const struct stat *status,
                           struct error *error)
 {
     _cleanup_close_ int image = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     _cleanup_free_ char *head = calloc(1, HEADER_SIZE);
     ssize_t count = image >= 0 && head ? pread(image, head, HEADER_SIZE, 0) : -1;
+    bool raw = strcmp(disk->driver, "raw") == 0;
+    uint64_t size;
 
     if (!head)
         return error_memory(error);
     if (count < 0)
         return error_errno(error, errno, "cannot look at \"%s\"", path);
-    if (strcmp(disk->driver, "raw") != 0 && header_is_encrypted(head, (size_t)count)) {
+    if (!raw && header_is_encrypted(head, (size_t)count)) {
         error_set(error, ERROR_GENERAL, "\"%s\" is encrypted, and what is saved of it is not",
                   path);
         return elsewhere(error);
     }
-    return disk->write_back != WRITE_BACK_UNSAID || strcmp(disk->driver, "raw") != 0 ||
-           check_old_raw(image, path, status, disk, head, (size_t)count, error);
+    return disk->write_back != WRITE_BACK_UNSAID || !raw ||
+           (check_old_layers(path, head, (size_t)count, error) &&
+            file_size(image, path, status, &size, error) &&
+            check_old_window(path, size, disk, error));
 }
 
 static bool check_overlays(const char *path, const struct stat *status, struct error *error)

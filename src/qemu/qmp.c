@@ -265,8 +265,9 @@ bool qmp_pass_descriptor(struct qmp *qmp, int descriptor, const char *label, int
     return true;
 }
 
-/* A manager may have made the socket and passed it on (libvirt does): who listens
- * (SO_PEERCRED) is then not who answers. */
+/* A manager may have made the socket and passed it on (libvirt does).  QEMU 7.2
+ * listens on it anew, 5.2 does not: who listens (SO_PEERCRED) is there not who
+ * answers. */
 static void ask_for_senders(const struct qmp *qmp)
 {
     const int on = 1;
