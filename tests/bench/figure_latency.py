@@ -3,11 +3,12 @@
 import statistics
 import time
 
+from harness import writing_program
 from harness.process import Failure
 
 from sample import Row, Sample
 from world import MIB, World
-from writing_guest import Listener, boot_disk, options
+from writing_guest import Listener
 
 _SMALLEST = 512 * MIB  # of a disk whose dump lasts long enough
 _POLL = 0.02
@@ -17,7 +18,8 @@ _NAMES = ("median", "99th percentile", "longest")
 def _start_guest(world, size):
     """A guest that writes all the time, and who listens to it."""
     channel = world.sockets / "writes"
-    extra = options(boot_disk(world.folder, size), channel)
+    floppy = writing_program.boot_disk(world.folder, 0, size)
+    extra = writing_program.options(floppy, f"socket,path={channel},server=on,wait=off")
     guest = world.guest("VM", world.full_image(size), "qcow2", interface="scsi", extra=extra)
     return guest, Listener(channel)
 

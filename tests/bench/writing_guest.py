@@ -1,35 +1,10 @@
-"""A guest that writes all the time, and how long each of its writes took."""
+"""How long each write took of a guest that writes all the time."""
 
-import os
 import socket
 import threading
 import time
-from pathlib import Path
 
-from harness.process import Failure, run, wait_until
-
-_PROGRAM = Path(__file__).with_name("writer.S")
-_FLOPPY = 1440 * 1024
-_CLUSTER = 64 * 1024
-
-
-def boot_disk(folder, size):
-    """A floppy with a boot sector that writes to a disk of this size."""
-    objects, floppy = folder / "writer.o", folder / "writer.img"
-    run(["as", "--32", "--defsym", f"CLUSTERS={size // _CLUSTER}", "-o", objects, _PROGRAM])
-    run(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", floppy, objects])
-    os.truncate(floppy, _FLOPPY)
-    return floppy
-
-
-def options(floppy, channel):
-    """QEMU's options to boot it and to hear of its writes."""
-    return [
-        "-drive", f"if=floppy,format=raw,readonly=on,file={floppy}",
-        "-boot", "order=a",
-        "-chardev", f"socket,id=writes,path={channel},server=on,wait=off",
-        "-device", "isa-debugcon,iobase=0xe9,chardev=writes",
-    ]  # fmt: skip
+from harness.process import Failure, wait_until
 
 
 class Listener(threading.Thread):

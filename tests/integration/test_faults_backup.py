@@ -5,7 +5,7 @@ The table is fault_cases/cells.py; what each cell came to is noted for docs/faul
 
 import pytest
 from fault_cases import cells, faults
-from fault_cases.judge import assert_end, table
+from fault_cases.judge import assert_end, table, werror
 from fault_cases.moments import HELD_BY_PLUGIN, incremental
 from fault_cases.scene import Scene
 from harness.process import wait_until
@@ -14,6 +14,7 @@ from harness.process import wait_until
 @pytest.fixture
 def scene(cell, stages, version, workdir):
     options = dict(cell.fault.options)
+    options["werror"] = werror(cell, version)
     preloaded = options.pop("clock", False) or options.get("breakable") == "daemon"
     if options.get("other"):
         options["other"] = stages(version, not preloaded)
@@ -31,9 +32,19 @@ def _assert_nothing_left(cell, scene, result):
     scene.assert_bitmaps(result, catalog_knows=cell.fault.victim != faults.VICTIM_DIRECTOR)
 
 
+def _ask_guest(cell, scene):
+    """As before, though a dump that nobody could end may be left until the next job."""
+    scene.guest_judge.assert_unharmed(stops=cell.fault.halts)
+    if cell.fault.victim not in (faults.VICTIM_QEMU, faults.VICTIM_FD):
+        scene.guest_judge.assert_speed()
+
+
 @pytest.mark.parametrize(("cell", "version"), table(cells.BACKUP, cells.HARDEST, "15.0.3"))
 def test_fault(cell, version, scene, note_cell):
-    """The job ends in time and says why; nothing is left; the next Incremental is right."""
+    """The job ends in time and says why; nothing is left; the next Incremental is right.
+
+    The guest runs all the time, and writes without an error and as fast as before.
+    """
     scene.start()
     note_cell("backup", cell.fault.name, cell.moment.name, version, ends=cell.ends)
     jobid = cells.reach(cell, scene, incremental)
@@ -44,13 +55,20 @@ def test_fault(cell, version, scene, note_cell):
         scene.striker.finish()
     note_cell("backup", cell.fault.name, cell.moment.name, version, result, lasted, cell.ends)
     assert_end(cell, result, version)
+    if cell.fault.fails_writes:
+        scene.guest_judge.excuse_failures()
+    if not cell.fault.halts:
+        scene.guest_judge.assert_unharmed()
     cell.fault.heal(scene)
     if alone:
         wait_until(lambda: not scene.stage.leftovers(), 60, "the File Daemon's end of the job")
     _assert_nothing_left(cell, scene, result)
+    _ask_guest(cell, scene)
     assert scene.bacula.fd_lives()
     if result.status in "TW":
         scene.history.chain.append(result)
     scene.assert_next_job(result)
     scene.guest.assert_clean(30)
+    scene.guest_judge.assert_unharmed(stops=cell.fault.halts)
+    scene.guest_judge.assert_speed()
     assert scene.bacula.fd_lives()

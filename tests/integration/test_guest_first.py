@@ -39,15 +39,6 @@ def make_writing_guest(workdir):
         yield make
 
 
-class StoppingDisk(Disk):
-    """A slow disk whose guest is stopped by a write that fails, whatever the reason is."""
-
-    werror = "stop"
-
-    def device(self):
-        return {**super().device(), "werror": self.werror, "rerror": self.werror}
-
-
 # A guest that was stopped
 
 
@@ -61,7 +52,8 @@ def storage(workdir):
 def stopped_guest(make_writing_guest, storage, workdir):
     """A guest that stops when a write fails; what it writes into may break."""
     size = 64 * MIB
-    disk = StoppingDisk("vda", make_image(workdir / "a.raw", size, "raw", 1, 1), "raw", style="slow")
+    image = make_image(workdir / "a.raw", size, "raw", 1, 1)
+    disk = Disk("vda", image, "raw", style="slow", werror="stop")
     return make_writing_guest(disks=[disk], size=size, binary=storage.wrapper("qemu-system-x86_64"))
 
 

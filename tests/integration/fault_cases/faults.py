@@ -32,7 +32,10 @@ class Fault:
     """strike(scene, job id) lets it happen; heal(scene) ends what lasts.
 
     victim names who cannot be expected to have cleaned up: nobody reached it, or it was
-    killed.  The next job does it then.  options are what the Scene needs.
+    killed.  The next job does it then.  halts says that the guest itself does not run from its
+    strike to its end, fails_writes that a write of its may fail: QEMU first copies what is
+    overwritten, and has no other answer when that cannot be read or written.  options are what
+    the Scene needs.
     """
 
     name: str
@@ -40,6 +43,8 @@ class Fault:
     heal: Callable = _nothing
     victim: str = ""
     options: dict = field(default_factory=dict)
+    halts: bool = False
+    fails_writes: bool = False
 
 
 # Daemons and consoles
@@ -81,12 +86,12 @@ DIRECTOR_KILLED = Fault("Director killed", _kill_director, victim=VICTIM_DIRECTO
 # QEMU itself
 
 QEMU_KILLED = Fault("QEMU killed", lambda scene, _: scene.guest.kill(),
-                    lambda scene: scene.guest.start())
+                    lambda scene: scene.guest.start(), halts=True)
 QEMU_QUIT = Fault("QEMU quits", lambda scene, _: scene.guest.quit(),
-                  lambda scene: scene.guest.start())
+                  lambda scene: scene.guest.start(), halts=True)
 QEMU_RESET = Fault("guest reset", lambda scene, _: scene.guest.system_reset())
 QEMU_PAUSED = Fault("guest paused", lambda scene, _: scene.guest.stop(),
-                    lambda scene: scene.resume())
+                    lambda scene: scene.resume(), halts=True)
 
 
 def _stop_qemu(scene, _jobid):
@@ -101,7 +106,7 @@ def _continue_qemu(scene):
 
 
 QEMU_STOPPED = Fault("QEMU stands still (SIGSTOP)", _stop_qemu, _continue_qemu,
-                     victim=VICTIM_QEMU, options={"parameters": "timeout=3"})
+                     victim=VICTIM_QEMU, options={"parameters": "timeout=3"}, halts=True)
 
 # Its monitor
 
@@ -234,7 +239,8 @@ DISK_ERROR_ABORT = Fault("I/O error under the guest, abort_on_error", _spoil, _m
                          options={"style": "fragile", "fmt": "raw",
                                   "parameters": "abort_on_error"})
 TARGET_ERROR = Fault("I/O error under the dump", lambda scene, _: scene.target_storage.fail(),
-                     lambda scene: scene.target_storage.mend(), options={"breakable": "QEMU"})
+                     lambda scene: scene.target_storage.mend(), options={"breakable": "QEMU"},
+                     fails_writes=True)
 READ_ERROR = Fault("I/O error when the dump is read", lambda scene, _: scene.stage.storage.fail(),
                    lambda scene: scene.stage.storage.mend(), options={"breakable": "daemon"})
 

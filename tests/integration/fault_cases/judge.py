@@ -26,6 +26,12 @@ def table(chosen, hardest, version):
             yield pytest.param(cell, each, id=f"{cell.id}, {each}")
 
 
+def werror(cell, version):
+    """What the guest's disks do when a write fails: in half of the cells' runs they tell the guest."""
+    report = (cells.BACKUP.index(cell) + cells.BOTH.index(version)) % 2
+    return "report" if report else ""
+
+
 def _hardest(chosen, order):
     best = {}
     for cell in sorted(chosen, key=lambda cell: order.index(cell.moment)):

@@ -9,7 +9,9 @@ from harness.history import History, sequences
 from harness.monitor import Monitor
 from harness.preload import BrokenStorage
 from harness.process import Failure, wait_until
-from harness.sparing_guest import SparingGuest
+from harness.watched_guest import WatchedGuest
+
+from .guest_judge import GuestJudge
 
 CLUSTER = 64 * 1024
 SIZE = 16 * MIB
@@ -18,7 +20,8 @@ SIZE = 16 * MIB
 class Scene:
     """A guest of two disks on a Stage, and its Job resource.
 
-    style and fmt are those of the disk "first"; parameters go into the Plugin line.  With
+    style and fmt are those of the disk "first", werror is that of both; writes_on is the disk to
+    which the guest itself writes all the time; parameters go into the Plugin line.  With
     gated the plugin meets a monitor that can misbehave, with working=SIZE the job works on
     a small file system of its own (linked: through a link), with breakable="QEMU" the
     storage of its dumps can break under QEMU.  other is a Stage whose Bacula saves the guest
@@ -26,7 +29,8 @@ class Scene:
     """
 
     def __init__(self, stage, folder, parameters="", gated=False, style="slow", fmt="qcow2",
-                 working=None, linked=False, breakable=None, other=None):
+                 working=None, linked=False, breakable=None, other=None, werror="",
+                 writes_on="first"):
         self.stage = stage
         self.bacula = stage.bacula
         self.folder = folder
@@ -43,7 +47,7 @@ class Scene:
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as opened:
             opened.callback(stage.reset)
-            self.guest = self._make_guest(opened, style, fmt)
+            self.guest = self._make_guest(opened, self._make_disks(style, fmt), werror, writes_on)
             self.gate = self._make_gate(opened) if gated else None
             if working:
                 parameters += f" working={self._make_working(opened, working, linked)}"
@@ -53,6 +57,7 @@ class Scene:
         self.job = stage.add_job(self.line)
         self.history = History(self.bacula, self.guest, folder, self.job)
         self.other = self._make_other(other) if other else None
+        self.guest_judge = GuestJudge(self.guest)
 
     def __enter__(self):
         return self
@@ -60,12 +65,13 @@ class Scene:
     def __exit__(self, *_):
         self._stack.close()
 
-    def _make_guest(self, opened, style, fmt):
-        disks = self._make_disks(style, fmt)
+    def _make_guest(self, opened, disks, werror, writes_on):
         options = {}
+        for disk in disks:
+            disk.werror = werror
         if self.target_storage:
             options["binary"] = self.target_storage.wrapper("qemu-system-x86_64")
-        guest = SparingGuest(self.folder / "vm", name="vm", disks=disks, **options)
+        guest = WatchedGuest(self.folder / "vm", disks, writes_on, name="vm", **options)
         opened.callback(guest.close)
         guest.start()
         return guest
@@ -112,6 +118,7 @@ class Scene:
 
     def start(self):
         """Take the good Full that the next jobs are based on."""
+        self.guest_judge.note()
         self.full = self.history.backup("Full")
         assert self.full.ok, self.full.log
 

@@ -57,6 +57,7 @@ class Disk:
     readonly: bool = False
     cdrom: bool = False
     shared: bool = False
+    werror: str = ""  # what QEMU does when a write fails; "" is its default, to stop when space ends
 
     def __post_init__(self):
         if self.style not in _STYLES or self.interface not in _INTERFACES:
@@ -193,6 +194,8 @@ class Disk:
         device = {"driver": driver, "drive": self.name, "id": self.device_id}
         if self.shared:
             device["share-rw"] = True
+        if self.werror:
+            device["werror"] = self.werror
         return {**device, "removable": True} if self.interface == "usb" else device
 
 

@@ -239,7 +239,7 @@ class Guest:
     def events(self, name):
         """The data of all events of that name that QEMU has sent so far."""
         self.qmp("query-status")  # brings those that wait
-        return [event.get("data") for event in self._monitor.events if event["event"] == name]
+        return [event.get("data", {}) for event in self._monitor.events if event["event"] == name]
 
     def nodes(self):
         """All block nodes by name."""

@@ -1,27 +1,14 @@
 """A guest that does nothing but write to its first disk, and what became of each write."""
 
-import os
 import socket
 import tempfile
 import threading
 import time
 from pathlib import Path
 
+from . import writing_program
 from .guest import Guest
-from .process import run, wait_until
-
-_PROGRAM = Path(__file__).resolve().parents[2] / "bench" / "writer.S"
-_FLOPPY = 1440 * 1024
-_CLUSTER = 64 * 1024
-
-
-def _boot_disk(folder, size):
-    """A floppy with a boot sector that writes to a disk of this size."""
-    objects, floppy = folder / "writer.o", folder / "writer.img"
-    run(["as", "--32", "--defsym", f"CLUSTERS={size // _CLUSTER}", "-o", objects, _PROGRAM])
-    run(["ld", "-m", "elf_i386", "-Ttext", "0x7c00", "--oformat", "binary", "-o", floppy, objects])
-    os.truncate(floppy, _FLOPPY)
-    return floppy
+from .process import wait_until
 
 
 class _Listener(threading.Thread):
@@ -48,10 +35,8 @@ class WritingGuest(Guest):
         Path(folder).mkdir(parents=True, exist_ok=True)
         self._channel = Path(tempfile.mkdtemp(prefix="writer-")) / "writes"
         self._listener = None
-        floppy = _boot_disk(Path(folder), size)
-        boot = ["-drive", f"if=floppy,format=raw,readonly=on,file={floppy}", "-boot", "order=a",
-                "-chardev", f"socket,id=writes,path={self._channel},server=on,wait=off",
-                "-device", "isa-debugcon,iobase=0xe9,chardev=writes"]  # fmt: skip
+        floppy = writing_program.boot_disk(Path(folder), 0, size)
+        boot = writing_program.options(floppy, f"socket,path={self._channel},server=on,wait=off")
         super().__init__(folder, name=name, disks=disks, extra=[*extra, *boot], **options)
 
     def start(self, command_line=None):

@@ -1,0 +1,58 @@
+"""What a job may do to the guest that it saves: nothing that the guest could see afterwards."""
+
+from harness.process import Failure, wait_until
+
+# What its shortest write, and a dozen of them, may take longer than before: a machine that is
+# busy now will not be so all the time.
+_SHORTEST, _DOZEN = 5, 2
+
+
+class GuestJudge:
+    """Asks a WatchedGuest how it fared, by what its own program tells.
+
+    note is for a time without a job; the questions come after one.
+    """
+
+    def __init__(self, guest):
+        self.guest = guest
+        self.patience = 60
+        self._before = None
+        self._excused = 0
+
+    def note(self):
+        """Take its speed now for that which it must have afterwards."""
+        self._before = self.guest.write_speed()
+
+    def excuse_failures(self):
+        """Writes that have failed until now are no fault of the plugin's."""
+        self._excused = self.guest.failed_writes()
+
+    def assert_unharmed(self, stops=False):
+        """It runs, it was never stopped (stops: but by the test itself), no write of its failed."""
+        status = self.guest.qmp("query-status")["status"]
+        assert status == "running", f"the guest is {status}"
+        stopped = self.guest.events("STOP")
+        assert stops or not stopped, "the guest was stopped"
+        failed = self.guest.failed_writes() - self._excused
+        assert failed <= 0, f"{failed} writes of the guest have failed"
+        try:
+            self.guest.await_writes(2, self.patience)
+        except Failure as problem:
+            raise AssertionError(f"the guest writes no more: {problem}") from None
+
+    def assert_speed(self):
+        """It writes as fast as before."""
+        seen = []
+
+        def as_before():
+            seen.append(self.guest.write_speed())
+            return (seen[-1][0] <= _SHORTEST * self._before[0]
+                    and seen[-1][1] <= _DOZEN * self._before[1])
+
+        try:
+            wait_until(as_before, self.patience, "a guest as fast as before")
+        except Failure:
+            before, best = ((speed[0] / 1e6, speed[1]) for speed in (self._before, min(seen)))
+            raise AssertionError(
+                f"a write of the guest takes {best[0]:.1f} ms at best, a dozen {best[1]:.1f} s; "
+                f"before the job it was {before[0]:.1f} ms and {before[1]:.1f} s") from None
