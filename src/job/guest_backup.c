@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "guest/config.h"
+#include "qemu/chain_keep.h"
 
 enum {
     LOG_EVERY = 600 * 1000,   /* ms between progress lines in the job log */
@@ -405,9 +406,24 @@ static void settle(struct guest_backup *backup)
                 backup->guest.name, backup->dump.disks[i].disk->drive, error.why);
 }
 
-void guest_backup_end(struct guest_backup *backup, bool good)
+/* After a good job. */
+static void prune(struct guest_backup *backup)
 {
     struct error error;
+    size_t displaced;
+
+    if (!dump_prune(&backup->dump, &displaced, &error))
+        log_debug(&backup->job->log, LOG_STEP, "bitmaps that are of no use any more stay: %s",
+                  error.why);
+    if (displaced)
+        job_message(backup->job, MESSAGE_INFO,
+                    "Removed %zu bitmaps of other Jobs from %s, the oldest: a disk had more than "
+                    "%d",
+                    displaced, backup->guest.name, CHAIN_LIMIT);
+}
+
+void guest_backup_end(struct guest_backup *backup, bool good)
+{
     bool any = false;
 
     for (size_t i = 0; backup->states && i < backup->dump.count; i++) {
@@ -420,9 +436,8 @@ void guest_backup_end(struct guest_backup *backup, bool good)
     }
     settle(backup);
     let_go(backup);
-    if (any && !dump_prune(&backup->dump, &error))
-        log_debug(&backup->job->log, LOG_STEP, "bitmaps that are of no use any more stay: %s",
-                  error.why);
+    if (any)
+        prune(backup);
 }
 
 void guest_backup_free(struct guest_backup *backup)

@@ -9,11 +9,12 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "qemu/chain_job.h"
 
 #define OWN_PREFIX     "bacula:"
 #define WITNESS_PREFIX "bacula-size:"
 
-enum { PLACE_DIGITS = 16 };
+enum { HASH_DIGITS = 16 };
 
 /* The digits before the next ':', at most `maximum`; *rest is what follows. */
 static bool read_number(const char *from, unsigned long long maximum, unsigned long long *number,
@@ -30,29 +31,41 @@ static bool read_number(const char *from, unsigned long long maximum, unsigned l
     return text_to_number(digits, maximum, number);
 }
 
-/* Sixteen digits and a ':', as chain_name_write makes them; else there is no
- * place, and all is the job's name. */
-static uint64_t read_place(const char **job)
+/* Sixteen digits and `end`, which is not the last byte. */
+static bool read_hash(const char *from, char end, uint64_t *hash)
 {
-    char digits[PLACE_DIGITS + 1];
-    uint64_t place;
+    char digits[HASH_DIGITS + 1];
 
-    if (strspn(*job, "0123456789abcdef") != PLACE_DIGITS || (*job)[PLACE_DIGITS] != ':' ||
-        !(*job)[PLACE_DIGITS + 1])
-        return 0;
-    memcpy(digits, *job, PLACE_DIGITS);
-    digits[PLACE_DIGITS] = '\0';
-    place = strtoull(digits, NULL, 16);
-    if (place)
-        *job += PLACE_DIGITS + 1;
-    return place;
+    if (strspn(from, "0123456789abcdef") != HASH_DIGITS || from[HASH_DIGITS] != end ||
+        !from[HASH_DIGITS + 1])
+        return false;
+    memcpy(digits, from, HASH_DIGITS);
+    digits[HASH_DIGITS] = '\0';
+    *hash = strtoull(digits, NULL, 16);
+    return true;
+}
+
+/* "<place>.<lineage>:", or "<place>:" as the first release wrote it; else there
+ * is neither, and all is the job's name. */
+static void read_hashes(struct chain_name *read)
+{
+    uint64_t place, lineage;
+
+    if (read_hash(read->job, '.', &place) &&
+        read_hash(read->job + HASH_DIGITS + 1, ':', &lineage) && lineage) {
+        read->place = place;
+        read->lineage = lineage;
+        read->job += 2 * (HASH_DIGITS + 1);
+    } else if (read_hash(read->job, ':', &place) && place) {
+        read->place = place;
+        read->job += HASH_DIGITS + 1;
+    }
 }
 
 bool chain_name_read(const char *name, struct chain_name *read)
 {
     unsigned long long sequence;
     const char *job;
-    uint64_t place;
 
     if (!text_starts_with(name, OWN_PREFIX))
         return false;
@@ -60,17 +73,27 @@ bool chain_name_read(const char *name, struct chain_name *read)
     if ((*name != 'F' && *name != 'D' && *name != 'I') || name[1] != ':' ||
         !read_number(name + 2, CHAIN_SEQUENCE_LIMIT, &sequence, &job) || !*job)
         return false;
-    place = read_place(&job);
-    *read = (struct chain_name){
-        .level = *name, .sequence = (uint32_t)sequence, .place = place, .job = job};
+    *read = (struct chain_name){.level = *name, .sequence = (uint32_t)sequence, .job = job};
+    read_hashes(read);
     return true;
 }
 
-char *chain_name_write(char level, uint32_t sequence, uint64_t place, const char *job)
+char *chain_name_write(const struct chain_name *name)
 {
-    return place ? text_format(OWN_PREFIX "%c:%u:%016llx:%s", level, sequence,
-                               (unsigned long long)place, job)
-                 : text_format(OWN_PREFIX "%c:%u:%s", level, sequence, job);
+    unsigned long long place = name->place;
+    unsigned long long lineage = name->lineage;
+
+    if (lineage)
+        return text_format(OWN_PREFIX "%c:%u:%016llx.%016llx:%s", name->level, name->sequence,
+                           place, lineage, name->job);
+    return place ? text_format(OWN_PREFIX "%c:%u:%016llx:%s", name->level, name->sequence, place,
+                               name->job)
+                 : text_format(OWN_PREFIX "%c:%u:%s", name->level, name->sequence, name->job);
+}
+
+uint64_t chain_name_lineage(const struct chain_name *name)
+{
+    return name->lineage ? name->lineage : text_hash(TEXT_HASH_START, name->job);
 }
 
 char *chain_witness_write(uint64_t size, const char *job)
@@ -174,53 +197,6 @@ static bool size_is_sound(const struct disk *disk, const char *job, struct chain
     return true;
 }
 
-/* ".2026-11-23_01.05.32_07": nine fields of fixed shape, then a counter that
- * may grow. */
-static const char *stamp_of(const char *job)
-{
-    static const char shape[] = ".dddd-dd-dd_dd.dd.dd_";
-    size_t length = strlen(job);
-    size_t counter = length;
-    const char *stamp;
-
-    while (counter && job[counter - 1] >= '0' && job[counter - 1] <= '9')
-        counter--;
-    if (counter == length || counter < sizeof(shape) - 1)
-        return NULL;
-    stamp = job + counter - (sizeof(shape) - 1);
-    for (size_t i = 0; i < sizeof(shape) - 1; i++)
-        if (shape[i] == 'd' ? stamp[i] < '0' || stamp[i] > '9' : stamp[i] != shape[i])
-            return NULL;
-    return stamp;
-}
-
-size_t chain_resource_length(const char *job)
-{
-    const char *stamp = stamp_of(job);
-
-    return stamp ? (size_t)(stamp - job) : 0;
-}
-
-/* Older than, by the time and then the counter in the name.  Whoever asks has
- * made sure of both with chain_resource_length; none at all would be the oldest. */
-static int compare_stamps(const char *one, const char *other)
-{
-    const size_t fixed = sizeof(".dddd-dd-dd_dd.dd.dd_") - 1;
-    size_t length, other_length;
-    int order;
-
-    if (!one || !other)
-        return (one != NULL) - (other != NULL);
-    length = strlen(one);
-    other_length = strlen(other);
-    order = strncmp(one, other, fixed);
-    if (order)
-        return order;
-    if (length != other_length)
-        return length < other_length ? -1 : 1;
-    return strcmp(one, other);
-}
-
 /* The bitmaps of a job on the images below the one that the guest writes to. */
 static bool is_covered(const struct disk *disk, const char *job)
 {
@@ -248,7 +224,7 @@ static const char *older_witness(const struct disk *disk, const char *job)
 
         if (!disk->bitmaps[i].persistent && chain_name_read(disk->bitmaps[i].name, &name) &&
             chain_resource_length(name.job) == length && strncmp(name.job, job, length) == 0 &&
-            compare_stamps(name.job + length, job + length) < 0)
+            chain_stamp_compare(name.job + length, job + length) < 0)
             return name.job;
     }
     return NULL;
@@ -343,130 +319,13 @@ void chain_start_anew(char level, struct chain_choice *choice)
                              "of its earlier run");
 }
 
-/* The bitmaps of one Job resource on a disk, seen from a job of it. */
-struct family {
-    const struct disk *disk;
-    char level;
-    const char *job;
-    const char *stamp;
-    const char *previous_stamp; /* of the base; NULL when it is of no such family */
-};
-
-static bool same_resource(const struct family *family, const char *job)
-{
-    size_t length = (size_t)(family->stamp - family->job);
-
-    return length && chain_resource_length(job) == length && strncmp(job, family->job, length) == 0;
-}
-
-/* Between the last good job of any level and this one there are only jobs
- * that failed; between the last good Full and a Differential, only Fulls that
- * failed. */
-static bool belongs_to_failed_job(const struct family *family, const struct chain_name *name)
-{
-    const char *stamp = stamp_of(name->job);
-
-    return (family->level == 'I' || (family->level == 'D' && name->level == 'F')) &&
-           family->previous_stamp && compare_stamps(stamp, family->previous_stamp) > 0 &&
-           compare_stamps(stamp, family->stamp) < 0;
-}
-
-static bool is_newest_two(const struct family *family, const char *stamp)
-{
-    int newer = 0;
-
-    for (size_t i = 0; i < family->disk->bitmap_count; i++) {
-        struct chain_name name;
-
-        if (chain_name_read(family->disk->bitmaps[i].name, &name) &&
-            same_resource(family, name.job) && !belongs_to_failed_job(family, &name) &&
-            compare_stamps(stamp_of(name.job), stamp) > 0)
-            newer++;
-    }
-    return newer < 2;
-}
-
-/* The newest Full that is not younger than the base. */
-static bool is_full_of_base(const struct family *family, const struct chain_name *candidate)
-{
-    const char *stamp = stamp_of(candidate->job);
-
-    if (candidate->level != 'F' || !family->previous_stamp ||
-        compare_stamps(stamp, family->previous_stamp) > 0)
-        return false;
-    for (size_t i = 0; i < family->disk->bitmap_count; i++) {
-        struct chain_name name;
-
-        if (chain_name_read(family->disk->bitmaps[i].name, &name) && name.level == 'F' &&
-            same_resource(family, name.job) &&
-            compare_stamps(stamp_of(name.job), family->previous_stamp) <= 0 &&
-            compare_stamps(stamp_of(name.job), stamp) > 0)
-            return false;
-    }
-    return true;
-}
-
-/* The stamp of the newest bitmap that is older than this job's own. */
-static const char *newest_before(const struct family *family)
-{
-    const char *newest = NULL;
-
-    for (size_t i = 0; i < family->disk->bitmap_count; i++) {
-        struct chain_name name;
-        const char *stamp;
-
-        if (!chain_name_read(family->disk->bitmaps[i].name, &name) ||
-            !same_resource(family, name.job))
-            continue;
-        stamp = stamp_of(name.job);
-        if (compare_stamps(stamp, family->stamp) < 0 &&
-            (!newest || compare_stamps(stamp, newest) > 0))
-            newest = stamp;
-    }
-    return newest;
-}
-
-/* Whose bitmap or witness it is; level '?' for a witness without bitmap. */
-static bool read_member(const struct disk *disk, const char *name, struct chain_name *read)
-{
-    const char *witnessed;
-    uint64_t size;
-
-    if (chain_name_read(name, read))
-        return true;
-    if (!chain_witness_read(name, &size, &witnessed))
-        return false;
-    if (!bitmap_of_job(disk, witnessed, read))
-        *read = (struct chain_name){.level = '?', .job = witnessed};
-    return true;
-}
-
-static bool is_inconsistent(const struct disk *disk, const char *name)
-{
-    for (size_t i = 0; i < disk->bitmap_count; i++)
-        if (strcmp(disk->bitmaps[i].name, name) == 0)
-            return disk->bitmaps[i].inconsistent;
-    return false;
-}
-
-bool chain_is_obsolete(const struct disk *disk, const char *name, char level, const char *job,
+uint64_t chain_lineage(const struct disk *disk, char level, const char *job,
                        const char *previous_job)
 {
-    struct family family = {.disk = disk, .level = level, .job = job, .stamp = stamp_of(job)};
-    struct chain_name read;
+    struct chain_name base = {.job = previous_job};
 
-    if (!family.stamp || !read_member(disk, name, &read) || strcmp(read.job, job) == 0 ||
-        !same_resource(&family, read.job))
-        return false;
-    if (is_inconsistent(disk, name))
-        return true; /* it never becomes a base again */
-    if (level == 'F')
-        family.previous_stamp = newest_before(&family);
-    else if (previous_job && *previous_job && strcmp(read.job, previous_job) == 0)
-        return false;
-    else if (previous_job && *previous_job && same_resource(&family, previous_job))
-        family.previous_stamp = stamp_of(previous_job);
-    if (read.level == '?' || belongs_to_failed_job(&family, &read))
-        return true;
-    return !is_newest_two(&family, stamp_of(read.job)) && !is_full_of_base(&family, &read);
+    if (level == 'F' || !previous_job || !*previous_job)
+        return text_hash(TEXT_HASH_START, job);
+    (void)bitmap_of_job(disk, previous_job, &base);
+    return chain_name_lineage(&base);
 }

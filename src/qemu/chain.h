@@ -5,11 +5,16 @@
  * base (the last good one, PrevJobName); QEMU holds, on every disk, one
  * dirty bitmap per finished dump, whose name says whose it is:
  *
- *     bacula:<F|D|I>:<delta_seq>:<place>:<unique job name>
+ *     bacula:<F|D|I>:<delta_seq>:<place>.<lineage>:<unique job name>
  *
  * where <place> is a hash of the name that the disk's file had in that backup:
  * a guest may get another name while it runs (on Proxmox VE), a disk another id,
  * and an increment under a new name finds no part to build on in a restore.
+ * <lineage> is a hash of the job name of the Full that it descends from.  Two
+ * Directors may have Jobs of one name on one guest, and nothing that a File Daemon
+ * tells its plugins says which Director it works for; but what descends from the
+ * same Full as the base that the Director names is surely of that Director.
+ * The first release wrote no lineage: such a bitmap begins one of its own.
  * Beside it is a witness of the disk's size at that moment:
  *
  *     bacula-size:<bytes>:<unique job name>
@@ -34,7 +39,8 @@ enum { CHAIN_SEQUENCE_LIMIT = 1000000 };
 struct chain_name {
     char level;
     uint32_t sequence;
-    uint64_t place; /* 0 when the name says none */
+    uint64_t place;   /* 0 when the name says none */
+    uint64_t lineage; /* the same */
     const char *job;
 };
 
@@ -42,8 +48,11 @@ struct chain_name {
 bool chain_name_read(const char *name, struct chain_name *read);
 
 /* The caller's to free; NULL without memory. */
-char *chain_name_write(char level, uint32_t sequence, uint64_t place, const char *job);
+char *chain_name_write(const struct chain_name *name);
 char *chain_witness_write(uint64_t size, const char *job);
+
+/* The lineage that the name says, or else the one that its job begins. */
+uint64_t chain_name_lineage(const struct chain_name *name);
 
 /* False when it is no witness. */
 bool chain_witness_read(const char *name, uint64_t *size, const char **job);
@@ -72,19 +81,9 @@ void chain_start_anew(char level, struct chain_choice *choice);
 /* Whether a bitmap belongs to this very job. */
 bool chain_is_of_job(const char *name, const char *job);
 
-/* Whether a good job may drop this bitmap of its disk.  Only bitmaps of its
- * own Job resource are ever dropped, and of those the inconsistent ones and all
- * but: its own, its base,
- * the Full that the base descends from, and the newest two.  A Full has no
- * base, so what counts as one is the newest before it: should the Director
- * fail the job after all, the older chain goes on from there.  At level 'I' the
- * Director's word also tells which bitmaps belong to jobs that failed: those
- * between the base and this job. */
-bool chain_is_obsolete(const struct disk *disk, const char *name, char level, const char *job,
+/* The lineage that this job's bitmap belongs to on this disk: its base's, whether the base is
+ * sound or not; without one a new one. */
+uint64_t chain_lineage(const struct disk *disk, char level, const char *job,
                        const char *previous_job);
-
-/* How much of a unique job name ("VMs.2026-11-23_01.05.32_07") is the name of
- * its Job resource ("VMs"): its length, or 0 when it is no such name. */
-size_t chain_resource_length(const char *job);
 
 #endif

@@ -38,8 +38,12 @@ static bool plan_disk(struct dump *dump, const struct disk *disk, struct error *
         return error_memory(error);
     if (disk->always_full)
         return true; /* a bitmap would outlive the reason, and be taken for a whole one */
-    planned->bitmap =
-        chain_name_write(dump->level, planned->choice.sequence, disk->place, dump->job_name);
+    planned->bitmap = chain_name_write(&(struct chain_name){
+        .level = dump->level,
+        .sequence = planned->choice.sequence,
+        .place = disk->place,
+        .lineage = chain_lineage(disk, dump->level, dump->job_name, dump->previous_job),
+        .job = dump->job_name});
     if (dump->features.witness)
         planned->witness = chain_witness_write(disk->size, dump->job_name);
     return (planned->bitmap && (planned->witness || !dump->features.witness)) ||

@@ -124,10 +124,10 @@ bool dump_intact(const struct dump_disk *disk);
 /* Removes the file of a disk that has been read, or is out of QEMU. */
 void dump_remove_target(struct dump_disk *disk);
 
-/* A good job removes what it could not take out of QEMU before, and those of
- * its Job resource's bitmaps that no later job can be based on
- * (chain_is_obsolete). */
-bool dump_prune(const struct dump *dump, struct error *error);
+/* A good job removes what it could not take out of QEMU before, and the bitmaps
+ * that chain_keep does not keep; *displaced is how many of them were other Job
+ * resources'. */
+bool dump_prune(const struct dump *dump, size_t *displaced, struct error *error);
 
 /* Frees the memory; what is in QEMU stays. */
 void dump_free(struct dump *dump);

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "qemu/block.h"
+#include "qemu/chain_keep.h"
 #include "qemu/transaction.h"
 
 enum {
@@ -248,25 +249,31 @@ bool dump_settle(struct dump *dump, int64_t deadline, struct error *error)
 }
 
 static bool prune_disk(struct qmp *qmp, const struct dump *dump, const struct disk *disk,
-                       struct error *error)
+                       size_t *displaced, struct error *error)
 {
-    for (size_t i = 0; i < disk->bitmap_count; i++) {
-        const char *name = disk->bitmaps[i].name;
+    _cleanup_free_ enum chain_fate *fates = calloc(disk->bitmap_count + 1, sizeof(*fates));
 
-        if (!disk->bitmaps[i].busy &&
-            chain_is_obsolete(disk, name, dump->level, dump->job_name, dump->previous_job) &&
-            !transaction_remove_bitmap(qmp, disk, name, error))
+    if (!fates || !chain_keep(disk, dump->level, dump->job_name, dump->previous_job, fates))
+        return error_memory(error);
+    for (size_t i = 0; i < disk->bitmap_count; i++) {
+        const struct bitmap *bitmap = &disk->bitmaps[i];
+
+        if (fates[i] == CHAIN_KEPT || bitmap->busy)
+            continue;
+        if (!transaction_remove_bitmap(qmp, disk, bitmap->name, error))
             return false;
+        *displaced += fates[i] == CHAIN_DISPLACED;
     }
     return true;
 }
 
-bool dump_prune(const struct dump *dump, struct error *error)
+bool dump_prune(const struct dump *dump, size_t *displaced, struct error *error)
 {
     struct monitor monitor = dump->monitor;
     _cleanup_qmp_ struct qmp *qmp = NULL;
     _cleanup_guest_ struct guest now = {0};
 
+    *displaced = 0;
     monitor.cancel = NULL;
     if (!qmp_connect(&monitor, CLEAN_PATIENCE, &qmp, error))
         return false;
@@ -276,7 +283,7 @@ bool dump_prune(const struct dump *dump, struct error *error)
     if (!block_read_disks(qmp, &dump->features, qmp_peer(qmp), &now, error))
         return false;
     for (size_t i = 0; i < now.disk_count; i++)
-        if (!prune_disk(qmp, dump, &now.disks[i], error))
+        if (!prune_disk(qmp, dump, &now.disks[i], displaced, error))
             return error_context(error, "disk \"%s\"", now.disks[i].drive);
     return true;
 }

@@ -173,6 +173,7 @@ static const char *first_job(const struct guest *guest)
 static void run_dump(struct dump *dump)
 {
     struct error error = {0};
+    size_t displaced;
 
     if (dump->count && dump_start(dump, 0, dump->count, &error)) {
         for (size_t i = 0; i < dump->count; i++)
@@ -184,7 +185,7 @@ static void run_dump(struct dump *dump)
     } else if (dump->count) {
         require(*error.why);
     }
-    (void)dump_prune(dump, &error);
+    (void)dump_prune(dump, &displaced, &error);
     /* The job's end does so with what QEMU does not give up. */
     for (size_t i = 0; i < dump->count; i++)
         if (dump->disks[i].in_qemu)

@@ -23,10 +23,11 @@ static void look_at_bitmap(const char *name)
     char *again = NULL;
 
     if (chain_name_read(name, &read)) {
-        again = chain_name_write(read.level, read.sequence, read.place, read.job);
+        again = chain_name_write(&read);
         require(again && *read.job && chain_is_of_job(again, read.job));
         require(chain_name_read(again, &second) && second.level == read.level &&
-                second.sequence == read.sequence && strcmp(second.job, read.job) == 0);
+                second.sequence == read.sequence && second.lineage == read.lineage &&
+                strcmp(second.job, read.job) == 0);
         require(!chain_witness_read(name, &size, &job));
     } else if (chain_witness_read(name, &size, &job)) {
         again = chain_witness_write(size, job);

@@ -8,7 +8,8 @@
 #include "base/text.h"
 #include "fuzz.h"
 #include "guest/config.h"
-#include "qemu/chain.h"
+#include "qemu/chain_job.h"
+#include "qemu/chain_keep.h"
 
 /* A base is a bitmap of the job that the Director names, and sound. */
 static inline void check_choice(const struct disk *disk, char level, const char *previous)
@@ -28,27 +29,51 @@ static inline void check_choice(const struct disk *disk, char level, const char 
     require(level != 'D' || choice.sequence == 1);
 }
 
-/* Other programs', other jobs' and this job's own bitmaps stay, and the base. */
-static inline void check_obsolete(const struct disk *disk, const char *name, char level,
-                                  const char *job, const char *previous)
+/* This job's own stay, and other programs'; another Job's go only where there are
+ * too many. */
+static inline void check_fate(const struct disk *disk, size_t index, enum chain_fate fate,
+                              const char *job)
 {
+    const struct bitmap *bitmap = &disk->bitmaps[index];
     size_t length = chain_resource_length(job);
     struct chain_name read;
     const char *of;
     uint64_t size;
 
-    if (!chain_is_obsolete(disk, name, level, job, previous))
+    if (fate == CHAIN_KEPT)
         return;
-    require(length > 0 && !chain_is_of_job(name, job));
-    if (chain_name_read(name, &read))
+    require(length > 0 && !chain_is_of_job(bitmap->name, job));
+    if (chain_name_read(bitmap->name, &read))
         of = read.job;
     else
-        require(chain_witness_read(name, &size, &of));
-    require(chain_resource_length(of) == length && strncmp(of, job, length) == 0);
+        require(chain_witness_read(bitmap->name, &size, &of));
+    require(chain_resource_length(of) > 0);
+    require(fate != CHAIN_DROPPED ||
+            (chain_resource_length(of) == length && strncmp(of, job, length) == 0));
+    require(fate != CHAIN_DISPLACED || disk->bitmap_count > CHAIN_LIMIT);
+}
+
+/* The bitmap that an increment is made from stays. */
+static inline void check_base_stays(const struct disk *disk, const enum chain_fate *fates,
+                                    char level, const char *previous)
+{
+    struct chain_choice choice;
+
+    chain_choose(disk, level, previous, false, &choice);
     for (size_t i = 0; i < disk->bitmap_count; i++)
-        if (strcmp(disk->bitmaps[i].name, name) == 0 && disk->bitmaps[i].inconsistent)
-            return;
-    require(level == 'F' || strcmp(of, previous) != 0);
+        require(&disk->bitmaps[i] != choice.base || fates[i] == CHAIN_KEPT);
+}
+
+static inline void check_fates(const struct disk *disk, char level, const char *job,
+                               const char *previous)
+{
+    enum chain_fate *fates = calloc(disk->bitmap_count + 1, sizeof(*fates));
+
+    require(fates && chain_keep(disk, level, job, previous, fates));
+    for (size_t i = 0; i < disk->bitmap_count; i++)
+        check_fate(disk, i, fates[i], job);
+    check_base_stays(disk, fates, level, previous);
+    free(fates);
 }
 
 static inline void check_choices(const struct disk *disk, const char *job, const char *previous)
@@ -57,8 +82,7 @@ static inline void check_choices(const struct disk *disk, const char *job, const
 
     for (size_t i = 0; i < sizeof(levels); i++) {
         check_choice(disk, levels[i], previous);
-        for (size_t j = 0; j < disk->bitmap_count; j++)
-            check_obsolete(disk, disk->bitmaps[j].name, levels[i], job, previous);
+        check_fates(disk, levels[i], job, previous);
     }
 }
 

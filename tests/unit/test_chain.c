@@ -1,10 +1,11 @@
 /* qemu-fd: tests of qemu/chain: names, and which base for which job.  What a
- * good job drops is in test_chain_obsolete.c.
+ * good job drops is in test_chain_keep.c.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
 #include "support.h"
 
 #include "qemu/chain.h"
+#include "qemu/chain_job.h"
 
 #define FULL  "VMs.2026-11-23_01.05.32_07"
 #define INCR  "VMs.2026-11-24_01.05.00_03"
@@ -19,31 +20,49 @@ static void names_can_be_read_back(void **state)
         uint32_t sequence;
         uint64_t place;
         const char *job, *name;
+        uint64_t lineage;
     } rows[] = {
-        {'F', 0, 0, FULL, "bacula:F:0:" FULL},
-        {'I', 3, 0x1f, INCR, "bacula:I:3:000000000000001f:" INCR},
-        {'D', 1, UINT64_MAX, "a", "bacula:D:1:ffffffffffffffff:a"},
-        {'I', CHAIN_SEQUENCE_LIMIT, 0, "a:b", "bacula:I:1000000:a:b"},
-        {'F', 0, 0, "bacula:F:0:x", "bacula:F:0:bacula:F:0:x"},
+        {'I', 3, 0x1f, INCR, "bacula:I:3:000000000000001f.00000000000000ab:" INCR, 0xab},
+        {'F', 0, 0, "a:b", "bacula:F:0:0000000000000000.ffffffffffffffff:a:b", UINT64_MAX},
+        {'F', 0, 2, "000000000000001f:x",
+         "bacula:F:0:0000000000000002.0000000000000001:000000000000001f:x", 1},
+        /* Of the first release. */
+        {'F', 0, 0, FULL, "bacula:F:0:" FULL, 0},
+        {'I', 3, 0x1f, INCR, "bacula:I:3:000000000000001f:" INCR, 0},
+        {'D', 1, UINT64_MAX, "a", "bacula:D:1:ffffffffffffffff:a", 0},
+        {'I', CHAIN_SEQUENCE_LIMIT, 0, "a:b", "bacula:I:1000000:a:b", 0},
+        {'F', 0, 0, "bacula:F:0:x", "bacula:F:0:bacula:F:0:x", 0},
         /* No places: a digit less, a digit more, no job behind it, none at all. */
-        {'F', 0, 0, "00000000000001f:x", "bacula:F:0:00000000000001f:x"},
-        {'F', 0, 0, "00000000000000001f:x", "bacula:F:0:00000000000000001f:x"},
-        {'F', 0, 0, "000000000000001f:", "bacula:F:0:000000000000001f:"},
-        {'F', 0, 0, "0000000000000000:x", "bacula:F:0:0000000000000000:x"},
-        {'F', 0, 1, "000000000000001f:x", "bacula:F:0:0000000000000001:000000000000001f:x"},
+        {'F', 0, 0, "00000000000001f:x", "bacula:F:0:00000000000001f:x", 0},
+        {'F', 0, 0, "00000000000000001f:x", "bacula:F:0:00000000000000001f:x", 0},
+        {'F', 0, 0, "000000000000001f:", "bacula:F:0:000000000000001f:", 0},
+        {'F', 0, 0, "0000000000000000:x", "bacula:F:0:0000000000000000:x", 0},
+        {'F', 0, 1, "000000000000001f:x", "bacula:F:0:0000000000000001:000000000000001f:x", 0},
+        {'F', 0, 0, "000000000000001f.000000000000000a",
+         "bacula:F:0:000000000000001f.000000000000000a", 0},
+        {'F', 0, 0,
+         "000000000000001f.000000000000000a:", "bacula:F:0:000000000000001f.000000000000000a:", 0},
+        {'F', 0, 0, "000000000000001f.0000000000000000:x",
+         "bacula:F:0:000000000000001f.0000000000000000:x", 0},
+        {'F', 0, 0, "000000000000001f.00000000000000a:x",
+         "bacula:F:0:000000000000001f.00000000000000a:x", 0},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         _cleanup_free_ char *name =
-            chain_name_write(rows[i].level, rows[i].sequence, rows[i].place, rows[i].job);
+            chain_name_write(&(struct chain_name){.level = rows[i].level,
+                                                  .sequence = rows[i].sequence,
+                                                  .place = rows[i].place,
+                                                  .lineage = rows[i].lineage,
+                                                  .job = rows[i].job});
         struct chain_name read;
 
         check_string(rows[i].name, name, rows[i].name);
         check(rows[i].name, chain_name_read(name, &read));
         check_number(rows[i].name, read.level, rows[i].level);
         check_number(rows[i].name, read.sequence, rows[i].sequence);
-        check(rows[i].name, read.place == rows[i].place);
+        check(rows[i].name, read.place == rows[i].place && read.lineage == rows[i].lineage);
         check_string(rows[i].name, read.job, rows[i].job);
         check(rows[i].name, chain_is_of_job(name, rows[i].job));
         check(rows[i].name, !chain_is_of_job(name, "another"));
@@ -217,6 +236,7 @@ static void increments_build_on_the_directors_word(void **state)
         {'D', "bacula:I:0:" FULL, 1}, /* a full dump within an Incremental */
         {'I', "bacula:I:999999:" FULL, 1000000},
         {'I', "bacula:I:7:000000000000001f:" FULL, 8},
+        {'I', "bacula:I:7:000000000000001f.00000000000000ab:" FULL, 8},
     };
 
     (void)state;
@@ -480,6 +500,43 @@ static void two_job_resources_side_by_side(void **state)
     }
 }
 
+/* A job's lineage is its base's on this disk, whether that is good for an increment
+ * or not; what the name or the base does not say begins one. */
+static void a_lineage_is_handed_down(void **state)
+{
+    static const struct {
+        const char *label, *bitmap, *previous;
+        char level;
+        uint64_t lineage; /* 0: the one that `begins` begins */
+        const char *begins;
+    } rows[] = {
+        {"a Full", "bacula:F:0:" FULL, "", 'F', 0, INCR},
+        {"a Full, whatever is named", "bacula:F:0:" FULL, FULL, 'F', 0, INCR},
+        {"no base is named", "bacula:F:0:" FULL, NULL, 'I', 0, INCR},
+        {"the base says it", "bacula:I:2:000000000000001f.00000000000000ab:" FULL, FULL, 'I', 0xab,
+         ""},
+        {"and so to a Differential", "bacula:F:0:000000000000001f.00000000000000ab:" FULL, FULL,
+         'D', 0xab, ""},
+        {"a base of the first release", "bacula:I:2:000000000000001f:" FULL, FULL, 'I', 0, FULL},
+        {"no bitmap of the base", "bacula:F:0:000000000000001f.00000000000000ab:" OTHER, FULL, 'I',
+         0, FULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct situation now;
+        uint64_t lineage;
+
+        after_full(&now);
+        now.bitmaps[0].name = S(rows[i].bitmap);
+        now.bitmaps[0].recording = false;
+        lineage = chain_lineage(&now.disk, rows[i].level, INCR, rows[i].previous);
+        check(rows[i].label,
+              lineage ==
+                  (rows[i].lineage ? rows[i].lineage : text_hash(TEXT_HASH_START, rows[i].begins)));
+    }
+}
+
 /* A job's name comes from the Director and may be long: the reason is cut. */
 static void a_long_reason_is_cut(void **state)
 {
@@ -508,6 +565,7 @@ int main(void)
         cmocka_unit_test(a_doubtful_base_is_no_base),
         cmocka_unit_test(a_larger_file_keeps_its_chain),
         cmocka_unit_test(two_job_resources_side_by_side),
+        cmocka_unit_test(a_lineage_is_handed_down),
         cmocka_unit_test(a_long_reason_is_cut),
     };
 

@@ -1,0 +1,105 @@
+"""Two Directors whose Jobs and Clients have the same names, on one guest: nobody tells them apart but their bases."""
+
+import pytest
+from harness.disk import MIB, Disk, make_image
+from harness.history import History, dumped, sequences, wait_for_dump
+from harness.marks import one_version
+
+_SIZE = 12 * MIB
+
+
+@pytest.fixture
+def make_histories(make_bacula, make_guest, workdir):
+    """Two Baculas that know nothing of each other: make_histories(options) -> the histories."""
+
+    def make(options=""):
+        disks = [Disk("slow", make_image(workdir / "a.qcow2", _SIZE, seed=1), style="slow"),
+                 Disk("vdb", make_image(workdir / "b.qcow2", 4 * MIB, seed=2), style="blockdev")]
+        guest = make_guest(name="VM1", disks=disks)
+        line = f"qemu: qmpcontrol={guest.qmp_socket} {options}"
+        histories = []
+        for name in ("one", "other"):
+            bacula = make_bacula(name, filesets={"VM": [line]})
+            (workdir / f"restored-{name}").mkdir()
+            histories.append(History(bacula, guest, workdir / f"restored-{name}"))
+        return histories
+
+    return make
+
+
+def _change(guest, seed):
+    for name in guest.disks:
+        guest.random_writes(name, 3, seed)
+
+
+def _kill_in_a_dump(history):
+    """A job whose File Daemon dies: what it made stays in QEMU."""
+    guest = history.guest
+    guest.write("slow", 7, 0, _SIZE)
+    guest.slow_down("slow", MIB)
+    jobid = history.bacula.run(history.job, "Incremental", wait=False)
+    wait_for_dump(guest, jobid)
+    history.bacula.kill_fd()
+    guest.slow_down("slow")
+    history.bacula.start_fd()
+    ended = history.bacula.wait(jobid)
+    assert ended.status in "fE", ended.log
+    return ended
+
+
+def _follow(history, steps, killed):
+    """One step each time it is asked: F, D, I, or X for a job whose File Daemon is killed."""
+    sequence = None
+    for seed, step in enumerate(steps):
+        _change(history.guest, seed)
+        if step == "X":
+            killed.append(_kill_in_a_dump(history).name)
+        else:
+            level = {"F": "Full", "D": "Differential", "I": "Incremental"}[step]
+            sequence = {"F": 0, "D": 1, "I": (sequence or 0) + 1}[step]
+            result = history.backup(level)
+            assert all(line[:2] == (level, "") for line in dumped(result).values()), result.log
+            assert sequences(history.bacula, result) == dict.fromkeys(history.guest.disks, sequence)
+        yield
+
+
+def _alternate(one, other):
+    """To the end of both."""
+    for _ in one:
+        next(other, None)
+    for _ in other:
+        pass
+
+
+def _names(guest):
+    """The jobs that have a bitmap, over all disks."""
+    return {name.rsplit(":", 1)[1] for disk in guest.disks for name in guest.bitmaps(disk)}
+
+
+@one_version
+def test_both_stay_incremental(make_histories):
+    """With Fulls and Differentials at different times, and a killed File Daemon each."""
+    histories = make_histories()
+    killed = []
+    _alternate(_follow(histories[0], "FIXIDII", killed), _follow(histories[1], "FIIXIFI", killed))
+    for history in histories:
+        history.assert_restores()
+    assert len(killed) == 2 and not _names(histories[0].guest) & set(killed)
+
+
+@one_version
+@pytest.mark.long
+def test_persistent_bitmaps_over_a_restart(make_histories):
+    """The lineages are read again from the images."""
+    histories = make_histories("bitmap-persistence=1")
+    killed = []
+    one = _follow(histories[0], "FXIIDI", killed)
+    other = _follow(histories[1], "FIXIII", killed)
+    for _ in range(3):
+        next(one)
+        next(other)
+    histories[0].guest.restart()
+    _alternate(one, other)
+    for history in histories:
+        history.assert_restores()
+    assert not _names(histories[0].guest) & set(killed)
