@@ -55,7 +55,7 @@ static void read_hashes(struct chain_name *read)
         read_hash(read->job + HASH_DIGITS + 1, ':', &lineage) && lineage) {
         read->place = place;
         read->lineage = lineage;
-        read->job += 2 * (HASH_DIGITS + 1);
+        read->job += HASH_DIGITS + 1 + HASH_DIGITS + 1;
     } else if (read_hash(read->job, ':', &place) && place) {
         read->place = place;
         read->job += HASH_DIGITS + 1;

@@ -22,6 +22,7 @@ _MOMENTS = (
     (r"\b\d\d-\w{3}-20\d\d \d\d:\d\d:\d\d\b", "23-Nov-2026 01:05:00"),
     (r"\b\d\d-\w{3}-\d\d \d\d:\d\d\b", "23-Nov-26 01:05"),
     (r"^\d\d-\w{3} \d\d:\d\d ", "23-Nov 01:05 "),
+    (r"\b([0-9a-f]{16})\.[0-9a-f]{16}:", r"\1.146d9cf6e553008f:"),  # a hash of such a moment
     (r"\.restore\.\d+\.bsr", ".restore.1.bsr"),
     (r"Plugin: qemu\([\d.]+\)", "Plugin: qemu(…)"),
     (r"\b(bacula-\d+-\d+)-\w{6}\b", r"\1-XXXXXX"),
