@@ -133,7 +133,8 @@ static bool is_named(const struct selection *selection, const struct candidate *
     return false;
 }
 
-/* Whether patterns, or the lack of any parameter, choose a guest. */
+/* Whether patterns, or the lack of any parameter, choose a guest, whatever its
+ * state. */
 static bool is_matched(const struct selection *selection, const struct candidate *candidate,
                        bool *yes, struct error *error)
 {
@@ -141,8 +142,6 @@ static bool is_matched(const struct selection *selection, const struct candidate
     bool excluded;
 
     *yes = false;
-    if (!candidate->running || candidate->is_template)
-        return true;
     if (selection->includes.count == 0)
         *yes = nobody_named;
     else if (!matches_any(&selection->includes, candidate->name, yes, error))
@@ -153,6 +152,11 @@ static bool is_matched(const struct selection *selection, const struct candidate
         return false;
     *yes = !excluded;
     return true;
+}
+
+static bool is_ready(const struct candidate *candidate)
+{
+    return candidate->running && !candidate->is_template;
 }
 
 /* Whether the same name or id stands earlier in the list. */
@@ -197,7 +201,8 @@ bool selection_choose(const struct selection *selection, const struct candidate 
         bool named = is_named(selection, &candidates[i]);
         bool matched = false;
 
-        if (!named && !is_matched(selection, &candidates[i], &matched, error))
+        if (!named && is_ready(&candidates[i]) &&
+            !is_matched(selection, &candidates[i], &matched, error))
             return false;
         if (named || matched)
             list[listed++] = (struct selected){.candidate = &candidates[i], .by_pattern = !named};
@@ -206,5 +211,25 @@ bool selection_choose(const struct selection *selection, const struct candidate 
     add_missing(&selection->ids, true, candidates, count, list, &listed);
     *chosen = TAKE_PTR(list);
     *chosen_count = listed;
+    return true;
+}
+
+bool selection_count_passed_over(const struct selection *selection,
+                                 const struct candidate *candidates, size_t count,
+                                 struct passed_over *passed_over, struct error *error)
+{
+    *passed_over = (struct passed_over){0};
+    for (size_t i = 0; i < count; i++) {
+        bool matched;
+
+        if (is_ready(&candidates[i]) || is_named(selection, &candidates[i]))
+            continue;
+        if (!is_matched(selection, &candidates[i], &matched, error))
+            return false;
+        if (matched && candidates[i].is_template)
+            passed_over->templates++;
+        else if (matched)
+            passed_over->off++;
+    }
     return true;
 }

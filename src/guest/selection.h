@@ -60,4 +60,15 @@ bool selection_choose(const struct selection *selection, const struct candidate 
                       size_t count, struct selected **chosen, size_t *chosen_count,
                       struct error *error);
 
+/* How many guests a selection passes over for their state alone: those that are
+ * off, and templates.  Whoever says "all" would not think that they are left out. */
+struct passed_over {
+    size_t off;
+    size_t templates;
+};
+
+bool selection_count_passed_over(const struct selection *selection,
+                                 const struct candidate *candidates, size_t count,
+                                 struct passed_over *passed_over, struct error *error);
+
 #endif

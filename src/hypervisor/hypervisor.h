@@ -19,8 +19,9 @@ struct hypervisor_call {
     const struct options *options;
     const struct cancel *cancel;
     const struct log *log;
-    /* A line for the job log; NULL where there is none. */
+    /* A line for the job log, and a warning; NULL where there is none. */
     void (*report)(void *context, const char *line);
+    void (*warn)(void *context, const char *line);
     void *context;
 };
 

@@ -14,6 +14,7 @@
 
 enum {
     MAKE_ATTEMPTS = 64,        /* VMIDs that others take, settings that are refused */
+    ATTACH_ATTEMPTS = 16,      /* options of drives that are refused */
     CONFIRM_LIMIT = 15 * 1000, /* ms until a creation that nobody confirmed shows */
     CONFIRM_PAUSE = 200,       /* ms */
     LEFT_OUT_LIMIT = 1500,     /* bytes of one line in the job log */
@@ -277,7 +278,9 @@ static bool prepare_settings(const struct delivery *delivery, struct making *mak
 
     if (!restored || !storages)
         return error_memory(error);
-    if (!check_images(delivery, making, images, count, restored, error))
+    if (!check_images(delivery, making, images, count, restored, error) ||
+        !new_volume_check_room(delivery, making->storages, making->storage_count, images, count,
+                               error))
         return false;
     if (!pve_settings_for_new(config_of(delivery), &wish, settings, &making->left_out))
         return error_memory(error);
@@ -352,32 +355,49 @@ static bool attach_once(struct delivery *delivery, struct making *making, struct
     return making->attached;
 }
 
-/* Takes the options from the drives that Proxmox refuses; false when there is
- * nothing to take. */
-static bool drop_options(struct making *making, const json_t *errors)
+/* Takes from a drive the options that Proxmox names, or all when it names none
+ * of them. */
+static void drop_options(struct volume *volume, const char *complaint, struct text *left_out)
+{
+    char *rest = pve_setting_without(volume->rest, volume->key, complaint, left_out);
+
+    if (!rest)
+        pve_settings_leave_out(left_out, volume->key,
+                               "Proxmox refuses one of its options: it has none");
+    free(volume->rest);
+    volume->rest = rest && *rest ? text_format(",%s", rest) : text_copy("");
+    free(rest);
+}
+
+/* False when no drive is refused for an option. */
+static bool drop_refused_options(struct making *making, const json_t *errors)
 {
     bool any = false;
 
     for (size_t i = 0; i < making->volume_count; i++) {
         struct volume *volume = &making->volumes[i];
+        const char *complaint = json_member_string(errors, volume->key);
 
-        if (!json_object_get(errors, volume->key) || !*volume->rest)
+        if (!complaint || !volume->rest || !*volume->rest)
             continue;
-        pve_settings_leave_out(&making->left_out, volume->key,
-                               "Proxmox refuses one of its options: it has none");
-        *volume->rest = '\0';
+        drop_options(volume, complaint, &making->left_out);
         any = true;
     }
     return any;
 }
 
+/* Each refusal takes one option of a drive at least. */
 static bool attach(struct delivery *delivery, struct making *making, struct error *error)
 {
-    _cleanup_pve_answer_ struct pve_answer answer = {0};
-    _cleanup_pve_answer_ struct pve_answer second = {0};
+    for (int i = 0; i < ATTACH_ATTEMPTS; i++) {
+        _cleanup_pve_answer_ struct pve_answer answer = {0};
 
-    return attach_once(delivery, making, &answer, error) ||
-           (drop_options(making, answer.errors) && attach_once(delivery, making, &second, error));
+        if (attach_once(delivery, making, &answer, error))
+            return true;
+        if (!drop_refused_options(making, answer.errors))
+            return false;
+    }
+    return false;
 }
 
 static void stays(const struct delivery *delivery, struct error *error, const char *what,

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -48,6 +49,74 @@ const struct pve_storage *new_volume_storage(const struct delivery *delivery,
     error_hint(error, "choose one of these as restore option storage: %s",
                names.data ? names.data : "(there is none)");
     return NULL;
+}
+
+/* Where a volume takes its whole size at once.  Elsewhere it takes what it holds;
+ * whether a zvol is thin (sparse) only an administrator may ask. */
+static bool is_thick(const struct pve_storage *storage)
+{
+    return strcmp(storage->type, "lvm") == 0;
+}
+
+static bool room_for(const struct delivery *delivery, const struct pve_storage *storage,
+                     const struct restored_image *image, uint64_t *bytes, struct error *error)
+{
+    const struct image_tool tool = {.cancel = delivery->call.cancel};
+    struct stat status;
+
+    if (is_thick(storage))
+        return image_size(&tool, image->path, "qcow2", bytes, error);
+    if (stat(image->path, &status) != 0)
+        return error_errno(error, errno, "cannot look at \"%s\"", image->path);
+    *bytes = (uint64_t)status.st_blocks * 512;
+    return true;
+}
+
+/* What the images need, added up where they go; `needed` has one number a storage. */
+static bool add_up(const struct delivery *delivery, const struct pve_storage *storages,
+                   size_t count, const struct restored_image *image, uint64_t *needed,
+                   struct error *error)
+{
+    const struct pve_storage *storage;
+    uint64_t bytes = 0;
+
+    if (!image->disk || !image->disk->volume)
+        return true; /* left out of the guest */
+    storage = new_volume_storage(delivery, storages, count, image->disk, error);
+    if (!storage || !room_for(delivery, storage, image, &bytes, error))
+        return false;
+    needed += storage - storages;
+    if (__builtin_add_overflow(*needed, bytes, needed))
+        *needed = UINT64_MAX;
+    return true;
+}
+
+static bool has_room(const struct pve_storage *storage, uint64_t needed, struct error *error)
+{
+    if (!storage->room_known || needed <= storage->available)
+        return true;
+    error_set(error, ERROR_GENERAL, "storage \"%s\" has %llu bytes free, and its disks need %llu",
+              storage->name, (unsigned long long)storage->available, (unsigned long long)needed);
+    return error_hint(error,
+                      "make room there, choose another storage as restore option storage, or "
+                      "restore to a directory (where=/some/path)");
+}
+
+bool new_volume_check_room(const struct delivery *delivery, const struct pve_storage *storages,
+                           size_t count, const struct restored_image *images, size_t image_count,
+                           struct error *error)
+{
+    _cleanup_free_ uint64_t *needed = calloc(count + 1, sizeof(*needed));
+
+    if (!needed)
+        return error_memory(error);
+    for (size_t i = 0; i < image_count; i++)
+        if (!add_up(delivery, storages, count, &images[i], needed, error))
+            return false;
+    for (size_t i = 0; i < count; i++)
+        if (!has_room(&storages[i], needed[i], error))
+            return false;
+    return true;
 }
 
 /* A file's ending, where the storage holds files: as it was, or qcow2 for

@@ -18,6 +18,12 @@ const struct pve_storage *new_volume_storage(const struct delivery *delivery,
                                              const struct pve_storage *storages, size_t count,
                                              const struct disk *disk, struct error *error);
 
+/* Whether the storages have room for these images, as far as one can say before
+ * their volumes are made; `error` names the one that has not. */
+bool new_volume_check_room(const struct delivery *delivery, const struct pve_storage *storages,
+                           size_t count, const struct restored_image *images, size_t image_count,
+                           struct error *error);
+
 struct new_volume {
     const struct pve_storage *storage;
     unsigned number; /* among those of the guest delivery->vmid */

@@ -118,6 +118,29 @@ static bool make_target(const struct selected *selected, const char *node, struc
     return (target->name && target->monitor) || error_memory(error);
 }
 
+/* "All guests" must not quietly mean those that run. */
+static bool say_passed_over(const struct hypervisor_call *call, const struct choice *choice,
+                            struct error *error)
+{
+    _cleanup_free_ char *line = NULL;
+    struct passed_over passed;
+
+    if (!selection_count_passed_over(&call->options->selection, choice->candidates, choice->count,
+                                     &passed, error))
+        return false;
+    if (!call->warn || passed.off + passed.templates == 0)
+        return true;
+    line =
+        text_format("Not backed up: %zu guest%s that %s off, %zu template%s (only running guests "
+                    "can be; exclude= keeps this line from those that need not be)",
+                    passed.off, passed.off == 1 ? "" : "s", passed.off == 1 ? "is" : "are",
+                    passed.templates, passed.templates == 1 ? "" : "s");
+    if (!line)
+        return error_memory(error);
+    call->warn(call->context, line);
+    return true;
+}
+
 static bool find(const struct hypervisor_call *call, struct target_list *found, struct error *error)
 {
     _cleanup_pve_host_ struct pve_host host = {0};
@@ -129,7 +152,7 @@ static bool find(const struct hypervisor_call *call, struct target_list *found, 
     if (!version)
         return false;
     say_connected(call, version);
-    if (!choose(&host, call->options, &choice, error))
+    if (!choose(&host, call->options, &choice, error) || !say_passed_over(call, &choice, error))
         return false;
     if (choice.count == 0 && pve_client_has_token(host.client) && call->report)
         call->report(call->context, "Proxmox shows this API token no guest of this node: it needs "

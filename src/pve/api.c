@@ -181,7 +181,7 @@ static bool read_storage(const json_t *entry, struct pve_storage *storage)
     *storage = (struct pve_storage){0};
     (void)pve_member_number(entry, "enabled", &enabled);
     (void)pve_member_number(entry, "active", &active);
-    (void)pve_member_number(entry, "avail", &storage->available);
+    storage->room_known = pve_member_number(entry, "avail", &storage->available);
     if (!name || !type || !enabled || !active)
         return false;
     storage->name = text_copy(name);

@@ -47,7 +47,8 @@ bool pve_guest_config(const struct pve_host *host, uint32_t vmid, json_t **confi
 struct pve_storage {
     char *name;
     char *type;
-    uint64_t available; /* bytes */
+    uint64_t available; /* bytes, … */
+    bool room_known;    /* … where Proxmox says so */
 };
 
 bool pve_storages(const struct pve_host *host, struct pve_storage **storages, size_t *count,

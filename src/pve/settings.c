@@ -16,6 +16,14 @@ static const char *const never[] = {
     "snapstate", "pending",        "lock",       "template",
 };
 
+/* A restored guest is another one to whoever it is known to (Active Directory's
+ * vmgenid): like qmrestore, Proxmox makes a new one unless there was none, which
+ * is "0" (PVE/QemuServer.pm, restore_update_config_line). */
+static bool is_made_anew(const char *key, const char *value)
+{
+    return strcmp(key, "vmgenid") == 0 && strcmp(value, "0") != 0;
+}
+
 /* "only root can set 'X' config" for a token, even root's own. */
 static const char *const not_with_token[] = {"vmgenid", "args",      "hookscript",
                                              "arch",    "hugepages", "affinity"};
@@ -216,6 +224,16 @@ static bool settle(const struct settling *settling, const char *key, const char 
     return json_object_set_new(settling->settings, key, json_string_nocheck(drive)) == 0;
 }
 
+/* A guest without `boot` starts from its bootdisk, then CD-ROM, then network.  A
+ * new one that is made without disks gets an order of what is there then, which
+ * stays when the disks come, and `bootdisk` counts no more (8.4 and 9.2: " "); the
+ * old style says the same as none (PVE/QemuServer/Drive.pm, get_bootdisks). */
+static bool keep_boot(const json_t *config, json_t *settings)
+{
+    return json_object_get(config, "boot") ||
+           json_object_set_new(settings, "boot", json_string("cdn")) == 0;
+}
+
 bool pve_settings_for_new(const json_t *config, const struct pve_settings_wish *wish,
                           json_t **settings, struct text *left_out)
 {
@@ -229,11 +247,65 @@ bool pve_settings_for_new(const json_t *config, const struct pve_settings_wish *
     json_object_foreach ((json_t *)(uintptr_t)config, key, value) {
         _cleanup_free_ char *text = text_of(value);
 
-        if (text && !settle(&settling, key, text))
+        if (text && !is_made_anew(key, text) && !settle(&settling, key, text))
             return false;
     }
+    if (!keep_boot(config, made))
+        return false;
     *settings = TAKE_PTR(made);
     return true;
+}
+
+/* Whether a complaint has a line about this option of a setting. */
+static bool is_refused(const char *complaint, const char *key, const char *option)
+{
+    _cleanup_free_ char *start = text_format("%s.%.*s: ", key, (int)strcspn(option, "="), option);
+    const char *at = start ? strstr(complaint, start) : NULL;
+
+    return at && (at == complaint || at[-1] == '\n');
+}
+
+char *pve_setting_without(const char *value, const char *key, const char *complaint,
+                          struct text *left_out)
+{
+    struct text kept = TEXT_WITH_LIMIT(64 << 10);
+    _cleanup_free_ char *copy = text_copy(value);
+    char *place = NULL;
+    bool good = copy && text_append(&kept, "", 0);
+    bool any = false;
+
+    for (char *option = good ? strtok_r(copy, ",", &place) : NULL; option && good;
+         option = strtok_r(NULL, ",", &place)) {
+        if (strchr(option, '=') && is_refused(complaint, key, option)) {
+            _cleanup_free_ char *name =
+                text_format("%s.%.*s", key, (int)strcspn(option, "="), option);
+
+            pve_settings_leave_out(left_out, name ? name : key, "Proxmox refuses it");
+            any = true;
+        } else {
+            good = text_printf(&kept, "%s%s", kept.length ? "," : "", option);
+        }
+    }
+    if (good && any)
+        return kept.data;
+    text_free(&kept);
+    return NULL;
+}
+
+/* One setting that Proxmox refuses, or options of it. */
+static bool drop(json_t *settings, const char *key, const char *complaint, struct text *left_out)
+{
+    const char *value = json_member_string(settings, key);
+    _cleanup_free_ char *rest =
+        value && complaint ? pve_setting_without(value, key, complaint, left_out) : NULL;
+
+    if (!value)
+        return false;
+    if (rest && *rest)
+        return json_object_set_new(settings, key, json_string_nocheck(rest)) == 0;
+    if (!rest)
+        pve_settings_leave_out(left_out, key, "Proxmox refuses it");
+    return json_object_del(settings, key) == 0;
 }
 
 size_t pve_settings_drop_refused(json_t *settings, const json_t *errors, const char *reason,
@@ -246,10 +318,7 @@ size_t pve_settings_drop_refused(json_t *settings, const json_t *errors, const c
     json_t *value;
 
     json_object_foreach ((json_t *)(uintptr_t)errors, key, value)
-        if (json_object_del(settings, key) == 0) {
-            pve_settings_leave_out(left_out, key, "Proxmox refuses it");
-            dropped++;
-        }
+        dropped += drop(settings, key, json_string_value(value), left_out);
     if (at) {
         _cleanup_free_ char *name =
             strndup(at + strlen(root_only), strcspn(at + strlen(root_only), "'"));

@@ -57,10 +57,18 @@ bool pve_settings_for_new(const json_t *config, const struct pve_settings_wish *
 void pve_settings_leave_out(struct text *left_out, const char *key, const char *reason);
 
 /* The keys that an answer of Proxmox refuses: those in its `errors`, or the
- * one in "only root can set 'KEY' config".  Removes them from `settings` and
- * adds them to *left_out; how many there were. */
+ * one in "only root can set 'KEY' config".  Removes them from `settings`, or only
+ * the options of theirs that are named, and adds them to *left_out; how many there
+ * were. */
 size_t pve_settings_drop_refused(json_t *settings, const json_t *errors, const char *reason,
                                  struct text *left_out);
+
+/* A setting "a,option=b,…" without the options that Proxmox' complaint names:
+ * "invalid format - format error\nscsi0.option: property is not defined in schema …",
+ * several a line each (8.4 and 9.2, recorded).  Those are named in *left_out.  The
+ * caller's; NULL when none of them is named. */
+char *pve_setting_without(const char *value, const char *key, const char *complaint,
+                          struct text *left_out);
 
 /* Empties the CD-ROM drive whose medium a refusal names; false when it names
  * none. */

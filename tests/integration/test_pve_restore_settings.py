@@ -7,7 +7,7 @@ from harness.disk import MIB
 from harness.marks import one_version
 from harness.pve_guest import Volume
 from harness.pve_manual import restore_rights
-from harness.pve_restored import assert_config, assert_volumes, not_given, volume
+from harness.pve_restored import assert_config, assert_volumes, not_given, options, volume
 from harness.pve_world import NEW, pve_world
 
 pytestmark = one_version
@@ -124,7 +124,7 @@ def test_token(token_world):
     """The documented role is enough; what only root may set is named as well."""
     world = token_world
     left_out = _restore(world)
-    for_root = dict.fromkeys([*_FOR_ROOT, "vmgenid"], "not possible with a token")
+    for_root = dict.fromkeys(_FOR_ROOT, "not possible with a token")
     assert left_out == _always(world) | for_root
     _assert_cloudinit(world)
     assert_config(world.pve, NEW, world.config, left_out)
@@ -206,10 +206,37 @@ def test_cloudinit_of_an_earlier_guest(_simple):
 
 
 def test_option_of_a_drive_refused(restored_with, _simple):
-    """An option of another version: the disk comes without its options, which are named."""
-    world, left_out = restored_with({"scsi0": _simple.config["scsi0"] + ",newoption=1"})
-    assert any("scsi0" in key for key in left_out)
+    """Options of another version: the disk comes without them, with its others; they are named."""
+    before = options(_simple.config["scsi0"])
+    drive = _simple.config["scsi0"] + ",newoption=1,other=2"
+    world, left_out = restored_with({"scsi0": drive})
+    assert left_out["scsi0.newoption"] == left_out["scsi0.other"] == "Proxmox refuses it"
+    assert options(world.pve.config(NEW)["scsi0"]) == before
     assert_volumes(world.pve, NEW, world.held)
+
+
+def test_option_of_a_network_refused(restored_with, _simple):
+    """The same of a setting that is no drive."""
+    net = _simple.config["net0"]
+    world, left_out = restored_with({"net0": f"{net},newoption=1"})
+    assert left_out["net0.newoption"] == "Proxmox refuses it"
+    assert world.pve.config(NEW)["net0"] == net
+
+
+def test_guest_without_boot_order(restored_with):
+    """It starts from the disk that it started from, though it is made without disks."""
+    world, _ = restored_with({"boot": None, "bootdisk": "virtio1"})
+    made = world.pve.config(NEW)
+    assert (made["boot"], made["bootdisk"]) == ("cdn", "virtio1")
+
+
+@pytest.mark.parametrize("identity", ["5b0eb443-9898-423d-a9b5-703a34bc4e57", "0"])
+def test_generation(restored_with, identity):
+    """A restored guest is a new one to those who know it, unless it had no identity of that kind."""
+    world, left_out = restored_with({"vmgenid": identity})
+    made = world.pve.config(NEW)["vmgenid"]
+    assert "vmgenid" not in left_out
+    assert made == "0" if identity == "0" else made not in (identity, "0", "1")
 
 
 def test_medium_gone(restored_with):

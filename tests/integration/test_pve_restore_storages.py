@@ -180,3 +180,29 @@ def test_original_storage_gone(world, storage):
     finally:
         folder = str(world.pve.folder / "storage" / "thick")
         world.pve.control("add_storage", name="thick", type="lvm", folder=folder)
+
+
+@one_version
+@pytest.mark.parametrize("kind", ["dir", "lvm"])
+def test_storage_without_room(world, kind):
+    """Said before anything is made: a thick storage needs whole disks, another what they hold."""
+    name = f"narrow-{kind}"
+    whole = sum(disk.size for disk in _DISKS.values())
+    world.pve.add_storage(name, kind, available=whole - 1 if kind == "lvm" else MIB)
+    result = world.restore(plugin_options={"storage": name})
+    assert not result.ok
+    assert 'guest "vm1"' in result.log and f'storage "{name}" has ' in result.log
+    assert "choose another storage as restore option storage" in result.log
+    assert world.pve.requests("^(POST|PUT|DELETE)") == []
+    world.assert_clean()
+
+
+@one_version
+def test_storage_with_room_for_what_is_there(world):
+    """Thin disks are larger than the storage: they come all the same."""
+    held = sum(image.stat().st_blocks * 512 for image in world.held.values())
+    whole = sum(disk.size for disk in _DISKS.values())
+    assert held < whole - MIB
+    world.pve.add_storage("just-enough", "lvmthin", available=whole - 1)
+    _restore(world, "just-enough")
+    assert set(_storages(world).values()) == {"just-enough"}

@@ -211,6 +211,32 @@ def test_abort_on_error(pve, make_bacula):
     assert_nothing_left(pve, bacula)
 
 
+# What of a Plugin line -> what the warning counts.
+_PASSED_OVER = {
+    "": "1 guest that is off, 1 template",
+    "exclude=sleeper": "0 guests that are off, 1 template",
+    "include=^(db|mould)": "0 guests that are off, 1 template",
+    "include=e include=^db": "1 guest that is off, 0 templates",
+    "include=^db": None,
+    "vm=web": None,
+    "exclude=. vm=web": None,
+}
+
+
+@one_version
+def test_guests_that_are_off_are_counted(pve, make_bacula):
+    """"All guests" never quietly means those that run: one warning a job says how many do not."""
+    bacula = make_bacula(
+        filesets={f"job-{number}": [_line(rule)] for number, rule in enumerate(_PASSED_OVER)},
+        fd_wrapper=pve.fd_wrapper,
+    )
+    for number, (rule, counted) in enumerate(_PASSED_OVER.items()):
+        result = bacula.run(f"job-{number}")
+        said = re.findall(r"Warning: qemu: Not backed up: (.*) \(only running guests can be", result.log)
+        assert said == ([counted] if counted else []), (rule, result.log)
+        assert result.status == "T", result.log
+
+
 @one_version
 def test_bad_patterns(make_proxmox, make_bacula):
     """One that is none is said before anything is asked; one without end ends."""

@@ -110,8 +110,7 @@ static void gives_back_all_that_can_be(void **state)
          "\"ide3\":\"data:cloudinit\",\"kvm\":\"0\",\"memory\":\"32\",\"name\":\"vm3\","
          "\"net0\":\"virtio=DE:AD:BE:EF:01:02,bridge=vmbr0,firewall=0\",\"serial0\":\"socket\","
          "\"serial1\":\"/dev/ttyS0\",\"smbios1\":\"uuid=c0dbb990-3c2b-4641-a4b8-0621f9c32ef0\","
-         "\"usb0\":\"spice\",\"usb1\":\"host=1234:5678\","
-         "\"vmgenid\":\"5b0eb443-9898-423d-a9b5-703a34bc4e57\"}",
+         "\"usb0\":\"spice\",\"usb1\":\"host=1234:5678\"}",
          "meta, digest, cipassword (Proxmox does not tell it), parent, lock, template, unused0 "
          "(its data is not in the backup), virtio1 (its data is not restored), tpmstate0 (its "
          "data is not restored)"},
@@ -122,7 +121,7 @@ static void gives_back_all_that_can_be(void **state)
          "\"memory\":\"32\",\"name\":\"vm3\","
          "\"net0\":\"virtio=DE:AD:BE:EF:01:02,bridge=vmbr0,firewall=0\",\"serial0\":\"socket\","
          "\"smbios1\":\"uuid=c0dbb990-3c2b-4641-a4b8-0621f9c32ef0\",\"usb0\":\"spice\"}",
-         "vmgenid (not possible with a token), meta, digest, args (not possible with a token), "
+         "meta, digest, args (not possible with a token), "
          "hostpci0 (not possible with a token), usb1 (not possible with a token), serial1 (not "
          "possible with a token), cipassword (Proxmox does not tell it), parent, lock, template, "
          "unused0 (its data is not in the backup), virtio1 (its data is not restored), tpmstate0 "
@@ -143,6 +142,93 @@ static void gives_back_all_that_can_be(void **state)
         given = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
         check_string("given", given, rows[i].given);
         check_string("left out", left_out.data, rows[i].left_out);
+    }
+}
+
+/* What a new guest gets of a configuration that has only these settings. */
+static char *given_of(const char *config, bool token)
+{
+    _cleanup_json_ json_t *read = parse(config);
+    _cleanup_json_ json_t *none = json_object();
+    const struct pve_settings_wish wish = {none, none, NULL, token};
+    _cleanup_json_ json_t *settings = NULL;
+    _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(1500);
+
+    assert_true(pve_settings_for_new(read, &wish, &settings, &left_out));
+    return json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
+}
+
+static void starts_from_what_it_started_from(void **state)
+{
+    static const struct {
+        const char *config, *given;
+    } rows[] = {
+        {"{}", "{\"boot\":\"cdn\"}"},
+        {"{\"bootdisk\":\"scsi1\"}", "{\"boot\":\"cdn\",\"bootdisk\":\"scsi1\"}"},
+        {"{\"boot\":\"c\",\"bootdisk\":\"ide0\"}", "{\"boot\":\"c\",\"bootdisk\":\"ide0\"}"},
+        {"{\"boot\":\"order=net0\"}", "{\"boot\":\"order=net0\"}"},
+        {"{\"boot\":\" \"}", "{\"boot\":\" \"}"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_free_ char *given = given_of(rows[i].config, false);
+
+        check_string(rows[i].config, given, rows[i].given);
+    }
+}
+
+static void is_a_new_guest_to_whoever_asks(void **state)
+{
+    _cleanup_free_ char *one =
+        given_of("{\"boot\":\"c\",\"vmgenid\":\"5b0eb443-9898-423d-a9b5-703a34bc4e57\"}", false);
+    _cleanup_free_ char *none = given_of("{\"boot\":\"c\",\"vmgenid\":\"0\"}", false);
+    _cleanup_free_ char *token = given_of("{\"boot\":\"c\",\"vmgenid\":\"0\"}", true);
+
+    (void)state;
+    check_string("a new one", one, "{\"boot\":\"c\"}");
+    check_string("none", none, "{\"boot\":\"c\",\"vmgenid\":\"0\"}");
+    check_string("none, with a token", token, "{\"boot\":\"c\"}");
+}
+
+/* The complaint about efidisk0 is 8.4.21's and 9.2.11's. */
+static void takes_only_options_that_are_refused(void **state)
+{
+    static const char unknown[] = ": property is not defined in schema and the schema does not "
+                                  "allow additional properties\n";
+    static const struct {
+        const char *key, *value, *refused[3], *kept, *said;
+    } rows[] = {
+        {"efidisk0",
+         ",efitype=4m,ms-cert=2023k",
+         {"efidisk0.ms-cert"},
+         "efitype=4m",
+         "efidisk0.ms-cert (Proxmox refuses it)"},
+        {"net0",
+         "virtio=DE:AD:BE:EF:01:02,bridge=vmbr0,mtu=1,new=2",
+         {"net0.mtu", "net0.new"},
+         "virtio=DE:AD:BE:EF:01:02,bridge=vmbr0",
+         "net0.mtu (Proxmox refuses it), net0.new (Proxmox refuses it)"},
+        {"scsi1", ",new=1", {"scsi1.new"}, "", "scsi1.new (Proxmox refuses it)"},
+        {"scsi1", ",new=1", {"scsi11.new"}, NULL, NULL},
+        {"scsi1", ",new=1", {"scsi1.newer"}, NULL, NULL},
+        {"scsi1", ",new=1", {"xscsi1.new"}, NULL, NULL},
+        {"scsi1", ",cache=none", {"scsi1.new"}, NULL, NULL},
+        {"scsi1", "", {"scsi1.new"}, NULL, NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        _cleanup_text_ struct text complaint = TEXT_WITH_LIMIT(1000);
+        _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(1000);
+        _cleanup_free_ char *kept = NULL;
+
+        assert_true(text_printf(&complaint, "invalid format - format error\n"));
+        for (size_t j = 0; j < ARRAY_SIZE(rows[i].refused) && rows[i].refused[j]; j++)
+            assert_true(text_printf(&complaint, "%s%s", rows[i].refused[j], unknown));
+        kept = pve_setting_without(rows[i].value, rows[i].key, complaint.data, &left_out);
+        check_string(rows[i].refused[0], kept, rows[i].kept);
+        check_string(rows[i].refused[0], left_out.data, rows[i].said);
     }
 }
 
@@ -229,6 +315,9 @@ int main(void)
         cmocka_unit_test(knows_drives_by_their_key),
         cmocka_unit_test(takes_volumes_apart),
         cmocka_unit_test(gives_back_all_that_can_be),
+        cmocka_unit_test(starts_from_what_it_started_from),
+        cmocka_unit_test(is_a_new_guest_to_whoever_asks),
+        cmocka_unit_test(takes_only_options_that_are_refused),
         cmocka_unit_test(drops_what_proxmox_refuses),
         cmocka_unit_test(empties_a_drive_whose_medium_is_gone),
         cmocka_unit_test(a_full_list_says_that_it_is),
