@@ -122,7 +122,8 @@ FUZZ_HEADERS := $(wildcard tests/fuzz/*.h)
 # Where the bytes come from beyond a parser (a socket, a server, qemu-img), the
 # target stands in for these functions.
 WRAPPED_monitor := connect poll recv sendmsg stat clock_now clock_slice clock_sleep image_check_dump \
-                   image_create lock_is_held qcow2_read_file workplace_is_held
+                   image_create lock_is_held qcow2_read_file room_of_disk room_take workplace_is_held \
+                   workplace_space
 WRAPPED_proxmox := clock_slice clock_sleep image_convert image_size qemu_describe pve_client_cancel \
                    pve_client_free pve_client_has_token pve_client_ignore_cancel pve_client_new \
                    pve_request pve_volume_find

@@ -26,6 +26,7 @@ void disk_free(struct disk *disk)
         bitmap_free(&disk->bitmaps[i]);
     free(disk->bitmaps);
     json_decref(disk->covered);
+    json_decref(disk->files);
 }
 
 void guest_free(struct guest *guest)

@@ -38,6 +38,7 @@ struct disk {
     char *file;         /* the image's absolute path where QEMU knows one */
     uint64_t size;      /* virtual, bytes */
     uint64_t allocated; /* bytes that hold data, over the backing chain */
+    json_t *files;      /* the files that they lie in (files.h); NULL where nobody asks */
     char *volume;       /* Proxmox': "local-lvm:vm-100-disk-0"; else NULL */
     uint32_t owner;     /* of `file`, to be given to a restored one */
     uint32_t group;

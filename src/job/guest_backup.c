@@ -14,7 +14,6 @@ enum {
     LOG_EVERY = 600 * 1000,   /* ms between progress lines in the job log */
     DEBUG_EVERY = 10 * 1000,  /* … and in the trace */
     SETTLE_LIMIT = 60 * 1000, /* ms at the job's end for what does not leave QEMU */
-    SPACE_MARGIN = 1 << 20,   /* bytes a dump needs beside its data */
 };
 
 static const char *name_or_path(const struct guest_backup *backup)
@@ -85,44 +84,10 @@ static bool describe(struct guest_backup *backup, struct error *error)
     return ended && described && leftover_clear(asked.qmp, &asked.features, error);
 }
 
-/* What a disk's dump takes in the working directory, as far as one can know
- * before. */
-static uint64_t space_for(const struct dump_disk *disk)
-{
-    uint64_t data = disk->choice.base ? disk->choice.base->count : disk->disk->allocated;
-
-    if (data > disk->disk->size)
-        data = disk->disk->size;
-    return data + SPACE_MARGIN;
-}
-
-/* Asked before the guest is touched: a dump that fills the working directory
- * fails, and takes other jobs along. */
-static bool check_space(const struct guest_backup *backup, size_t first, size_t count,
-                        struct error *error)
-{
-    uint64_t needed = 0;
-    uint64_t there;
-
-    for (size_t i = first; i < first + count; i++)
-        if (__builtin_add_overflow(needed, space_for(&backup->dump.disks[i]), &needed))
-            needed = UINT64_MAX;
-    if (!workplace_space(backup->workplace, &there, error))
-        return false;
-    if (there >= needed)
-        return true;
-    error_set(error, ERROR_GENERAL,
-              "the working directory \"%s\" has %llu bytes free and needs up to %llu",
-              backup->workplace->path, (unsigned long long)there, (unsigned long long)needed);
-    return error_hint(error, "make room, set working=, or dump disks one by one "
-                             "(transaction=disk)");
-}
-
 static bool start_disks(struct guest_backup *backup, size_t first, size_t count,
                         struct error *error)
 {
-    if (!check_space(backup, first, count, error) ||
-        !dump_start(&backup->dump, first, count, error)) {
+    if (!dump_start(&backup->dump, first, count, error)) {
         for (size_t i = first; i < first + count; i++)
             backup->states[i] = DISK_FAILED;
         tell_of_guest(backup);

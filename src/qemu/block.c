@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "qemu/device.h"
+#include "qemu/files.h"
 #include "qemu/layers.h"
 #include "qemu/leftover.h"
 #include "qemu/nodes.h"
@@ -223,6 +224,7 @@ static bool read_image(const struct block_answers *answers, const json_t *insert
     disk->on_block_device = layers.block_device;
     disk->write_back = layers.answer;
     disk->allocated = allocated_bytes(own);
+    disk->files = files_read(own, disk->file);
     disk->unbacked = is_unbacked(answers, node, own);
     disk->encrypted = json_member_bool(inserted, "encrypted", false) ||
                       json_member_bool(image, "encrypted", false) ||

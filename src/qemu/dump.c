@@ -12,6 +12,7 @@
 #include "qemu/block.h"
 #include "qemu/image.h"
 #include "qemu/qcow2.h"
+#include "qemu/room.h"
 #include "qemu/transaction.h"
 
 enum {
@@ -183,12 +184,14 @@ static bool start_in_qemu(struct qmp *qmp, struct dump *dump, size_t first, size
     for (size_t i = first; i < first + count; i++)
         if (!transaction_remove_witness(qmp, dump, &dump->disks[i], error))
             return error_context(error, "disk \"%s\"", dump->disks[i].disk->drive);
-    return true;
+    return dump_adjust_room(dump, qmp, first, count, error);
 }
 
 bool dump_start(struct dump *dump, size_t first, size_t count, struct error *error)
 {
-    bool good = make_targets(dump, first, count, error);
+    bool good = dump_ask_room(dump, first, count, error) &&
+                make_targets(dump, first, count, error) &&
+                dump_take_room(dump, first, count, error);
 
     if (good) {
         _cleanup_qmp_ struct qmp *qmp = NULL;
@@ -259,6 +262,7 @@ static bool take_out(const struct dump *dump, struct dump_disk *disk, struct err
         !leftover_remove_node(qmp, disk->name, error))
         return false;
     disk->in_qemu = false;
+    room_give_back(disk->target);
     disk->labelled = !leftover_remove_descriptors(qmp, disk->name); /* dump_prune looks again */
     return true;
 }

@@ -35,6 +35,9 @@ struct dump_disk {
     char *witness;                /* of the disk's size; NULL without */
     int watch;                    /* the target, open since before QEMU wrote; -1 for none */
     bool in_qemu;                 /* a node or a job of ours may be there: QEMU may write */
+    uint64_t room;                /* what the target may take, in bytes, … */
+    bool sure;                    /* … surely, … */
+    bool reserved;                /* … and it has that already */
     bool labelled;                /* its target's descriptor set may be there */
     bool has_bitmap;              /* our bitmaps may be there */
     uint64_t done;                /* progress in bytes, from the last poll */
@@ -79,6 +82,15 @@ bool dump_plan(struct dump *dump, const struct guest *guest, struct error *error
 /* Makes the targets of `count` disks from `first` on, and starts them in one
  * transaction.  On failure they are dropped (dump_drop). */
 bool dump_start(struct dump *dump, size_t first, size_t count, struct error *error);
+
+/* Room for the targets, in three steps.  Before anything is made: asks how much
+ * the dumps may need, and whether there is so much.  When the targets are made,
+ * and QEMU does not know of them yet: takes it.  When QEMU has begun: takes what
+ * the guest's last writes before that moment have added. */
+bool dump_ask_room(struct dump *dump, size_t first, size_t count, struct error *error);
+bool dump_take_room(struct dump *dump, size_t first, size_t count, struct error *error);
+bool dump_adjust_room(struct dump *dump, struct qmp *qmp, size_t first, size_t count,
+                      struct error *error);
 
 /* Told between polls with the disk's progress. */
 struct dump_watch {

@@ -39,6 +39,83 @@ def make_writing_guest(workdir):
         yield make
 
 
+# Room
+
+
+class ReportingDisk(Disk):
+    """A slow disk whose guest hears of a write that fails."""
+
+    def device(self):
+        return {**super().device(), "werror": "report", "rerror": "report"}
+
+
+@pytest.mark.parametrize("kind", [Disk, ReportingDisk], ids=["stops", "reports"])
+def test_two_jobs_do_not_count_the_same_room(make_writing_guest, make_bacula, make_tmpfs, workdir,
+                                             kind):
+    """The second one finds that it is taken, before its guest is touched."""
+    size = 48 * MIB
+    room = make_tmpfs("room", 72 * MIB)
+    guests, lines = [], {}
+    for name in ("one", "two"):
+        disk = kind("vda", make_image(workdir / f"{name}.raw", size, "raw", 1, 1), "raw", style="slow")
+        guests.append(make_writing_guest(name=name, disks=[disk], size=size))
+        lines[name] = [f"qemu: qmpcontrol={guests[-1].qmp_socket} working={room}"]
+    bacula = make_bacula(filesets=lines)
+    guests[0].slow_down("vda", _SLOW)
+    first = bacula.run("one", "Full", wait=False)
+    wait_for_dump(guests[0], first, share=0.02)
+    second = bacula.run("two", "Full")
+    assert "bytes free and needs up to" in second.log and second.errors, second.log
+    assert jobs_of_ours(guests[1]) == []
+    guests[0].slow_down("vda")
+    assert bacula.wait(first).ok
+    for guest in guests:
+        guest.assert_unharmed()
+        guest.assert_clean()
+    assert list(room.iterdir()) == []
+    assert bacula.run("two", "Full").ok
+
+
+def test_what_fills_the_directory_meanwhile_harms_nobody(make_writing_guest, make_bacula,
+                                                         make_tmpfs, workdir):
+    """The dump has its room, whoever takes the rest; an increment's too."""
+    size = 24 * MIB
+    room = make_tmpfs("room", 40 * MIB)
+    disk = Disk("vda", make_image(workdir / "a.raw", size, "raw", 1, 1), "raw", style="slow")
+    guest = make_writing_guest(disks=[disk], size=size)
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket} working={room}"]})
+    for level in ("Full", "Incremental"):
+        guest.slow_down("vda", _SLOW)
+        jobid = bacula.run("VM", level, wait=False)
+        wait_for_dump(guest, jobid, share=0.02)
+        with contextlib.suppress(OSError), (room / "filler").open("wb", 0) as filler:
+            while filler.write(bytes(65536)):
+                pass
+        guest.slow_down("vda")
+        assert bacula.wait(jobid).ok
+        guest.assert_unharmed()
+        (room / "filler").unlink()
+
+
+@pytest.mark.parametrize("below", [False, True], ids=["itself", "below"])
+def test_compressed_clusters_count_whole(make_guest, make_bacula, make_tmpfs, workdir, below):
+    """A compressed image, or one below an overlay, is not the size of its dump."""
+    plain = make_image(workdir / "plain.raw", 64 * MIB, "raw", 1, 1)
+    image = workdir / "a.qcow2"
+    run(["qemu-img", "convert", "-c", "-f", "raw", "-O", "qcow2", plain, image])
+    assert image.stat().st_blocks * 512 < 16 * MIB
+    if below:
+        image = make_image(workdir / "top.qcow2", 64 * MIB, backing=(image, "qcow2"))
+    room = make_tmpfs("room", 40 * MIB)
+    guest = make_guest(disks=[Disk("vda", image)])
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket} working={room}"]})
+    result = bacula.run("VM", "Full")
+    assert "bytes free and needs up to" in result.log, result.log
+    assert guest.events("JOB_STATUS_CHANGE") == [] and list(room.iterdir()) == []
+    run(["mount", "-o", "remount,size=80m", room])
+    assert bacula.run("VM", "Full").ok
+
+
 # A guest that was stopped
 
 
