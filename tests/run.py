@@ -11,7 +11,7 @@ from pathlib import Path
 
 _TOP = Path(__file__).resolve().parents[1]
 _REPORT = _TOP / "build" / "pytest.xml"
-_UNIT_LIMIT = 300
+_UNIT_LIMIT = 900
 _LONG = os.environ.get("QEMU_FD_LONG") == "1"  # "make check-all"
 _CMOCKA = re.compile(r"\[ *(PASSED|FAILED|SKIPPED) *\].*?(\d+) test")
 

@@ -11,7 +11,8 @@ from harness.disk import MIB, Disk, assert_same, make_image
 from harness.history import History, sequences, wait_for_dump
 from harness.monitor import Monitor
 from harness.peer import Peer
-from harness.process import wait_until
+from harness.pace import Stopwatch
+from harness.process import PATIENCE, wait_until
 
 # For what no Bacula has a part in.
 _one_version = pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
@@ -73,11 +74,11 @@ def test_qemu_of_another_user(make_bacula, make_guest, workdir, public_folder):
 
 def _ask(socket):
     """Seconds until a new client of a monitor has its first answer."""
-    begin = time.monotonic()
-    client = Monitor(socket)
-    client.execute("query-status")
-    client.close()
-    return time.monotonic() - begin
+    with Stopwatch() as watch:
+        client = Monitor(socket)
+        client.execute("query-status")
+        client.close()
+    return watch.seconds
 
 
 @_one_version
@@ -94,14 +95,14 @@ def test_second_client_is_served_during_a_dump(make_bacula, make_guest, workdir)
     answers = []
     while bacula.catalog.job(jobid).status in "CR":
         answers.append(_ask(guest.qmp_socket))
-        time.sleep(max(0, 1 - answers[-1]))
+        time.sleep(1 if answers[-1] < 1 else 0)
         if len(answers) == 4:
             with contextlib.closing(Monitor(guest.qmp_socket)):
                 time.sleep(3)
     lasted = time.monotonic() - begin
     assert bacula.wait(jobid).ok
     print(f"\n{len(answers)} answers in {lasted:.0f} s, the slowest after {max(answers):.3f} s")
-    assert len(answers) >= _DUMP / 2 and lasted > _DUMP * 0.8
+    assert len(answers) >= 5 and lasted > _DUMP * 0.8
     assert max(answers) < 2
     guest.assert_clean()
 
@@ -120,14 +121,15 @@ def test_monitor_that_does_not_answer(make_bacula, make_guest, workdir):
     bacula = make_bacula(filesets={**filesets, "free": [_line(free)]})
     with Peer(silent):
         with contextlib.closing(Monitor(held.qmp_socket)):
-            begin = time.monotonic()
-            jobs = {job: bacula.run(job, wait=False) for job in lines}
-            assert bacula.run("free").ok
-            bacula.cancel(jobs["cancelled"])
-            assert bacula.wait(jobs["cancelled"]).status == "A"
-            assert time.monotonic() - begin < 20
-            results = {job: bacula.wait(jobs[job]) for job in ("held", "silent")}
-            assert 29 < time.monotonic() - begin < 50
+            with Stopwatch() as until_ended:
+                with Stopwatch() as until_cancelled:
+                    jobs = {job: bacula.run(job, wait=False) for job in lines}
+                    assert bacula.run("free").ok
+                    bacula.cancel(jobs["cancelled"])
+                    assert bacula.wait(jobs["cancelled"]).status == "A"
+                results = {job: bacula.wait(jobs[job]) for job in ("held", "silent")}
+    assert until_cancelled.seconds < 20
+    assert until_ended.elapsed > 29 and until_ended.seconds < 50
     for job, result in results.items():
         assert result.status == "T" and result.errors >= 1, result.log
         assert (
@@ -155,9 +157,9 @@ def test_guest_reads_and_writes_during_its_dump(make_bacula, make_guest, workdir
     jobid = bacula.run("VM", wait=False)
     wait_for_dump(guest, jobid)
     for step in range(8):  # where the disk was empty: that needs no slow read
-        begin = time.monotonic()
-        guest.write("vda", 2, 8 * MIB + step * 65536 + 512, 4096)
-        assert time.monotonic() - begin < 1
+        with Stopwatch() as watch:
+            guest.write("vda", 2, 8 * MIB + step * 65536 + 512, 4096)
+        assert watch.seconds < 1
         assert guest.qmp("query-status")["status"] == "running"
     assert guest.qmp("query-jobs")[0]["status"] == "running"
     guest.write("vda", 3, 8 * MIB - 4096, 4096)  # saved before it is overwritten
@@ -232,9 +234,9 @@ def test_guest_that_ends_during_its_dump(end, make_bacula, make_guest, workdir):
     jobid = bacula.run("VM", wait=False)
     wait_for_dump(guest, jobid)
     getattr(guest, end)()
-    begin = time.monotonic()
-    result = bacula.wait(jobid)
-    assert time.monotonic() - begin < 15
+    with Stopwatch() as watch:
+        result = bacula.wait(jobid)
+    assert watch.seconds < 15
     assert result.status == "T" and not result.ok, result.log
     errors = [line for line in _own_lines(result) if "rror" in line]
     assert len(errors) == 1 and 'qemu: guest "VM1", disk "vda": ' in errors[0], errors
@@ -265,7 +267,7 @@ def test_ten_guests_at_once(make_bacula, make_guest, workdir):
             held.enter_context(contextlib.closing(Monitor(guest.qmp_socket)))
         jobs = bacula.run_all(names)
         folders = bacula.fd_working.glob
-        wait_until(lambda: len(list(folders("qemu-fd-*"))) == 10, 25, "ten jobs at work")
+        wait_until(lambda: len(list(folders("qemu-fd-*"))) == 10, PATIENCE, "ten jobs at work")
     results = [bacula.wait(jobid) for jobid in jobs]
     assert [result.ok for result in results] == [True] * 10
     assert bacula.restore(jobs, workdir / "restored").ok

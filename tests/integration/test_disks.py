@@ -5,7 +5,7 @@ import re
 import pytest
 from harness import restored
 from harness.disk import MIB, SECTOR, Disk, assert_same, make_image, virtual_size
-from harness.process import run, wait_until
+from harness.process import PATIENCE, run, wait_until
 
 _ODD = 4 * MIB + 3 * SECTOR  # no multiple of 64 KiB, an odd number of sectors
 
@@ -161,9 +161,9 @@ def _place_of_nameless_disk(guest, workdir):
     target = str(workdir / "moved.raw")
     guest.qmp("drive-mirror", job_id="move", device="plain", target=target, sync="full",
               format="raw")
-    wait_until(lambda: guest.qmp("query-block-jobs")[0]["ready"], 30, "the mirror")
+    wait_until(lambda: guest.qmp("query-block-jobs")[0]["ready"], PATIENCE, "the mirror")
     guest.qmp("block-job-complete", device="move")
-    wait_until(lambda: not guest.qmp("query-block-jobs"), 30, "the move")
+    wait_until(lambda: not guest.qmp("query-block-jobs"), PATIENCE, "the move")
     (entry,) = [each for each in guest.qmp("query-block") if not each["device"]]
     assert entry["inserted"]["node-name"].startswith("#")
     return entry["qdev"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from harness.director_check import file_daemon_check
 from harness.monitor import Monitor
-from harness.process import Failure, run, spawn, stop, wait_until
+from harness.process import PATIENCE, Failure, run, spawn, stop, wait_until
 
 _TOP = Path(__file__).resolve().parents[2]
 _DOCS = _TOP / "docs"
@@ -242,7 +242,7 @@ def test_qemu_command(workdir):
     argv = line.replace("…", "-machine none -nodefaults -display none -S").split()
     process = spawn(argv, workdir / "qemu.log")
     try:
-        wait_until(socket.exists, 30, "the socket")
+        wait_until(socket.exists, PATIENCE, "the socket")
         monitor = Monitor(socket)
         assert monitor.execute("query-name") == {"name": "VM1"}
         monitor.close()

@@ -8,7 +8,7 @@ from fault_cases import cells, faults
 from fault_cases.judge import assert_end, table, werror
 from fault_cases.moments import HELD_BY_PLUGIN, incremental
 from fault_cases.scene import Scene
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def scene(cell, stages, version, workdir):
 def _assert_nothing_left(cell, scene, result):
     if cell.fault.victim in (faults.VICTIM_QEMU, faults.VICTIM_FD):
         return  # by whom?  The next job does it
-    scene.guest.assert_clean(30)
+    scene.guest.assert_clean()
     if cell.fault.victim != faults.VICTIM_FOLDER:
         scene.assert_folder_is_clean()
     scene.assert_bitmaps(result, catalog_knows=cell.fault.victim != faults.VICTIM_DIRECTOR)
@@ -61,14 +61,14 @@ def test_fault(cell, version, scene, note_cell):
         scene.guest_judge.assert_unharmed()
     cell.fault.heal(scene)
     if alone:
-        wait_until(lambda: not scene.stage.leftovers(), 60, "the File Daemon's end of the job")
+        wait_until(lambda: not scene.stage.leftovers(), PATIENCE, "the File Daemon's end of the job")
     _assert_nothing_left(cell, scene, result)
     _ask_guest(cell, scene)
     assert scene.bacula.fd_lives()
     if result.status in "TW":
         scene.history.chain.append(result)
     scene.assert_next_job(result)
-    scene.guest.assert_clean(30)
+    scene.guest.assert_clean()
     scene.guest_judge.assert_unharmed(stops=cell.fault.halts)
     scene.guest_judge.assert_speed()
     assert scene.bacula.fd_lives()

@@ -13,6 +13,7 @@ from fault_cases.restore_moments import CONVERTING, PART_0
 from fault_cases.restore_scene import RestoreScene, Saved
 from fault_cases.restore_strike import strike_restore
 from fault_cases.stage import own_errors
+from harness.process import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,6 @@ def _restore_twice(scene):
     jobids = [PART_0.reach(scene, scene.start), scene.start()]
     PART_0.leave(scene)
     for jobid in jobids:
-        result, _ = scene.wait(jobid, 120)
+        result, _ = scene.wait(jobid, PATIENCE)
         told = own_errors(result.log) or "Second call to startRestoreFile" in result.log
         assert result.ok != bool(told), result.log

@@ -101,7 +101,6 @@ class _BesideThePoint(ScriptedMonitor):
         super()._reply(stream, number, answer)
 
 
-@pytest.mark.timeout(300)
 def test_a_monitor_that_answers_something_else(host, make_guest, workdir, tmp_path):
     """The limit of a minute holds, and the next guest is backed up."""
     guest = make_guest(disks=[Disk("vda", make_image(workdir / "vda.qcow2", MIB, seed=1))])

@@ -44,7 +44,7 @@ def _backup_lines(bacula, result, level):
 
 def _without_seconds(lines):
     """The same lines, where a machine may be quick or slow."""
-    return [re.sub(r"in [0-9] seconds$", "in N seconds", line) for line in lines]
+    return [re.sub(r"in [0-9]+ seconds$", "in N seconds", line) for line in lines]
 
 
 def _write(guest, seed):
@@ -144,9 +144,9 @@ def test_progress_of_a_long_dump_is_in_the_trace(make_bacula, make_guest, workdi
     lasted = time.monotonic() - begin
     assert result.ok and "Dumping" not in result.log
     progress = re.findall(r"qemu: dumping VM1/slow: (\d+) of (\d+) bytes", bacula.fd_log())
-    assert len(progress) == lasted // 10 == 1
+    assert 1 <= len(progress) <= lasted // 10
     done, total = map(int, progress[0])
-    assert 0.5 * 12 * MIB < done < total and 12 * MIB <= total < 14 * MIB
+    assert 0 < done < total and 12 * MIB <= total < 14 * MIB
     assert 10 < _seconds(result)["slow"] <= lasted
 
 
@@ -158,4 +158,4 @@ def test_seconds_of_a_dump_are_its_own(make_bacula, make_guest, workdir):
     seconds = _seconds(result)
     assert result.ok and seconds["slow"] >= 3
     assert list(seconds) == ["slow", "quick"]
-    assert seconds["quick"] <= 1, result.log
+    assert seconds["quick"] <= seconds["slow"] // 2, result.log

@@ -17,7 +17,8 @@ import pytest
 
 from harness.disk import MIB, Disk, assert_same, make_image
 from harness.fd_host import FINDING, FdHost
-from harness.process import run
+from harness.pace import patient
+from harness.process import PATIENCE, run
 
 _GIB = 1024 * MIB
 _GROWTH_LIMIT = 32 * MIB
@@ -152,7 +153,7 @@ def test_a_monitor_that_hangs_up_after_an_event_loses_nothing(host, tmp_path):
     result = host.run(host.backup("quit", f"qemu: qmpcontrol={tmp_path}/qmp"))
     _assert_no_finding(result, code=1)
     assert "QEMU closed the connection" in result.log
-    monitor.join(5)
+    monitor.join(PATIENCE)
 
 
 def test_cancel_during_a_dump_loses_nothing(guest, host):
@@ -162,7 +163,7 @@ def test_cancel_during_a_dump_loses_nothing(guest, host):
     _assert_no_finding(result, code=1)
     assert "ended: A, 0 errors" in result.log
     guest.slow_down("vda")
-    guest.assert_clean(patience=30)
+    guest.assert_clean()
     assert guest.bitmaps("vda") == {} and host.leftovers() == []
 
 
@@ -215,7 +216,7 @@ def test_cancels_at_random_moments_share_nothing(make_guest, workdir):
         jobs = [host.backup(f"{turn}-{base}", line, "I", base) for base, line in zip(bases[:4], lines)]
         jobs += [host.restore([base], workdir / f"{turn}-{base}") for base in bases[:3]]
         jobs += [host.estimate(lines[4]), host.estimate(f"{lines[4]} listing=/vmid"), host.query(lines[4], "vm")]
-        jobs = [[job[0], f"--cancel-after={source.randint(1, 500)}", *job[1:]] for job in jobs]
+        jobs = [[job[0], f"--cancel-after={source.randint(1, patient(500))}", *job[1:]] for job in jobs]
         result = host.run(*jobs, options=["--parallel"])
         assert result.code in (0, 1), result.log
         # A cancel in the middle of a read makes that read an error of the daemon's.
@@ -223,7 +224,7 @@ def test_cancels_at_random_moments_share_nothing(make_guest, workdir):
         assert len(ended) == len(jobs), result.log
         ends += "".join(ended)
         for guest in guests:
-            guest.assert_clean(patience=30)
+            guest.assert_clean()
         assert host.leftovers() == []
     print(f"{len(ends)} jobs, of which {ends.count('A')} were cancelled")
     assert ends.count("A") > 20 and ends.count("T") > 20, ends
@@ -232,7 +233,7 @@ def test_cancels_at_random_moments_share_nothing(make_guest, workdir):
 def _growth(bacula, guest):
     """Bytes by which a Full lets a fresh File Daemon grow, at its highest."""
     before, _ = bacula.fd_rss()
-    job = bacula.run("VM", timeout=170)
+    job = bacula.run("VM")
     assert job.ok, job.log
     guest.assert_clean()
     return bacula.fd_rss()[1] - before

@@ -13,7 +13,7 @@ import time
 
 import pytest
 from harness.disk import MIB
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 from harness.proxmox import FakeProxmox
 from harness.pve_api import Client, mint_csrf, mint_ticket
 
@@ -44,7 +44,7 @@ def pve(host):
 
 @pytest.fixture
 def client(pve):
-    client = Client(pve, timeout=10)
+    client = Client(pve)
     yield client
     client.close()
 
@@ -216,7 +216,7 @@ def _wait_for_task(client, upid, expected):
     path = f"/nodes/{client.pve.node}/tasks/{upid}/status"
     about = wait_until(
         lambda: (data := client.as_root("GET", path).data)["status"] == "stopped" and data,
-        10, "the task to end",
+        PATIENCE, "the task to end",
     )
     assert about["exitstatus"] == expected
 
@@ -327,7 +327,7 @@ def test_done_but_not_said(pve, client):
     pve.fault("cut", match="POST .*/qemu$", done=True)
     with pytest.raises((http.client.HTTPException, OSError)):
         _create(client, 150)
-    wait_until(lambda: 150 in pve.vmids(), 5, "the guest")
+    wait_until(lambda: 150 in pve.vmids(), PATIENCE, "the guest")
 
 
 def test_down_and_up(pve, client):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness.disk import MIB, assert_same, loop_devices_work
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 from harness.pve_guest import Volume
 
 _STORAGES = [("local", "dir"), ("data", "dir"), ("thick", "lvm")]
@@ -97,13 +97,13 @@ def test_qmeventd_ends_qemu(make_proxmox):
     pve = make_proxmox("9.1", port=18006, storages=_STORAGES[:1])
     free, held = (pve.guest(vmid, f"vm{vmid}", disks={"scsi0": Volume()}) for vmid in (100, 101))
     with _hold(pve, 101):
-        wait_until(lambda: pve.qmeventd.holders == ["101"], 5, "the handshake")
+        wait_until(lambda: pve.qmeventd.holders == ["101"], PATIENCE, "the handshake")
         free.power_off()
         free.wait_gone()
         held.power_off()
         # Whatever qmeventd does after the event, it has done when another hold is seen.
         with _hold(pve, 999):
-            wait_until(lambda: ("refuse", "999") in pve.qmeventd.history, 5, "a handshake")
+            wait_until(lambda: ("refuse", "999") in pve.qmeventd.history, PATIENCE, "a handshake")
         assert held.alive and held.qmp("query-status")["status"] == "shutdown"
     held.wait_gone()
     assert pve.qmeventd.history[-2:] == [("release", "101"), ("terminate", "101")]
@@ -133,7 +133,7 @@ def test_only_the_wrapped_command_sees_the_host(make_proxmox):
     pve.guest(100, "vm1", disks={"scsi0": Volume(size=MIB)})
     pve.qmeventd.stop()
     pve.qmeventd.start()
-    seen, _ = inside.communicate("go\n", timeout=10)
+    seen, _ = inside.communicate("go\n", timeout=PATIENCE)
     assert inside.returncode == 0
     expected = "pve6\n600\nlocal/pve-ssl.pem\n\n/var/run/qemu-server:\n100.qmp\n"
     assert seen == expected + open("/etc/hostname").read()

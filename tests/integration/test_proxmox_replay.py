@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 import pytest
 from harness.disk import make_image
-from harness.process import run, wait_until
+from harness.process import PATIENCE, run, wait_until
 from harness.pve_api import Client, mint_csrf, mint_ticket
 
 _DATA = Path(__file__).resolve().parents[1] / "data" / "pve"
@@ -109,7 +109,7 @@ class Replay:
     def _wait_for_tasks(self):
         wait_until(
             lambda: all(task["exitstatus"] is not None for task in self.pve.tasks()),
-            20, "tasks to end", 0.01,
+            PATIENCE, "tasks to end", 0.01,
         )
 
     def recorded(self, text):

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from harness.pve_api import Client, mint_csrf, mint_ticket
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 
 _DATA = Path(__file__).resolve().parents[1] / "data" / "pve-rights"
 _USER = "backup@pve"
@@ -85,7 +85,7 @@ class Trial:
         """Guest 152 is there when the call is about it, and so is its volume."""
         if "152" not in _CALLS[call] and "{own}" not in _CALLS[call]:
             return
-        wait_until(self._idle, 30, "the end of the tasks of earlier calls")
+        wait_until(self._idle, PATIENCE, "the end of the tasks of earlier calls")
         self.pve.control("destroy_guest", vmid=152)
         own = self.pve.alloc("local", 152, 1 << 20, fmt="raw")[0]
         self.names["own"] = own if "POST" in call or "PUT" in call else quote(own, safe="")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from harness import listing
 from harness.disk import MIB
-from harness.process import run, wait_until
+from harness.process import PATIENCE, run, wait_until
 from harness.pve_guest import Volume
 from harness.pve_jobs import (
     LINE,
@@ -145,7 +145,7 @@ def _run_and_meanwhile(bacula, pve, disturb):
     """A job whose first question is answered late; what is done before it is."""
     pve.fault("slow", match="GET /version", seconds=2)
     jobid = bacula.run("VM", wait=False)
-    wait_until(lambda: pve.requests("GET /version"), 20, "the first request")
+    wait_until(lambda: pve.requests("GET /version"), PATIENCE, "the first request")
     time.sleep(0.1)  # the answer is made before it is late
     disturb()
     result = bacula.wait(jobid)

@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 
 import pytest
 from harness import listing
@@ -10,6 +9,7 @@ from harness.disk import MIB
 from harness.history import sizes
 from harness.pve_guest import Volume
 from harness.pve_jobs import LINE, old_and_new, one_version, start_bacula
+from harness.pace import Stopwatch
 
 _GIB = 1 << 30
 _TABLES = 512 * 1024  # bytes of a qcow2 image, around its data
@@ -140,9 +140,9 @@ def test_many_guests(make_proxmox, make_bacula):
 
 
 def _seconds(bacula):
-    begun = time.monotonic()
-    bacula.ls(LINE, "/vm")
-    return time.monotonic() - begun
+    with Stopwatch() as watch:
+        bacula.ls(LINE, "/vm")
+    return watch.seconds
 
 
 @one_version

@@ -5,7 +5,7 @@ import re
 from harness import restored
 from harness.disk import MIB, assert_same
 from harness.history import dumped, sequences, wait_for_dump
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 from harness.pve_guest import Volume
 from harness.pve_jobs import (
     assert_nothing_left,
@@ -65,7 +65,7 @@ def test_cancelled_job_lets_go(make_proxmox, make_bacula):
     bacula.cancel(jobid)
     assert bacula.wait(jobid).status == "A"
     guest.slow_down("drive-scsi0")
-    wait_until(lambda: not bacula.fd_leftovers(), 30, "a clean working directory")
+    wait_until(lambda: not bacula.fd_leftovers(), PATIENCE, "a clean working directory")
     assert_nothing_left(pve, bacula)
     guest.power_off()
     guest.wait_gone()
@@ -89,7 +89,7 @@ def test_without_qmeventd(version, make_proxmox, make_bacula):
     assert guest.bitmaps("drive-scsi0") == {}
     assert_nothing_left(pve, bacula)
     pve.qmeventd.start()
-    wait_until(lambda: "100" in pve.qmeventd.guests, 20, "QEMU to meet qmeventd again")
+    wait_until(lambda: "100" in pve.qmeventd.guests, PATIENCE, "QEMU to meet qmeventd again")
     assert bacula.run("VM").ok
 
 

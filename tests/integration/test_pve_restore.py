@@ -10,7 +10,7 @@ from harness.bacula import Bacula
 from harness.disk import MIB
 from harness.marks import one_version
 from harness.ports import free_ports
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 from harness.proxmox import FakeProxmox
 from harness.pve_guest import Volume
 from harness.pve_restored import (
@@ -69,7 +69,7 @@ def _restore(bacula, jobids, **options):
     """A good restore that leaves nothing in the working directory."""
     result = bacula.restore(jobids, "/", **options)
     assert result.ok, result.log
-    wait_until(lambda: not bacula.fd_leftovers(), 30, "a clean working directory")
+    wait_until(lambda: not bacula.fd_leftovers(), PATIENCE, "a clean working directory")
     return result
 
 

@@ -10,7 +10,8 @@ from fault_cases.cells import CANCELLED, GOOD, LOST
 from fault_cases.import_cells import MOMENT
 from fault_cases.stage import own_errors
 from harness.marks import one_version
-from harness.process import wait_until
+from harness.pace import wait_within
+from harness.process import PATIENCE, wait_until
 from harness.pve_restored import assert_volumes
 from harness.pve_world import NEW, pve_world
 
@@ -47,11 +48,11 @@ def _cancelled(world, jobid):
 
 
 def _asked(world, pattern, count=1):
-    wait_until(lambda: len(world.pve.requests(pattern)) >= count, 60, pattern)
+    wait_until(lambda: len(world.pve.requests(pattern)) >= count, PATIENCE, pattern)
 
 
-def _gone(world, timeout=_BOUND):
-    wait_until(lambda: world.state() == world.before, timeout, "everything to be taken back")
+def _gone(world, bound=_BOUND):
+    wait_within(lambda: world.state() == world.before, bound, "everything to be taken back")
 
 
 def test_cancelled_during_an_import(world, note_cell):
@@ -60,7 +61,7 @@ def test_cancelled_during_an_import(world, note_cell):
     assert NEW in world.pve.vmids()
     begun = time.monotonic()
     with _cancelled(world, jobid):
-        wait_until(lambda: not process.exists(), 10, "the end of qemu-img")
+        wait_within(lambda: not process.exists(), 10, "the end of qemu-img")
         _gone(world)
     result = world.bacula.wait(jobid)
     note_cell("restore", "job cancelled", MOMENT, world.bacula.version, result,
@@ -72,7 +73,7 @@ def test_cancelled_during_an_import(world, note_cell):
 
 def test_cancelled_while_attaching(world):
     """Proxmox does not answer: nobody waits for the request's limit of a minute."""
-    world.pve.fault("slow", "^PUT ", seconds=_BOUND)
+    world.pve.fault("slow", "^PUT ", seconds=3600)
     jobid = world.restore(wait=False)
     _asked(world, "^PUT ")
     with _cancelled(world, jobid):
@@ -89,7 +90,7 @@ def test_creation_never_ends(world):
     jobid = world.restore(wait=False)
     _asked(world, "/tasks/.*qmcreate")
     with _cancelled(world, jobid):
-        wait_until(lambda: not world.bacula.fd_leftovers(), _BOUND, "the job's end")
+        wait_within(lambda: not world.bacula.fd_leftovers(), _BOUND, "the job's end")
     assert world.pve.config(NEW) == {"lock": "create"}
     assert f"qemu: Start Restore vm: vm1 (rid:{NEW}) devices: 2" in world.bacula.joblog(jobid)
     world.assert_clean()
@@ -103,13 +104,13 @@ def test_file_daemon_killed(world, note_cell):
     jobid, process = world.restore_held()
     begun = time.monotonic()
     world.bacula.kill_fd()
-    wait_until(lambda: not process.exists(), 10, "the end of qemu-img")
+    wait_until(lambda: not process.exists(), PATIENCE, "the end of qemu-img")
     assert world.bacula.fd_leftovers(), "the File Daemon was killed too late"
     world.gate.release()
     unfinished = world.pve.config(NEW)
     assert not unfinished.keys() & {"lock", *world.held}
     world.bacula.start_fd()
-    result = world.bacula.wait(jobid, 150)
+    result = world.bacula.wait(jobid, PATIENCE)
     note_cell("restore", "File Daemon killed", MOMENT, world.bacula.version, result,
               time.monotonic() - begun, LOST)
     daemons.fd_killed("Restore", world.bacula.version).check(result, own_errors(result.log))
@@ -127,7 +128,7 @@ def test_storage_daemon_killed(world, note_cell):
     begun = time.monotonic()
     world.bacula.kill_sd()
     world.gate.release()
-    result = world.bacula.wait(jobid, 150)
+    result = world.bacula.wait(jobid, PATIENCE)
     world.bacula.start_sd()
     note_cell("restore", "Storage Daemon killed", MOMENT, world.bacula.version, result,
               time.monotonic() - begun, GOOD)
@@ -144,8 +145,8 @@ def test_director_killed(world, note_cell):
     world.bacula.kill_director()
     world.bacula.start_director()
     world.gate.release()
-    wait_until(lambda: not world.bacula.fd_leftovers(), _BOUND, "a clean working directory")
-    result = world.bacula.wait(jobid, 150, reported=False)
+    wait_until(lambda: not world.bacula.fd_leftovers(), PATIENCE, "a clean working directory")
+    result = world.bacula.wait(jobid, PATIENCE, reported=False)
     note_cell("restore", "Director killed", MOMENT, world.bacula.version, result,
               time.monotonic() - begun, LOST)
     daemons.DIRECTOR_KILLED.check(result, own_errors(result.log))

@@ -14,7 +14,8 @@ import time
 import pytest
 from fault_cases.import_cells import MOMENT
 from harness.marks import one_version
-from harness.process import wait_until
+from harness.pace import Stopwatch
+from harness.process import PATIENCE, wait_until
 from harness.pve_restored import assert_config, assert_volumes
 from harness.pve_world import NEW, pve_world
 
@@ -49,12 +50,12 @@ def _fail(world, note=None, **options):
 
     note(result, seconds) notes it for docs/faults.md.
     """
-    begun = time.monotonic()
-    result = world.restore(**options)
+    with Stopwatch() as watch:
+        result = world.restore(**options)
     if note:
-        note(result, time.monotonic() - begun)
+        note(result, watch.elapsed)
     assert not result.ok and "Not given" not in result.log
-    assert time.monotonic() - begun < _BOUND
+    assert watch.seconds < _BOUND
     world.assert_nothing_left()
     (error,) = _errors(result)
     return error, result
@@ -151,10 +152,11 @@ def test_import_killed(world, note_import):
 def test_import_hangs(world, note_import):
     """qemu-img stands still for hours: the job ends it."""
     jobid, process = world.restore_held()
-    begun = time.monotonic()
-    world.clock.leap(2 * 3600)
-    result = world.bacula.wait(jobid, _BOUND)
-    note_import("qemu-img hangs")(result, time.monotonic() - begun)
+    with Stopwatch() as watch:
+        world.clock.leap(2 * 3600)
+        result = world.bacula.wait(jobid)
+    assert watch.seconds < _BOUND
+    note_import("qemu-img hangs")(result, watch.elapsed)
     (error,) = _errors(result)
     assert "qemu-img convert did not end within 36" in error and _REMOVED in result.log
     assert not process.exists()
@@ -184,7 +186,7 @@ def _restore_with_late_device(world):
     world.pve.fault("answer", f"^GET .*{_CONTENT}/", document={"data": about})
     jobid = world.restore(wait=False)
     volume = "local:101/vm-101-disk-0.qcow2"
-    wait_until(lambda: world.pve.requests(f"^GET .*{_CONTENT}/"), 60, "the question")
+    wait_until(lambda: world.pve.requests(f"^GET .*{_CONTENT}/"), PATIENCE, "the question")
     link.symlink_to(world.pve.volumes()[volume])
     return world.bacula.wait(jobid)
 
@@ -270,9 +272,10 @@ def _go_on_without_api(world):
 def test_api_dies(world, note_import):
     """What stays behind is named; the next restore finds its way past it."""
     jobid = _go_on_without_api(world)
-    begun = time.monotonic()
-    result = world.bacula.wait(jobid, _BOUND)
-    note_import("Proxmox' API goes away")(result, time.monotonic() - begun)
+    with Stopwatch() as watch:
+        result = world.bacula.wait(jobid)
+    assert watch.seconds < _BOUND
+    note_import("Proxmox' API goes away")(result, watch.elapsed)
     world.pve.control("up")
     errors = " ".join(_errors(result))
     assert "the connection failed" in errors
@@ -288,7 +291,7 @@ def test_api_comes_back(world):
     jobid = _go_on_without_api(world)
     time.sleep(0.5)
     world.pve.control("up")
-    result = world.bacula.wait(jobid, _BOUND)
+    result = world.bacula.wait(jobid)
     assert result.ok, result.log
     assert_volumes(world.pve, NEW, world.held)
 

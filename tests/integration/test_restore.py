@@ -8,7 +8,7 @@ from harness import restored
 from harness.disk import MIB, Disk, make_image
 from harness.history import History
 from harness.marks import one_version
-from harness.process import run, wait_until
+from harness.process import PATIENCE, run, wait_until
 from harness.vm1 import FILES, restored_files
 
 
@@ -177,7 +177,7 @@ def test_replace_looks_at_the_newest_part(own_vm1, workdir):
     where = workdir / "restored"
     assert own_vm1.bacula.restore(own_vm1.jobids, where).ok
     between = time.time()
-    wait_until(lambda: time.time() > between + 1.1, 5, "the next second")
+    wait_until(lambda: time.time() > between + 1.1, PATIENCE, "the next second")
     own_vm1.backup()
     outcome = _restore_over(own_vm1, where, "ifnewer", between)
     assert outcome["config.json"] == outcome["ide0-hd0.qcow2"] == "replaced"

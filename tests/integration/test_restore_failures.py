@@ -11,7 +11,8 @@ import pytest
 from harness import restored
 from harness.disk import MIB, Disk, make_image
 from harness.marks import one_version
-from harness.process import run, wait_until
+from harness.pace import wait_within
+from harness.process import PATIENCE, run, wait_until
 from harness.vm1 import FILES, restored_files
 
 
@@ -54,9 +55,9 @@ def test_cancel_while_data_comes(vm1, workdir):
     vm1.bacula.limit_bandwidth("500kb/s")
     try:
         jobid = vm1.bacula.restore(vm1.jobids, where, wait=False, files=names)
-        wait_until(lambda: list(where.glob("*/0.qcow2")), 30, "data")
+        wait_until(lambda: list(where.glob("*/0.qcow2")), PATIENCE, "data")
         with _cancelled(vm1.bacula, jobid):
-            wait_until(lambda: restored.files(where) == [], 10, "an empty folder")
+            wait_within(lambda: restored.files(where) == [], 10, "an empty folder")
         assert restored.files(where) == []
     finally:
         vm1.bacula.limit_bandwidth("0")
@@ -67,9 +68,9 @@ def test_storage_daemon_dies(own_vm1, workdir):
     where = workdir / "restored"
     own_vm1.bacula.limit_bandwidth("500kb/s")
     own_vm1.bacula.restore(own_vm1.jobids, where, wait=False)
-    wait_until(lambda: list(where.glob("*/0.qcow2")), 30, "data")
+    wait_until(lambda: list(where.glob("*/0.qcow2")), PATIENCE, "data")
     own_vm1.bacula.kill_sd()
-    wait_until(lambda: not list(where.glob("qemu-fd-*")), 60, "the end of the restore")
+    wait_until(lambda: not list(where.glob("qemu-fd-*")), PATIENCE, "the end of the restore")
     assert not [name for name in restored_files(where) if name.endswith(".qcow2")]
 
 
@@ -159,11 +160,11 @@ def test_cancel_while_an_image_is_patched(make_bacula, make_guest, workdir):
     jobids.append(bacula.run("VM", level="Incremental").jobid)
     where = workdir / "restored"
     jobid = bacula.restore(jobids, where, files=["/@qemu/vm/0/vda.qcow2"], wait=False)
-    wait_until(lambda: started.exists() and started.read_text(), 30, "qemu-img commit")
+    wait_until(lambda: started.exists() and started.read_text(), PATIENCE, "qemu-img commit")
     child = Path(f"/proc/{started.read_text().strip()}")
     with _cancelled(bacula, jobid):
-        wait_until(lambda: not child.exists(), 10, "its end")
-        wait_until(lambda: restored.files(where) == [], 10, "an empty folder")
+        wait_within(lambda: not child.exists(), 10, "its end")
+        wait_within(lambda: restored.files(where) == [], 10, "an empty folder")
     assert restored.files(where) == []
 
 

@@ -8,7 +8,7 @@ import pytest
 from harness import sanitizer
 from harness.disk import MIB, Disk, make_image
 from harness.marks import one_version
-from harness.process import run, wait_until
+from harness.process import PATIENCE, run, wait_until
 
 _SOURCES = sanitizer.BUILD.parents[1]
 _LIBRARIES = ["jansson", "libcurl", "libpcre2-8", "libssl", "libcrypto"]
@@ -80,7 +80,7 @@ def test_a_defect_is_found(defect, make_bacula, guest, workdir):
         assert _back_up_and_restore(bacula, workdir / "restored")
     else:  # it ends on the spot, of which the Director takes a minute to hear
         bacula.run("VM", wait=False)
-        wait_until(lambda: sanitizer.has_ended(bacula.fd_pid), 30, "the File Daemon to end")
+        wait_until(lambda: sanitizer.has_ended(bacula.fd_pid), PATIENCE, "the File Daemon to end")
     with pytest.raises(sanitizer.Finding, match=finding):
         bacula.stop()
 

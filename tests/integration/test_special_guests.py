@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from harness.disk import MIB, Disk, make_image
 from harness.history import History, sequences
-from harness.process import run, spawn, stop, wait_until
+from harness.process import PATIENCE, run, spawn, stop, wait_until
 
 _one_version = pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
 
@@ -28,7 +28,7 @@ def tpm(workdir):
         workdir / "swtpm.log",
         cwd=folder,
     )
-    wait_until((folder / "ctrl").exists, 30, "swtpm")
+    wait_until((folder / "ctrl").exists, PATIENCE, "swtpm")
     yield [
         *("-chardev", f"socket,id=tpmchar,path={folder}/ctrl"),
         *("-tpmdev", "emulator,id=tpm0,chardev=tpmchar"),
@@ -59,7 +59,7 @@ def test_encrypted_disk_is_said(make_bacula, make_guest, workdir):
     encryption = "encrypt.format=luks,encrypt.key-secret=key,encrypt.iter-time=10"
     # QEMU measures how long a key takes, and on a busy machine may find no time at all.
     made = ["qemu-img", "create", "-q", *secret, "-f", "qcow2", "-o", encryption, image, "2M"]
-    wait_until(lambda: not subprocess.run(made, check=False, capture_output=True).returncode, 30, "a LUKS image")
+    wait_until(lambda: not subprocess.run(made, check=False, capture_output=True).returncode, PATIENCE, "a LUKS image")
     extra = [
         *("-object", "secret,id=key,data=wallpaper"),
         *("-drive", f"if=none,id=vda,file={image},format=qcow2,encrypt.key-secret=key"),

@@ -27,7 +27,7 @@ _EACH_PLACE = 4
 _GUEST = "/@qemu/VM1/0/"
 _SAVED = ["RestoreOptions", f"{_GUEST}config.json", f"{_GUEST}vda.qcow2", f"{_GUEST}vdb.qcow2", "qemu-fd config"]
 
-pytestmark = pytest.mark.timeout(7200 if _LONG else 180)
+pytestmark = pytest.mark.timeout(7200 if _LONG else 900)
 
 
 @pytest.fixture

@@ -104,7 +104,7 @@ def _monitor_cells():
     }
     late = {f.QEMU_STOPPED, f.MONITOR_SILENT, f.MONITOR_HELD}
     for fault, why in unreachable.items():
-        during = "within 3 seconds is not known: the monitor" if fault in late else why
+        during = r"within \d+ seconds is not known: the monitor" if fault in late else why
         yield Cell(fault, BEFORE, WARNS, (_guest(_SOCKET + why),), bound=90)
         looked = f"({during}|{in_a_talk.get(fault, during)})"
         yield Cell(fault, DUMPING, FAILS, (_disk("first", looked + _STAYS),), bound=120)
@@ -174,7 +174,7 @@ def _storage_cells():
 
 
 def _time_cells():
-    yield Cell(f.TIMEOUT, DUMPING, FAILS, (_disk("first", "did not end within 1 seconds"),))
+    yield Cell(f.TIMEOUT, DUMPING, FAILS, (_disk("first", r"did not end within \d+ seconds"),))
     for moment in _ALL_MOMENTS:
         yield Cell(f.CLOCK_BACK, moment, GOOD)
 

@@ -12,7 +12,8 @@ from typing import Callable
 from harness.disk import MIB
 from harness.history import sequences
 from harness.monitor import Monitor
-from harness.process import run, wait_until
+from harness.pace import wait_within
+from harness.process import PATIENCE, run, wait_until
 
 from .moments import Striker
 from .stage import own_errors
@@ -60,7 +61,7 @@ def _cancel(scene, jobid):
     if scene.stage.last.is_held():
         time.sleep(1)  # until the File Daemon has heard of it
     else:
-        wait_until(scene.has_noticed_cancel, 2, "the job to notice its cancel")
+        wait_within(scene.has_noticed_cancel, 2, "the job to notice its cancel")
 
 
 def _kill_fd(scene, _jobid):
@@ -106,7 +107,7 @@ def _continue_qemu(scene):
 
 
 QEMU_STOPPED = Fault("QEMU stands still (SIGSTOP)", _stop_qemu, _continue_qemu,
-                     victim=VICTIM_QEMU, options={"parameters": "timeout=3"}, halts=True)
+                     victim=VICTIM_QEMU, options={"limit": 3}, halts=True)
 
 # Its monitor
 
@@ -119,7 +120,7 @@ def _misbehaving(name, how, **more):
 def _unreachable(name, how):
     return Fault(name, lambda scene, _: scene.gate.misbehave(how),
                  lambda scene: scene.gate.behave(), victim=VICTIM_QEMU,
-                 options={"gated": True, "parameters": "timeout=3"})
+                 options={"gated": True, "limit": 3})
 
 
 MONITOR_SILENT = _unreachable("monitor silent", "silent")
@@ -141,19 +142,19 @@ def _let_monitor_go(scene):
 
 
 MONITOR_HELD = Fault("another client holds the monitor", _hold_monitor, _let_monitor_go,
-                     victim=VICTIM_QEMU, options={"parameters": "timeout=3"})
+                     victim=VICTIM_QEMU, options={"limit": 3})
 
 
 
 def _borrow_monitor(scene, _jobid):
     """For 3 seconds, when a dump that has ended by then is older than timeout= allows."""
-    time.sleep(4)
+    time.sleep(scene.limit + 1)
     client = Monitor(scene.guest.qmp_socket)
     threading.Timer(3, client.close).start()
 
 
 MONITOR_BORROWED = Fault("monitor held for a moment after timeout=", _borrow_monitor,
-                         options={"parameters": "timeout=3"})
+                         options={"limit": 3})
 
 # The working directory
 
@@ -251,10 +252,10 @@ def _wait_for_the_limit(scene, jobid):
     """The dump is slow: nothing has to be done but to wait."""
     jobs = scene.guest
     wait_until(lambda: not [job for job in jobs.qmp("query-jobs")
-                            if job["id"].startswith(f"bacula-{jobid}-")], 30, "the limit")
+                            if job["id"].startswith(f"bacula-{jobid}-")], PATIENCE, "the limit")
 
 
-TIMEOUT = Fault("timeout= is reached", _wait_for_the_limit, options={"parameters": "timeout=1"})
+TIMEOUT = Fault("timeout= is reached", _wait_for_the_limit, options={"limit": 1})
 CLOCK_BACK = Fault("the host's clock set back a day", lambda scene, _: scene.stage.clock.set(-86400),
                    lambda scene: scene.stage.clock.set(0), options={"clock": True})
 
@@ -274,7 +275,7 @@ def _outlast_tool(scene, _jobid):
     """Hours pass while it stands still: the job gives it up and ends it."""
     assert scene.stage.tool.is_held()
     scene.stage.clock.leap(2 * 3600)
-    wait_until(lambda: not scene.stage.tool.is_held(), 5, "the qemu-img that hangs to be ended")
+    wait_within(lambda: not scene.stage.tool.is_held(), 5, "the qemu-img that hangs to be ended")
 
 
 TOOL_HANGS = Fault("qemu-img hangs", _outlast_tool, options={"clock": True})

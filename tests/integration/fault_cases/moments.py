@@ -7,10 +7,9 @@ from typing import Callable
 
 from harness.disk import MIB
 from harness.history import wait_for_dump
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 
 _SLOW = 2 * MIB  # bytes a second that a slow disk gives: a dump of write_much takes 4 s
-_PATIENCE = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +33,7 @@ def _tool_held(command, pattern):
     def reach(scene, start):
         scene.stage.tool.hold(command, pattern)
         jobid = _at_once(scene, start)
-        scene.stage.tool.wait_held(_PATIENCE)
+        scene.stage.tool.wait_held(PATIENCE)
         return jobid
 
     return reach
@@ -56,8 +55,8 @@ def _reading(number, disk):
         scene.write_much(disk)
         scene.stage.link.hold(3 * MIB)
         jobid = start(scene)
-        scene.stage.link.wait_held(_PATIENCE)
-        place = wait_until(lambda: place_in_dump(scene.bacula, jobid), 10, "a dump that is read")
+        scene.stage.link.wait_held(PATIENCE)
+        place = wait_until(lambda: place_in_dump(scene.bacula, jobid), PATIENCE, "a dump that is read")
         name, position, size = place
         assert name == f"{number}.qcow2" and 0 < position < size, place
         return jobid
@@ -69,7 +68,7 @@ def _last_byte(scene, start):
     """Every disk is saved, and the job has not ended."""
     scene.stage.last.hold()
     jobid = _at_once(scene, start)
-    wait_until(scene.stage.last.is_held, _PATIENCE, "the guest to be saved")
+    wait_until(scene.stage.last.is_held, PATIENCE, "the guest to be saved")
     return jobid
 
 
@@ -131,7 +130,7 @@ class Striker(threading.Thread):
         except Exception as problem:  # handed on to the test by finish
             self._problem = problem
 
-    def finish(self, timeout=60):
+    def finish(self, timeout=PATIENCE):
         """Wait for its end; its failure is the test's."""
         self.join(timeout)
         assert not self.is_alive(), "what strikes does not end"

@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import replace
 
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 
 from .faults import VICTIM_FOLDER, Fault
 from .restore_scene import SMALL, empty, fill, quietly_quit, remount
@@ -138,7 +138,7 @@ def _second_restore(scene, jobid):
     scene.second = scene.start()
     assert scene.second != jobid
     if scene.held_by_plugin:  # the volume is free again
-        wait_until(lambda: scene.folders(f"{scene.second}-"), 60, "the other restore's folder")
+        wait_until(lambda: scene.folders(f"{scene.second}-"), PATIENCE, "the other restore's folder")
 
 
 def _end_of_second(scene):

@@ -1,11 +1,9 @@
 """The moments of a restore, and how its job is made to stand still there."""
 
 from harness.disk import MIB
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 
 from .moments import Moment
-
-_PATIENCE = 30
 
 
 def _part(number):
@@ -16,9 +14,9 @@ def _part(number):
         size = scene.saved.size(number, "first")
         scene.stage.link.hold(before + own // 2, "from storage")
         jobid = start()
-        scene.stage.link.wait_held(_PATIENCE)
+        scene.stage.link.wait_held(PATIENCE)
         name = "0.part" if number else "0.qcow2"
-        wait_until(lambda: size // 4 < scene.part(jobid, name), 10, "half a part")
+        wait_until(lambda: size // 4 < scene.part(jobid, name), PATIENCE, "half a part")
         came = scene.part(jobid, name)
         assert MIB < came < size * 3 // 4, (came, size)
         return jobid
@@ -32,7 +30,7 @@ def _held(command, pattern):
     def reach(scene, start):
         scene.stage.tool.hold(command, pattern)
         jobid = start()
-        scene.tool_pid = scene.stage.tool.wait_held(_PATIENCE)
+        scene.tool_pid = scene.stage.tool.wait_held(PATIENCE)
         return jobid
 
     return reach

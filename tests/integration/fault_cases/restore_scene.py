@@ -4,7 +4,6 @@ import contextlib
 import os
 import random
 import shutil
-import time
 from pathlib import Path
 
 from harness import restored
@@ -12,7 +11,8 @@ from harness.disk import MIB, SECTOR, Disk, assert_same, make_image, tmpfs
 from harness.guest import Guest
 from harness.history import History, sizes
 from harness.image_tool import is_tool
-from harness.process import Failure, run, wait_until
+from harness.pace import Stopwatch
+from harness.process import PATIENCE, Failure, run, wait_until
 from harness.tree import paths_below
 
 from .scene import CLUSTER
@@ -186,13 +186,14 @@ class RestoreScene:
         """Let no job of a scene that failed go on into the next one."""
         for jobid in self._started:
             with contextlib.suppress(Failure):
-                self.bacula.wait(jobid, 60, reported=False)
+                self.bacula.wait(jobid, PATIENCE, reported=False)
 
     def wait(self, jobid, bound, reported=True):
         """The job's end within so many seconds, and how long that took."""
-        begun = time.monotonic()
-        result = self.bacula.wait(jobid, bound, reported)
-        return result, time.monotonic() - begun
+        with Stopwatch() as watch:
+            result = self.bacula.wait(jobid, max(bound, PATIENCE), reported)
+        assert watch.seconds <= bound, f"{watch.elapsed:.1f} s, alone {watch.seconds:.1f}, not {bound}"
+        return result, watch.elapsed
 
     # What lies there
 
@@ -241,7 +242,7 @@ class RestoreScene:
 
     def assert_nothing_left(self):
         """No file of the job but those that it was to bring."""
-        wait_until(lambda: not self.leftovers(), 30, "a destination without unfinished files")
+        wait_until(lambda: not self.leftovers(), PATIENCE, "a destination without unfinished files")
 
     def assert_nothing_runs(self):
         """No qemu-img of the job, which a killed File Daemon takes along; nothing went elsewhere.
@@ -249,7 +250,7 @@ class RestoreScene:
         Where the user's own where= leads elsewhere meanwhile, empty folders may be made there.
         """
         if self.tool_pid:
-            wait_until(lambda: not is_tool(self.tool_pid), 10, "the job's qemu-img to end")
+            wait_until(lambda: not is_tool(self.tool_pid), PATIENCE, "the job's qemu-img to end")
         there = [path for path in self.elsewhere.rglob("*") if not (self.link and path.is_dir())]
         assert there == [], "something was put elsewhere"
 

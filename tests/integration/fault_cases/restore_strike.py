@@ -1,6 +1,6 @@
 """One restore that meets with a fault, and all that must hold afterwards."""
 
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 
 from . import faults
 from .judge import assert_end
@@ -34,7 +34,7 @@ def strike_restore(cell, scene, note=lambda *_: None):
     scene.assert_no_false_image()
     cell.fault.heal(scene)
     if alone:
-        wait_until(lambda: not scene.leftovers(), 60, "the File Daemon's end of the job")
+        wait_until(lambda: not scene.leftovers(), PATIENCE, "the File Daemon's end of the job")
     if cell.fault is faults.FD_KILLED:
         assert scene.leftovers(), "the File Daemon was killed too late"
     assert scene.bacula.fd_lives()

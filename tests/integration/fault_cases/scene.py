@@ -1,14 +1,14 @@
 """One guest on a Stage, a good Full of it, and what must hold after whatever happens to it."""
 
 import contextlib
-import time
 
 from harness.disk import MIB, SECTOR, Disk, make_image, tmpfs
 from harness.gate import Gate
 from harness.history import History, sequences
 from harness.monitor import Monitor
 from harness.preload import BrokenStorage
-from harness.process import Failure, wait_until
+from harness.pace import Stopwatch, patient
+from harness.process import PATIENCE, Failure, wait_until
 from harness.watched_guest import WatchedGuest
 
 from .guest_judge import GuestJudge
@@ -21,7 +21,8 @@ class Scene:
     """A guest of two disks on a Stage, and its Job resource.
 
     style and fmt are those of the disk "first", werror is that of both; writes_on is the disk to
-    which the guest itself writes all the time; parameters go into the Plugin line.  With
+    which the guest itself writes all the time; parameters go into the Plugin line, and limit, in
+    seconds, as timeout=: a good dump has to end within that.  With
     gated the plugin meets a monitor that can misbehave, with working=SIZE the job works on
     a small file system of its own (linked: through a link), with breakable="QEMU" the
     storage of its dumps can break under QEMU.  other is a Stage whose Bacula saves the guest
@@ -29,7 +30,7 @@ class Scene:
     """
 
     def __init__(self, stage, folder, parameters="", gated=False, style="slow", fmt="qcow2",
-                 working=None, linked=False, breakable=None, other=None, werror="",
+                 working=None, linked=False, breakable=None, other=None, limit=None, werror="",
                  writes_on="first"):
         self.stage = stage
         self.bacula = stage.bacula
@@ -43,6 +44,7 @@ class Scene:
         self.others = set()  # names of such jobs, whose bitmaps may be there
         self.other_client = None
         self.working = self.working_link = None
+        self.limit = limit and patient(limit)
         self.target_storage = BrokenStorage(folder) if breakable == "QEMU" else None
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as opened:
@@ -52,6 +54,8 @@ class Scene:
             if working:
                 parameters += f" working={self._make_working(opened, working, linked)}"
             self._stack = opened.pop_all()
+        if limit:
+            parameters += f" timeout={self.limit}"
         monitor = self.gate.path if self.gate else self.guest.qmp_socket
         self.line = f"qemu: qmpcontrol={monitor} {parameters}".rstrip()
         self.job = stage.add_job(self.line)
@@ -143,9 +147,10 @@ class Scene:
 
     def wait(self, jobid, bound, reported=True):
         """The job's end within so many seconds, and how long that took."""
-        begun = time.monotonic()
-        result = self.bacula.wait(jobid, bound, reported)
-        return result, time.monotonic() - begun
+        with Stopwatch() as watch:
+            result = self.bacula.wait(jobid, max(bound, PATIENCE), reported)
+        assert watch.seconds <= bound, f"{watch.elapsed:.1f} s, alone {watch.seconds:.1f}, not {bound}"
+        return result, watch.elapsed
 
     # What must hold
 
@@ -182,7 +187,7 @@ class Scene:
                 f"{disk} was not saved by {result.name}, whose bitmap stays"
             )
 
-    def assert_folder_is_clean(self, patience=30):
+    def assert_folder_is_clean(self, patience=PATIENCE):
         """Nothing of any job in the working directory."""
         def left():
             own = list(self.working.iterdir()) if self.working else []

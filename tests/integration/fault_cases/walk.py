@@ -5,7 +5,6 @@ A plan is made of a seed before anything runs, so what happens on the way cannot
 
 import contextlib
 import random
-import re
 import shutil
 import time
 from collections import Counter
@@ -14,7 +13,7 @@ from typing import Callable
 
 from harness.disk import MIB, SECTOR
 from harness.history import History
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 
 from . import cells, faults, moments, restore_moments
 from .chronicle import Chronicle
@@ -24,7 +23,6 @@ from .restore_cells import RESTORE
 from .restore_scene import RestoreScene
 from .restore_strike import strike_restore
 from .scene import CLUSTER, SIZE
-from .walk_scene import LIMIT
 
 _DISKS = ("first", "second")
 _SMALLEST, _LARGEST = 12 * MIB, 20 * MIB
@@ -175,7 +173,7 @@ def _fits(cell):
         return ""
     if cell.fault in (faults.QEMU_KILLED, faults.QEMU_QUIT):
         return "AB"  # behind the gate, whether QEMU lives cannot be seen
-    if "gated" in options or "parameters" in options:
+    if "gated" in options or "limit" in options:
         late = cell.moment is moments.DUMPING and cell.ends == cells.GOOD
         return "" if late else "C"
     return "AB" if cell.moment is moments.DUMPING else _JOBS
@@ -267,7 +265,7 @@ def _reading(number, disk):
         scene.stage.link.hold_at(_middle(scene, jobid, number))
         scene.stage.tool.release("check")
         scene.stage.link.wait_held(60)
-        place = wait_until(lambda: place_in_dump(scene.bacula, jobid), 10, "a dump that is read")
+        place = wait_until(lambda: place_in_dump(scene.bacula, jobid), PATIENCE, "a dump that is read")
         name, position, size = place
         assert name == f"{number}.qcow2" and 0 < position < size, place
         return jobid
@@ -281,7 +279,7 @@ def _middle(scene, jobid, number):
         return [job for job in scene.guest.qmp("query-jobs")
                 if job["id"].startswith(f"bacula-{jobid}-") and job["status"] != "concluded"]
 
-    wait_until(lambda: not running(), 60, "all dumps")
+    wait_until(lambda: not running(), PATIENCE, "all dumps")
     dumps = [next(scene.working.glob(f"**/qemu-fd-{jobid}-*/{name}.qcow2")).stat().st_size
              for name in range(number + 1)]
     return sum(dumps[:number]) + dumps[number] * 2 // 5
@@ -309,7 +307,7 @@ class Walk:
         self.restore_faults = Counter()
         self._say = say
         here = scene.line.replace(scene.gate.path, str(self.guest.qmp_socket))
-        direct = here.replace(f" timeout={LIMIT}", "")
+        direct = here.replace(f" timeout={scene.limit}", "")
         names = {"A": scene.stage.add_job(direct, "A"), "B": scene.stage.add_job(direct, "B"),
                  "C": scene.job}
         self.chronicles = {
@@ -417,8 +415,7 @@ class Walk:
     def _ours(cell):
         """The cell as this scene can have it."""
         fault = cell.fault
-        says = tuple(re.sub(r"within \d seconds", f"within {LIMIT} seconds", text)
-                     for text in cell.says)
+        says = cell.says
         if fault is faults.QEMU_KILLED:
             fault = replace(fault, strike=lambda scene, _: _flush_and_kill(scene))
         if fault is faults.DISK_ERROR:  # the walk's fragile disk is another
@@ -451,7 +448,7 @@ class Walk:
 
     def _assert_invariants(self):
         if not self.dirty:
-            self.guest.assert_clean(30)
+            self.guest.assert_clean()
             self.scene.assert_folder_is_clean()
         for disk in self.guest.disks:
             names = self.scene.jobs_with_bitmaps(disk)

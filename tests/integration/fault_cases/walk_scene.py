@@ -9,7 +9,7 @@ from harness.gate import Gate
 
 from .scene import CLUSTER, Scene
 
-LIMIT = 5  # seconds: timeout= of the line that talks to the gate
+_LIMIT = 5  # seconds: timeout= of the line that talks to the gate
 
 
 class WalkScene(Scene):
@@ -20,8 +20,8 @@ class WalkScene(Scene):
 
     def __init__(self, stage, folder):
         self.seed = 0
-        super().__init__(stage, folder, f"timeout={LIMIT}", gated=True, working=64 * MIB,
-                         linked=True, breakable="QEMU")
+        super().__init__(stage, folder, gated=True, working=64 * MIB, linked=True,
+                         breakable="QEMU", limit=_LIMIT)
 
     def write_much(self, *disks):
         for disk in disks:

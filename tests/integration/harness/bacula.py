@@ -15,7 +15,7 @@ from . import configuration, restore_dialogue, sanitizer
 from .catalog import FINAL_STATUS, Catalog
 from .console import Console
 from .ports import free_ports
-from .process import Failure, kill_group, run, spawn, stop, wait_until
+from .process import PATIENCE, Failure, kill_group, run, spawn, stop, wait_until
 from .tree import paths_below
 
 _DAEMONS = ("dir", "sd", "fd")
@@ -215,7 +215,7 @@ class Bacula:
 
     # Jobs
 
-    def run(self, job, level="Full", wait=True, timeout=120):
+    def run(self, job, level="Full", wait=True, timeout=PATIENCE):
         """Start a backup; its JobResult, or its job id if not to wait."""
         self.await_later_second(job)
         output = self.console(f"run job={job} level={level} yes")
@@ -233,7 +233,7 @@ class Bacula:
             raise Failure(f"the Director did not start every job:\n{output}")
         return jobids
 
-    def wait(self, jobid, timeout=120, reported=True):
+    def wait(self, jobid, timeout=PATIENCE, reported=True):
         """Wait until a job has ended and its log is complete.
 
         A Director that was killed writes no report for the jobs that it had: reported=False.
@@ -274,14 +274,14 @@ class Bacula:
         replace="always",
         plugin_options=None,
         wait=True,
-        timeout=120,
+        timeout=PATIENCE,
     ):
         """Restore jobs below where; the result holds the console transcript.
 
         files are selected in the restore tree rather than with file=..., which
         would take the newest part of a delta sequence only.
         """
-        with self.dialogue(timeout=20) as console:
+        with self.dialogue() as console:
             console.send(
                 f"restore jobid={','.join(map(str, _as_list(jobids)))} client=fd "
                 f"restorejob=RestoreFiles where={where} replace={replace}"
@@ -297,7 +297,7 @@ class Bacula:
             return jobid
         return replace_in(self.wait(jobid, timeout), transcript=transcript)
 
-    def restore_exactly(self, jobids, where, leave_out=(), timeout=120):
+    def restore_exactly(self, jobids, where, leave_out=(), timeout=PATIENCE):
         """Restore jobs in this order, past the Director's own check of their parts.
 
         leave_out are pairs (job id, path) of files that are not sent.
@@ -330,7 +330,7 @@ class Bacula:
         """What a job saved: a list of SavedFile."""
         return self.catalog.files(jobid)
 
-    def console(self, text, timeout=60):
+    def console(self, text, timeout=PATIENCE):
         """Feed bconsole some commands; return all it printed."""
         with self.dialogue(timeout) as console:
             console.send(text)
@@ -340,7 +340,7 @@ class Bacula:
 
     def _grace(self, daemon):
         """Seconds to end by itself: a leak check needs some."""
-        return 60 if daemon == "fd" and (self.fd_wrapper or self._sanitized) else 10
+        return PATIENCE if daemon == "fd" and (self.fd_wrapper or self._sanitized) else 10
 
     def _environment(self):
         return {"LD_LIBRARY_PATH": str(self.root / "usr/lib/bacula")}
@@ -386,14 +386,14 @@ class Bacula:
         argv += ["-c", self._configuration_file(daemon)]
         self._processes[daemon] = spawn(argv, self.folder / f"{daemon}.log", environment)
 
-    def _wait_ready(self, daemon, timeout=60):
+    def _wait_ready(self, daemon):
         def ready():
             if self._processes[daemon].poll() is not None:
                 log = (self.folder / f"{daemon}.log").read_text(errors="replace")
                 raise Failure(f"bacula-{daemon} did not start:\n{log}")
             return _listens(self.ports[daemon])
 
-        wait_until(ready, timeout, f"bacula-{daemon} to listen", interval=0.01)
+        wait_until(ready, PATIENCE, f"bacula-{daemon} to listen", interval=0.01)
 
     def _start_one(self, daemon):
         self._launch(daemon)
@@ -407,7 +407,7 @@ class Bacula:
             process.wait(self._grace(daemon))
         stop(process)
 
-    def dialogue(self, timeout=60):
+    def dialogue(self, timeout=PATIENCE):
         """A Console, for what asks back."""
         # -n: no line editing, prompts as they are.
         argv = [self.root / "usr/sbin/bconsole", "-n", "-c", self._configuration_file("console")]
@@ -422,7 +422,7 @@ class Bacula:
         jobs that ended in an earlier second only.
         """
         wait_until(
-            lambda: int(time.time()) > self.catalog.last_second(job), 3, "a later second", interval=0.02
+            lambda: int(time.time()) > self.catalog.last_second(job), PATIENCE, "a later second", interval=0.02
         )
 
     def _ended(self, jobid, reported):

@@ -3,6 +3,7 @@
 import sqlite3
 from collections import namedtuple
 from contextlib import closing
+from .process import PATIENCE
 
 SavedFile = namedtuple("SavedFile", "path size delta_seq file_index")
 JobRow = namedtuple("JobRow", "jobid unique_name status level files bytes errors")
@@ -12,9 +13,6 @@ FINAL_STATUS = frozenset("TWEefADI")
 
 _BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _SIZE_FIELD = 7
-
-# Seconds that a Director with many jobs on a busy machine may keep us waiting.
-_PATIENCE = 60
 
 
 def _decode_number(text):
@@ -41,7 +39,7 @@ class Catalog:
         # A fresh connection each time: none may hold a lock that delays the
         # Director.
         name = f"file:{self._path}?mode=ro"
-        with closing(sqlite3.connect(name, timeout=_PATIENCE, uri=True)) as database:
+        with closing(sqlite3.connect(name, timeout=PATIENCE, uri=True)) as database:
             # 9.6.7's Storage Daemon may put what is no text into a message of a stopped job.
             database.text_factory = lambda text: text.decode(errors="replace")
             return database.execute(statement, parameters).fetchall()
@@ -68,7 +66,7 @@ class Catalog:
     def set_next_job(self, jobid):
         """Let the next job have this number, which must be above those that were."""
         assert jobid > self.last_job()
-        with closing(sqlite3.connect(self._path, timeout=_PATIENCE)) as database:
+        with closing(sqlite3.connect(self._path, timeout=PATIENCE)) as database:
             known = database.execute(
                 "UPDATE sqlite_sequence SET seq = ? WHERE name = 'Job'", (jobid - 1,)
             ).rowcount

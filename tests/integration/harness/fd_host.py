@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import sanitizer
-from .process import spawn, stop
+from .process import PATIENCE, spawn, stop
 from .tree import paths_below
 
 FINDING = 9
@@ -35,7 +35,7 @@ class FdHost:
     finding of a sanitizer ends fd-host with FINDING.
     """
 
-    def __init__(self, folder, interface, flavour=_FLAVOUR, wrapper=(), env=None, timeout=120):
+    def __init__(self, folder, interface, flavour=_FLAVOUR, wrapper=(), env=None, timeout=PATIENCE):
         self.folder = Path(folder)
         self.working = self.folder / "working"
         self.working.mkdir(parents=True, mode=0o700)

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from .disk import SECTOR, copy_sparse, virtual_size
 from .monitor import Monitor
-from .process import Failure, kill_group, run, spawn, stop, wait_until
+from .pace import slowness
+from .process import PATIENCE, Failure, kill_group, run, spawn, stop, wait_until
 
 # A TCG guest that finds nothing to boot sits in the BIOS' halt loop: 0.6 % of
 # a CPU.  Only the absent network may boot (strict), as test disks hold random
@@ -85,7 +86,7 @@ class Guest:
         argv = command_line or self._command_line()
         self._process = spawn(argv, self._log, user=self._runas)
         test_socket = self._sockets / "test"
-        wait_until(lambda: self._listening(test_socket), 30, "QEMU's monitor", interval=0.01)
+        wait_until(lambda: self._listening(test_socket), PATIENCE, "QEMU's monitor", interval=0.01)
         self._monitor = Monitor(test_socket)
 
     def quit(self):
@@ -94,7 +95,7 @@ class Guest:
             self.qmp("quit")
         except Failure:
             pass  # QEMU may hang up before its reply arrives
-        self._process.wait(30)
+        self._process.wait(PATIENCE)
         self.close_process()
 
     def kill(self):
@@ -204,18 +205,19 @@ class Guest:
         """Detach a SCSI disk while the guest runs."""
         disk = self.disks.pop(name)
         self.qmp("device_del", id=disk.device_id)
-        wait_until(lambda: self._removed(disk), 30, f"disk {name} to be unplugged")
+        wait_until(lambda: self._removed(disk), PATIENCE, f"disk {name} to be unplugged")
 
     def slow_down(self, disk, rate=0):
         """Let a disk of style slow give rate bytes a second; 0 is as fast as it can.
 
-        Requests that wait already keep the time that they were given.
+        On a busy machine it is less: the test and the daemons are slower too.  Requests
+        that wait already keep the time that they were given.
         """
         self.qmp(
             "qom-set",
             path=f"/objects/{self._disk(disk).throttle_group}",
             property="limits",
-            value={"bps-read": rate},
+            value={"bps-read": int(rate / slowness())},
         )
 
     # What QEMU says
@@ -282,7 +284,7 @@ class Guest:
             found.append(f"guest is {status}")
         return found
 
-    def assert_clean(self, patience=2):
+    def assert_clean(self, patience=PATIENCE):
         """Fail when something of a backup is left in QEMU.
 
         QEMU drops a descriptor set in its own time after the monitor that

@@ -4,7 +4,7 @@ import re
 import time
 
 from .disk import assert_same
-from .process import wait_until
+from .process import PATIENCE, wait_until
 
 _RESTORES_AT_ONCE = 3
 
@@ -51,7 +51,7 @@ class History:
             return not any(f"qemu-fd-{jobid}" in str(path) for path in left)
 
         # The Director calls a cancelled job ended before the File Daemon has.
-        wait_until(clean, 30, "a clean working directory")
+        wait_until(clean, PATIENCE, "a clean working directory")
 
     @property
     def jobids(self):
@@ -129,7 +129,7 @@ def dumped(result):
     }
 
 
-def wait_for_dump(guest, jobid, share=0.1, timeout=60):
+def wait_for_dump(guest, jobid, share=0.1, timeout=PATIENCE):
     """Wait until QEMU has dumped all but a slow disk, and a share of that; most must be left."""
 
     def progress():
@@ -140,4 +140,4 @@ def wait_for_dump(guest, jobid, share=0.1, timeout=60):
         done, total = running[0]["current-progress"], running[0]["total-progress"]
         return done and done >= share * total and done / total
 
-    assert wait_until(progress, timeout, "a dump to be half-way") < 0.8
+    assert wait_until(progress, timeout, "a dump to be half-way", interval=0.02) < 0.8

@@ -5,7 +5,7 @@ import shutil
 import signal
 from pathlib import Path
 
-from .process import wait_until
+from .process import PATIENCE, wait_until
 
 _SCRIPT = """#!/bin/sh
 cd {folder}
@@ -88,7 +88,7 @@ class ImageTool:
         for order in self._orders.iterdir():
             order.unlink()
 
-    def wait_held(self, timeout=60):
+    def wait_held(self, timeout=PATIENCE):
         """Wait until a call waits; its process id."""
         held = self.folder / "held"
         wait_until(held.exists, timeout, "a qemu-img that waits", interval=0.01)

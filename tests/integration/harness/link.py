@@ -6,7 +6,7 @@ import socket
 import threading
 
 from .ports import free_ports
-from .process import wait_until
+from .process import PATIENCE, wait_until
 
 _CHUNK = 16 * 1024
 # Small, so that what was sent and what arrived are never far apart.
@@ -60,7 +60,7 @@ class Link:
         direction, _, first = self._limit
         self._limit = (direction, count, first)
 
-    def wait_held(self, timeout=60):
+    def wait_held(self, timeout=PATIENCE):
         """Wait until a connection stands still."""
         wait_until(self._held.is_set, timeout, "a connection to the Storage Daemon to stand still",
                    interval=0.005)

@@ -4,7 +4,7 @@ import contextlib
 import json
 import socket
 
-from .process import Failure, wait_until
+from .process import PATIENCE, Failure, wait_until
 
 
 class Monitor:
@@ -14,7 +14,7 @@ class Monitor:
     # socket buffer, so neither side can block on the other.
     _WINDOW = 64
 
-    def __init__(self, path, timeout=60):
+    def __init__(self, path, timeout=PATIENCE):
         self.events = []
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout)

@@ -6,6 +6,9 @@ import signal
 import subprocess
 import time
 
+# Seconds for what only has to happen at all: a machine may have much else to do.
+PATIENCE = 180
+
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -50,7 +53,7 @@ def kill_group(process, number=signal.SIGKILL):
         pass
 
 
-def stop(process, grace=5):
+def stop(process, grace=10):
     """End a spawned process: ask, wait, then kill; its children always die."""
     if process.poll() is None:
         process.terminate()

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from .disk import MIB, make_image, virtual_size
 from .pve_guest import PveDisk, PveGuest
-from .process import Failure, run, spawn, stop, wait_until
+from .process import PATIENCE, Failure, run, spawn, stop, wait_until
 from .qmeventd import Qmeventd
 
 _HERE = Path(__file__).resolve().parent
@@ -82,7 +82,7 @@ class FakeProxmox:
         file.write_text(json.dumps(self._settings, indent=1))
         self._process = spawn([sys.executable, _SERVER, file], self._log)
         # Another test's host may still hold the port.
-        wait_until(self._ready, 150, "the Proxmox stand-in", interval=0.02)
+        wait_until(self._ready, PATIENCE, "the Proxmox stand-in", interval=0.02)
 
     def close(self):
         """End everything, even if one of it resists; the disks stay."""
@@ -144,7 +144,7 @@ class FakeProxmox:
         """Start a guest; the API knows its process."""
         self.guests[vmid].start()
         self.control("start_guest", vmid=vmid, pid=self.guests[vmid].pid)
-        wait_until(lambda: str(vmid) in self.qmeventd.guests, 10, "QEMU to meet qmeventd")
+        wait_until(lambda: str(vmid) in self.qmeventd.guests, PATIENCE, "QEMU to meet qmeventd")
 
     def stop_guest(self, vmid):
         """Shut a guest down in good order."""
@@ -333,7 +333,7 @@ class FakeProxmox:
     def control(self, command, **arguments):
         """Talk to the stand-in behind the API's back."""
         with socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(60)
+            client.settimeout(PATIENCE)
             client.connect(str(self.run / "control"))
             stream = client.makefile("rw")
             stream.write(json.dumps({"command": command, **arguments}) + "\n")

@@ -8,6 +8,7 @@ import json
 import ssl
 import subprocess
 import time
+from .process import PATIENCE
 
 
 def mint_ticket(folder, user="root@pam", when=None, digest="sha1"):
@@ -54,7 +55,7 @@ class Answer:
 class Client:
     """One connection to a FakeProxmox, verified by the host's own CA."""
 
-    def __init__(self, pve, timeout=20):
+    def __init__(self, pve, timeout=PATIENCE):
         self.pve = pve
         authority = ssl.create_default_context(cafile=str(pve.etc_pve / "pve-root-ca.pem"))
         self._connection = http.client.HTTPSConnection(

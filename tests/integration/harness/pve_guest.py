@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .disk import MIB, Disk
 from .guest import Guest
-from .process import Failure, wait_until
+from .process import PATIENCE, Failure, wait_until
 
 _FIRMWARE = Path("/usr/share/seabios/bios-256k.bin")
 _CONTROLLERS = {
@@ -174,7 +174,7 @@ class PveGuest(Guest):
         firmware has to have set up.
         """
         self.qmp("human-monitor-command", command_line="o /w 0x604 0x2000")
-        wait_until(self._is_off, 10, "the guest to switch itself off")
+        wait_until(self._is_off, PATIENCE, "the guest to switch itself off")
 
     def _is_off(self):
         try:
@@ -187,7 +187,7 @@ class PveGuest(Guest):
         """Whether QEMU is there; the guest in it may have ended."""
         return self._process is not None and self._process.poll() is None
 
-    def wait_gone(self, timeout=30):
+    def wait_gone(self, timeout=PATIENCE):
         """Wait for QEMU to end."""
         wait_until(lambda: not self.alive, timeout, "QEMU to end")
 

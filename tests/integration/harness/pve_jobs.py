@@ -1,11 +1,11 @@
 """What tests of jobs on a Proxmox host have in common."""
 
-import time
 
 import pytest
 
 from . import listing
-from .process import wait_until
+from .pace import Stopwatch
+from .process import PATIENCE, wait_until
 
 LINE = "qemu: mode=PVE"
 
@@ -29,7 +29,7 @@ def start_bacula(make_bacula, pve, line=LINE):
 
 def assert_nothing_left(pve, bacula):
     """Neither in QEMU nor with qmeventd nor in the working directory."""
-    wait_until(lambda: not pve.qmeventd.holders, 10, "qmeventd to be let go")
+    wait_until(lambda: not pve.qmeventd.holders, PATIENCE, "qmeventd to be let go")
     for guest in pve.guests.values():
         if guest.alive:
             guest.assert_clean()
@@ -50,8 +50,8 @@ def ask(bacula, more=""):
 
 def assert_refused(bacula, more, *parts):
     """.ls says one line that has these words, soon."""
-    begun = time.monotonic()
-    (said,) = ask(bacula, more)
-    assert time.monotonic() - begun < 20
+    with Stopwatch() as watch:
+        (said,) = ask(bacula, more)
+    assert watch.seconds < 20
     for part in parts:
         assert part in said, said

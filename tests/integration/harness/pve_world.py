@@ -9,7 +9,7 @@ from .bacula import Bacula
 from .disk import MIB
 from .preload import ShiftedClock
 from .ports import free_ports
-from .process import wait_until
+from .process import PATIENCE, wait_until
 from .proxmox import FakeProxmox
 from .pve_guest import Volume
 from .pve_restored import assert_volumes, contents
@@ -118,7 +118,7 @@ class PveWorld:
 
     def assert_clean(self):
         """Nothing in the working directory, nothing in the guest that runs."""
-        wait_until(lambda: not self.bacula.fd_leftovers(), 30, "a clean working directory")
+        wait_until(lambda: not self.bacula.fd_leftovers(), PATIENCE, "a clean working directory")
         self.guest.assert_clean()
 
     def assert_next_restore(self):

@@ -30,7 +30,7 @@ _MOMENTS = (
 )
 _NOT_COMPARED = (
     (r"\b[\d,]+ bytes\b", "N bytes"),
-    (r"\bin \d seconds\b", "in N seconds"),
+    (r"\bin \d+ seconds\b", "in N seconds"),
     (r"\bbytes=[\d,]+", "bytes=N"),
     (r"^(.{10} +1 root +root) +\d+ ", r"\1 N "),
     (r"\b[\d,]+ \([\d.]+ ?[KMG]?B\)", "N"),
