@@ -12,7 +12,8 @@ from harness.disk import MIB, Disk, copy_sparse, make_image
 from harness.history import History, wait_for_dump
 from harness.monitor import Monitor
 from harness.preload import BrokenStorage
-from harness.process import run, spawn, stop, wait_until
+from harness.pace import patient
+from harness.process import PATIENCE, run, spawn, stop, wait_until
 from harness.writing_guest import WritingGuest
 
 pytestmark = pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
@@ -136,8 +137,8 @@ def test_a_guest_that_a_dump_stopped_is_continued(stopped_guest, make_bacula, st
     jobid = bacula.run("VM", "Full", wait=False)
     wait_for_dump(guest, jobid, share=0.03)
     storage.fail()
-    wait_until(lambda: guest.events("STOP"), 60, "the guest to stop")
-    wait_until(lambda: guest.events("RESUME"), 60, "the guest to be continued")
+    wait_until(lambda: guest.events("STOP"), PATIENCE, "the guest to stop")
+    wait_until(lambda: guest.events("RESUME"), PATIENCE, "the guest to be continued")
     result = bacula.wait(jobid)
     storage.mend()
     assert "vm stood still at an I/O error for up to" in result.log, result.log
@@ -173,7 +174,7 @@ class Server:
         self.socket = self.folder / "socket"
         self._process = spawn(["qemu-nbd", "-f", "raw", "-t", "-e", "4", "-k", self.socket, image],
                               folder / "nbd.log")  # fmt: skip
-        wait_until(self.socket.exists, 60, "qemu-nbd")
+        wait_until(self.socket.exists, PATIENCE, "qemu-nbd")
 
     def stall(self):
         """Answer nothing."""
@@ -218,7 +219,7 @@ def remote(make_guest, workdir):
 def test_a_source_that_stalls_longer_than_the_job_lives(remote, make_bacula, workdir):
     """The target is QEMU's for as long as it writes it; the next job heals, and is good."""
     guest, server = remote
-    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket} timeout=5"]})
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket} timeout={patient(5)}"]})
     guest.slow_down("slow", _SLOW)
     jobid = bacula.run("VM", "Full", wait=False)
     wait_for_dump(guest, jobid, share=0.1)
@@ -230,7 +231,7 @@ def test_a_source_that_stalls_longer_than_the_job_lives(remote, make_bacula, wor
     server.go_on()
     guest.slow_down("slow")
     concluded = lambda: guest.qmp("query-jobs")[0]["status"] == "concluded"
-    wait_until(concluded, 60, "the old dump's end")
+    wait_until(concluded, PATIENCE, "the old dump's end")
     assert "corrupt" not in guest.log() and guest.events("BLOCK_IMAGE_CORRUPTED") == []
     history = History(bacula, guest, workdir)
     history.backup("Full")
@@ -279,25 +280,25 @@ def test_a_cancel_while_the_monitor_is_held_for_a_while(slow_guest, make_bacula)
     wait_for_dump(guest, jobid, share=0.03)
     with contextlib.closing(Monitor(guest.qmp_socket)):
         bacula.cancel(jobid)
-        wait_until(lambda: bacula.catalog.job(jobid).status == "A", 60, "the cancel")
+        wait_until(lambda: bacula.catalog.job(jobid).status == "A", PATIENCE, "the cancel")
         # Longer than an attempt to clean up has patience.
         subprocess.run(["sleep", "20"], check=True)
         assert jobs_of_ours(guest) != []
         assert [path for path in bacula.fd_leftovers() if path.suffix == ".qcow2"]
-    wait_until(lambda: jobs_of_ours(guest) == [], 60, "the dump to be taken out")
+    wait_until(lambda: jobs_of_ours(guest) == [], PATIENCE, "the dump to be taken out")
     guest.assert_clean()
-    wait_until(lambda: bacula.fd_leftovers() == [], 60, "the working directory to be empty")
+    wait_until(lambda: bacula.fd_leftovers() == [], PATIENCE, "the working directory to be empty")
 
 
 def test_a_cancel_while_the_monitor_is_held_for_long(slow_guest, make_bacula, workdir):
     """The next job removes what stayed, and says so: the Director hears of no cancelled job more."""
     guest = slow_guest
-    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket} timeout=8"]})
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket} timeout={patient(8)}"]})
     jobid = bacula.run("VM", "Full", wait=False)
     wait_for_dump(guest, jobid, share=0.03)
     with contextlib.closing(Monitor(guest.qmp_socket)):
         bacula.cancel(jobid)
-        wait_until(lambda: bacula.fd_leftovers() == [], 120, "the job's end")
+        wait_until(lambda: bacula.fd_leftovers() == [], PATIENCE, "the job's end")
     assert jobs_of_ours(guest) != []
     guest.slow_down("slow")
     history = History(bacula, guest, workdir)

@@ -5,7 +5,7 @@ What its earlier run saved may be in the catalog beside what the later one saves
 
 from harness.disk import MIB, Disk, make_image
 from harness.history import History, dumped, sequences
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 
 _WHY = "this job was stopped and restarted, and the catalog may have parts of its earlier run"
 
@@ -26,9 +26,9 @@ def _stop(bacula, jobid):
 def _restart(bacula, stopped):
     """Restart a stopped job; its result, with the log of this run only."""
     assert "Job queued" in bacula.console(f"restart incomplete jobid={stopped.jobid} yes")
-    wait_until(lambda: bacula.catalog.job(stopped.jobid).status in "TWEfA", 60, "the restarted job")
+    wait_until(lambda: bacula.catalog.job(stopped.jobid).status in "TWEfA", PATIENCE, "the restarted job")
     wait_until(
-        lambda: bacula.joblog(stopped.jobid).count("Termination:") == 2, 60, "the report of its end"
+        lambda: bacula.joblog(stopped.jobid).count("Termination:") == 2, PATIENCE, "the report of its end"
     )
     result = bacula.wait(stopped.jobid)
     assert result.status == "T", result.log
@@ -58,7 +58,7 @@ def test_stopped_in_a_disk(make_bacula, make_guest, workdir, bacula_version):
         guest.random_writes(name, 30 if name == "last" else 2, seed=1)
     bacula.limit_bandwidth("900 kb/s")
     jobid = bacula.run("VM", "Incremental", wait=False)
-    wait_until(lambda: "Dumped VM1/last" in bacula.joblog(jobid), 60, "the last disk to be sent")
+    wait_until(lambda: "Dumped VM1/last" in bacula.joblog(jobid), PATIENCE, "the last disk to be sent")
     stopped = _stop(bacula, jobid)
     caught = sequences(bacula, stopped)  # how much of it, if any, the catalog kept
     assert not any(stopped.name in bitmap for name in guest.disks for bitmap in guest.bitmaps(name))
@@ -94,7 +94,7 @@ def test_stopped_after_all_was_sent(make_bacula, make_guest, workdir):
     script.write_text(f"touch {sent}\nwhile [ ! -e {go} ]; do sleep 0.05; done\n")
     bacula.set_job_lines(f'Client Run After Job = "/bin/sh {script}"')
     jobid = bacula.run("VM", "Incremental", wait=False)
-    wait_until(sent.exists, 60, "the job to have sent all")
+    wait_until(sent.exists, PATIENCE, "the job to have sent all")
     assert "marked to be stopped" in bacula.console(f"stop jobid={jobid} yes")
     go.touch()
     stopped = bacula.wait(jobid)

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from .ports import free_ports
-from .process import Failure, run, spawn, stop, wait_until
+from .process import PATIENCE, Failure, run, spawn, stop, wait_until
 
 # Addresses that belong to nobody (RFC 5737).
 _HERE, _THERE = "198.51.100.1", "198.51.100.2"
@@ -43,7 +43,7 @@ class Collector:
             command += [sys.executable, "-m", __name__, self.address, str(self.port), self.folder]
             process = spawn(command, self.folder / "log", cwd=Path(__file__).parents[1])
             opened.callback(stop, process)
-            wait_until((self.folder / "ready").exists, 60, "the collecting server")
+            wait_until((self.folder / "ready").exists, PATIENCE, "the collecting server")
             self._stack = opened.pop_all()
         return self
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from . import writing_program
 from .guest import Guest
-from .process import wait_until
+from .process import PATIENCE, wait_until
 
 
 class _Listener(threading.Thread):
@@ -56,7 +56,7 @@ class WritingGuest(Guest):
     def assert_writes(self, count=20):
         """It runs, and that many more writes of its are done now."""
         before = len(self._listener.times)
-        wait_until(lambda: len(self._listener.times) >= before + count, 60, "the guest's writes")
+        wait_until(lambda: len(self._listener.times) >= before + count, PATIENCE, "the guest's writes")
         assert self.qmp("query-status")["status"] == "running"
 
     def assert_unharmed(self):
