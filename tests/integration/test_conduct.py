@@ -11,7 +11,7 @@ from harness.disk import MIB, Disk, assert_same, make_image
 from harness.history import History, sequences, wait_for_dump
 from harness.monitor import Monitor
 from harness.peer import Peer
-from harness.pace import Stopwatch
+from harness.pace import Stopwatch, patient, unhurried
 from harness.process import PATIENCE, wait_until
 
 # For what no Bacula has a part in.
@@ -150,7 +150,7 @@ def test_guest_reads_and_writes_during_its_dump(make_bacula, make_guest, workdir
     image = make_image(workdir / "a.qcow2", 24 * MIB, density=0)
     guest = make_guest(name="VM1", disks=[Disk("vda", image, style="slow")])
     guest.write("vda", 1, 0, 8 * MIB)
-    guest.slow_down("vda", 2 * MIB)
+    guest.slow_down("vda", unhurried(2 * MIB))
     bacula = make_bacula(filesets={"VM": [_line(guest)]})
     history = History(bacula, guest, workdir)
     history.note_contents()
@@ -227,7 +227,7 @@ def test_paused_guest_holds_no_disk_space(make_bacula, make_guest, workdir):
 )
 def test_guest_that_ends_during_its_dump(end, make_bacula, make_guest, workdir):
     """asks 27 and 28: an error within seconds, the next guest is saved, the daemon lives."""
-    guest = _slow_guest(make_guest, workdir)
+    guest = _slow_guest(make_guest, workdir, seconds=patient(3))
     other = _small_guest(make_guest, workdir, "VM2")
     bacula = make_bacula(filesets={"VM": [_line(guest), _line(other)]})
     daemon = bacula.fd_pid

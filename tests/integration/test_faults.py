@@ -8,7 +8,7 @@ import pytest
 from fault_cases.moments import place_in_dump
 from harness.disk import BAD_OFFSET, MIB, SECTOR, Disk, make_image
 from harness.history import History, dumped, sequences, wait_for_dump
-from harness.pace import patient
+from harness.pace import patient, unhurried
 from harness.process import PATIENCE, wait_until
 
 CLUSTER = 64 * 1024
@@ -56,7 +56,7 @@ def _scatter(guest):
 
 def _start_slow_dump(history):
     """An Incremental that QEMU will be dumping for seconds; its job id."""
-    history.guest.slow_down("slow", _SLOW)
+    history.guest.slow_down("slow", unhurried(_SLOW))
     jobid = history.bacula.run("VM", "Incremental", wait=False)
     wait_for_dump(history.guest, jobid)
     return jobid

@@ -5,6 +5,7 @@ import re
 from harness import restored
 from harness.disk import MIB, assert_same
 from harness.history import dumped, sequences, wait_for_dump
+from harness.pace import unhurried
 from harness.process import PATIENCE, wait_until
 from harness.pve_guest import Volume
 from harness.pve_jobs import (
@@ -21,7 +22,7 @@ def _start_slow_dump(pve, bacula):
         "scsi0": Volume(size=6 * MIB, density=1, slow=True),
         "virtio1": Volume(fmt="raw", seed=2),
     })
-    guest.slow_down("drive-scsi0", 2 * MIB)
+    guest.slow_down("drive-scsi0", unhurried(2 * MIB))
     jobid = bacula.run("VM", wait=False)
     wait_for_dump(guest, jobid)
     assert pve.qmeventd.holders == ["100"]

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from harness.disk import MIB, Disk, assert_same, make_image
 from harness.history import History, dumped, wait_for_dump
+from harness.pace import unhurried
 from harness.process import run
 
 pytestmark = pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
@@ -90,7 +91,7 @@ def test_writes_during_the_dump_of_a_sparse_disk(make_history, workdir):
     image = make_image(workdir / "a.qcow2", 16 * MIB, seed=3, density=0.6)
     history = make_history(Disk("slow", image, style="slow"))
     guest = history.guest
-    guest.slow_down("slow", _SLOW)
+    guest.slow_down("slow", unhurried(_SLOW))
     history.note_contents()
     jobid = history.bacula.run("VM", "Full", wait=False)
     wait_for_dump(guest, jobid)
@@ -162,7 +163,7 @@ def test_bytes_that_the_working_directory_loses(make_history, broken_disk, workd
     """The kernel takes what QEMU writes and cannot keep it: no such dump is saved."""
     image = make_image(workdir / "a.qcow2", 16 * MIB, seed=6, density=1)
     history = make_history(Disk("slow", image, style="slow"), working=broken_disk)
-    history.guest.slow_down("slow", _SLOW)
+    history.guest.slow_down("slow", unhurried(_SLOW))
     jobid = history.bacula.run("VM", "Full", wait=False)
     wait_for_dump(history.guest, jobid, share=0.6)
     os.sync()

@@ -7,6 +7,7 @@ from typing import Callable
 
 from harness.disk import MIB
 from harness.history import wait_for_dump
+from harness.pace import unhurried
 from harness.process import PATIENCE, wait_until
 
 _SLOW = 2 * MIB  # bytes a second that a slow disk gives: a dump of write_much takes 4 s
@@ -41,7 +42,7 @@ def _tool_held(command, pattern):
 
 def _dumping(scene, start):
     """QEMU has dumped the second disk, and a part of the first."""
-    scene.slow_down(_SLOW)
+    scene.slow_down(unhurried(_SLOW))
     jobid = _at_once(scene, start)
     wait_for_dump(scene.guest, jobid)
     return jobid

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from .disk import SECTOR, copy_sparse, virtual_size
 from .monitor import Monitor
-from .pace import slowness
 from .process import PATIENCE, Failure, kill_group, run, spawn, stop, wait_until
 
 # A TCG guest that finds nothing to boot sits in the BIOS' halt loop: 0.6 % of
@@ -210,14 +209,13 @@ class Guest:
     def slow_down(self, disk, rate=0):
         """Let a disk of style slow give rate bytes a second; 0 is as fast as it can.
 
-        On a busy machine it is less: the test and the daemons are slower too.  Requests
-        that wait already keep the time that they were given.
+        Requests that wait already keep the time that they were given.
         """
         self.qmp(
             "qom-set",
             path=f"/objects/{self._disk(disk).throttle_group}",
             property="limits",
-            value={"bps-read": int(rate / slowness())},
+            value={"bps-read": rate},
         )
 
     # What QEMU says

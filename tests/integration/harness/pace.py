@@ -32,6 +32,11 @@ def slowness():
     return max(1, os.getloadavg()[0] / _processors(), _wanted() / _processors())
 
 
+def unhurried(rate):
+    """Bytes a second of a dump in whose midst a test acts: fewer where that takes long."""
+    return int(rate / max(1, slowness() / 2))
+
+
 def patient(seconds):
     """A limit of so many seconds on an idle machine, for what has to be done within it."""
     return math.ceil(seconds * slowness())
