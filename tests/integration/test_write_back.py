@@ -19,7 +19,7 @@ from harness.disk import MIB, Disk, assert_same, make_image
 from harness.guest import Guest
 from harness.marks import one_version
 from harness.monitor import Monitor
-from harness.process import Failure, run, wait_until
+from harness.process import PATIENCE, Failure, run, wait_until
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "fakes"))
 from old_qemu import OldQemu  # noqa: E402
@@ -51,7 +51,7 @@ def _file(path):
 def _made_with_a_key(*arguments):
     """QEMU measures how long a key takes, and on a busy machine may find no time at all."""
     made = ["qemu-img", "create", "-q", *_SECRET, *map(str, arguments)]
-    wait_until(lambda: not subprocess.run(made, check=False, capture_output=True).returncode, 60, "a LUKS image")
+    wait_until(lambda: not subprocess.run(made, check=False, capture_output=True).returncode, PATIENCE, "a LUKS image")
 
 
 def _restore(bacula, job, **options):
@@ -218,7 +218,7 @@ class _Daemon:
         with contextlib.suppress(Failure):
             self.monitor.execute("quit")
         self.monitor.close()
-        wait_until(lambda: not Path(f"/proc/{pid}").exists(), 60, "QEMU's end")
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), PATIENCE, "QEMU's end")
 
 
 @pytest.fixture
