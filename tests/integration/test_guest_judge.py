@@ -3,7 +3,7 @@
 import pytest
 from fault_cases.guest_judge import GuestJudge
 from harness.disk import MIB, Disk, assert_same, make_image
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 from harness.watched_guest import WatchedGuest
 
 _SIZE = 16 * MIB
@@ -54,12 +54,12 @@ def test_write_that_failed(guest, judge):
               image={"driver": "null-co", "size": _SIZE, "read-zeroes": True},
               inject_error=[{"event": "none", "iotype": "write", "errno": 28, "once": False}])
     guest.qmp("blockdev-backup", device="first", target="target", sync="none", job_id="full")
-    wait_until(lambda: guest.failed_writes() or guest.events("STOP"), 60, "a write to fail")
+    wait_until(lambda: guest.failed_writes() or guest.events("STOP"), PATIENCE, "a write to fail")
     stops = not guest.disks["first"].werror
     with pytest.raises(AssertionError, match="guest is io-error" if stops else "writes of the guest have failed"):
         judge.assert_unharmed()
     guest.qmp("block-job-cancel", device="full")
-    wait_until(lambda: not guest.qmp("query-jobs"), 60, "the job to end")
+    wait_until(lambda: not guest.qmp("query-jobs"), PATIENCE, "the job to end")
     if stops:
         guest.cont()  # QEMU repeats the write
         judge.assert_unharmed(stops=True)

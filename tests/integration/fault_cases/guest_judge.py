@@ -1,6 +1,6 @@
 """What a job may do to the guest that it saves: nothing that the guest could see afterwards."""
 
-from harness.process import Failure, wait_until
+from harness.process import PATIENCE, Failure, wait_until
 
 # What its shortest write, and a dozen of them, may take longer than before: a machine that is
 # busy now will not be so all the time.
@@ -15,7 +15,7 @@ class GuestJudge:
 
     def __init__(self, guest):
         self.guest = guest
-        self.patience = 60
+        self.patience = PATIENCE
         self._before = None
         self._excused = 0
 

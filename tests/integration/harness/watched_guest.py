@@ -4,13 +4,12 @@ import time
 
 from . import writing_program
 from .disk import MIB
-from .process import wait_until
+from .process import PATIENCE, wait_until
 from .sparing_guest import SparingGuest
 
 AREA = (11 * MIB, MIB)  # where it writes, always the same, so that the disk's content is known
 _HERTZ = 25
 _SAMPLES = 12
-_PATIENCE = 60
 
 
 class WatchedGuest(SparingGuest):
@@ -44,7 +43,7 @@ class WatchedGuest(SparingGuest):
         stats = [entry["stats"]["failed_wr_operations"] for entry in self.qmp("query-blockstats")]
         return max(self._said.read_bytes().count(b"!"), sum(stats))
 
-    def await_writes(self, count, patience=_PATIENCE):
+    def await_writes(self, count, patience=PATIENCE):
         """Wait until it has written so often once more."""
         goal = self.writes() + count
         wait_until(lambda: self.writes() >= goal, patience, "a guest that writes", interval=0.01)
