@@ -170,6 +170,22 @@ class Bacula:
         """Start the Director again after kill_director."""
         self._start_one("dir")
 
+    def rebuild_catalog(self):
+        """Lose the catalog and let bscan make one of the volumes; what it said."""
+        self.kill_director()
+        self.kill_sd()
+        (self.folder / "dir" / "bacula.db").unlink()
+        self._make_catalog()
+        volumes = sorted(path.name for path in (self.folder / "volumes").iterdir())
+        said = run(
+            [self.root / "usr/sbin/bscan", "-s", "-m", "-c", self._configuration_file("sd"),
+             "-V", "|".join(volumes), "-n", "bacula", "-u", "", "-w", self.folder / "dir", "drives-0"],
+            env={**os.environ, **self._environment()},
+        )
+        self.start_sd()
+        self.start_director()
+        return said
+
     def kill_director(self, number=signal.SIGKILL):
         """Kill the Director with a signal."""
         self._kill("dir", number)

@@ -58,6 +58,11 @@ class Catalog:
         ((start,),) = self._query("SELECT StartTime FROM Job WHERE JobId = ?", jobid)
         return start
 
+    def newest_job(self):
+        """The highest number of a job that is there; 0 for none."""
+        ((newest,),) = self._query("SELECT MAX(JobId) FROM Job")
+        return newest or 0
+
     def last_job(self):
         """The highest number of a job until now."""
         ((last,),) = self._query("SELECT MAX(seq) FROM sqlite_sequence WHERE name = 'Job'")
