@@ -153,16 +153,26 @@ def test_migration(make_history, workdir):
 
 
 def test_verify(make_history):
-    """VolumeToCatalog and Data find nothing wrong with parts of every kind, and a changed volume."""
-    history = make_history()
+    """VolumeToCatalog and Data find nothing wrong with parts of every kind; Data finds what a volume lost.
+
+    Without block checksums nothing but the signature tells, which Verify = pins5 lets Data compare.
+    """
+    history = make_history(
+        extra_device_lines=["Block Checksum = no"], fileset_options=["Signature = MD5", "Verify = pins5"]
+    )
     bacula = history.bacula
     for result in _chain(history, "FID"):
         for job in ("VerifyVolume", "VerifyData"):
             verified = _run(bacula, f"{job} jobid={result.jobid}")
             assert "Termination:            Verify OK" in verified.log, verified.log
             assert f"Verify JobId:           {result.jobid}\n" in verified.log
+    history.guest.write("vda", 0xA7, MIB, 64 * 1024)
+    last = history.backup()
     volume = max((bacula.folder / "volumes").iterdir())
     content = bytearray(volume.read_bytes())
-    content[len(content) // 2] ^= 1
+    content[content.index(b"\xa7" * 4096) + 2000] ^= 1
     volume.write_bytes(content)
-    assert "Verify OK" not in _run(bacula, "VerifyData").log
+    assert "Verify OK" in _run(bacula, f"VerifyVolume jobid={last.jobid}").log
+    verified = _run(bacula, f"VerifyData jobid={last.jobid}")
+    assert 'MD5 digest differs on "/@qemu/VM1/0/vda.qcow2"' in verified.log, verified.log
+    assert "Verify OK" not in verified.log

@@ -52,12 +52,20 @@ _RUN_BY = {
     "openssl x509 -noout -fingerprint -sha256": "test_pve_access.py",
     "python3 examples/remove-bitmaps.py /run/vm1.qmp": "test_examples.py",
     "python3 examples/remove-bitmaps.py /run/vm1.qmp --remove": "test_examples.py",
+    "python3 restore-guest.py convdestination=yes -- fileset=VM1 where=/ select current all done":
+        "test_restore_script.py",
+    "python3 restore-guest.py storage=data -- fileset=Proxmox where=/ select current all done":
+        "test_restore_script.py",
+    "printf 'restore fileset=VM1 where=/ select current all done\\nmod\\n13\\nmod\\n2\\nyes\\nyes\\nyes\\n' | bconsole":
+        "test_restore_script.py",
+    "bscan -s -m -c /etc/bacula/bacula-sd.conf "
+    "-V 'volume-0001|volume-0002|volume-0003|volume-0004' FileStorage": "test_lost_catalog.py",
 }
 _RUN_WITH_LINE = {"python3 -c ": "test_docs_sessions.py"}  # too long to repeat here
 
 _PROGRAMS = {
-    "/usr/bin/python3", "apt-get", "bacula-fd", "build/fuzz/fuzz_NAME", "cat", "chmod", "chown", "cp", "dpkg-buildpackage",
-    "grep", "install", "make", "openssl", "pvecm", "pvesm", "pveum", "python3", "qemu-img", "qemu-system-x86_64", "qm",
+    "/usr/bin/python3", "apt-get", "bacula-fd", "bscan", "build/fuzz/fuzz_NAME", "cat", "chmod", "chown", "cp", "dpkg-buildpackage",
+    "echo", "grep", "install", "make", "openssl", "printf", "pvecm", "pvesm", "pveum", "python3", "qemu-img", "qemu-system-x86_64", "qm",
     "rpmbuild", "sh", "systemctl", "tools/fetch-qemu", "virsh",
 }
 # What else stands in indented code.
@@ -69,6 +77,7 @@ _NO_COMMAND = (
     r'\{"execute": ',  # typed into a QMP socket
     r"</?[a-z]",  # libvirt's domain
     r"(backup@pve!qemu-fd=SECRET$|url=https://)",  # a token's file
+    r"(Volume|MediaType|VolSession\w+|FileIndex)=",  # a bootstrap file
 )
 _TREE_OF_FOLDERS = "house.md"
 _NOT_RUN = r"^\| not run by any test \| why \|\n\|[-|]+\n((?:\|.*\n)+)"  # a table of docs/developing.md

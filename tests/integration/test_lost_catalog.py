@@ -16,10 +16,11 @@ def _bootstrap(bacula, jobids):
     text = ""
     for jobid in jobids:
         job = bacula.console(f"llist jobid={jobid}")
-        (volume,) = re.findall(rf"\| +{jobid} \| (\S+) ", bacula.console(f"list jobmedia jobid={jobid}"))
+        media = bacula.console(f"list jobmedia jobid={jobid}")
+        ((volume, first, last),) = re.findall(rf"\| +{jobid} +\| (\S+) +\| (\d+) +\| (\d+) ", media)
         text += f'Volume="{volume}"\nMediaType="File"\n'
         text += f"VolSessionId={_value('VolSessionId', job)}\nVolSessionTime={_value('VolSessionTime', job)}\n"
-        text += f"FileIndex=1-{_value('JobFiles', job)}\n"
+        text += f"FileIndex={first}-{last}\n"
     return text
 
 

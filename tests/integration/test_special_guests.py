@@ -122,3 +122,30 @@ def test_persistence_on_a_block_device(make_bacula, make_guest, make_loop_device
         "does not grow; set bitmap-persistence=0" in result.log
     )
     guest.assert_clean()
+
+
+@_one_version
+def test_snapshot_during_a_dump(make_bacula, make_guest, workdir):
+    """savevm takes one of a dump that waits to be sent as well: the disk fails, and the guest has its snapshot."""
+    names = ("a", "b")
+    disks = [Disk(name, make_image(workdir / f"{name}.qcow2", 2 * MIB, seed=3)) for name in names]
+    guest = make_guest(name="VM1", disks=disks)
+    bacula = make_bacula(filesets={"VM": [_line(guest)]})
+    history = History(bacula, guest, workdir)
+    bacula.limit_bandwidth("250 kb/s")
+    jobid = bacula.run("VM", wait=False)
+    wait_until(lambda: "Dumped VM1/a" in bacula.joblog(jobid), 60, "the first disk to be sent")
+    assert guest.qmp("human-monitor-command", **{"command-line": "savevm one"}) == ""
+    result = bacula.wait(jobid)
+    why = (
+        'Error: qemu: guest "VM1", disk "b": the dump that QEMU wrote: it has an internal snapshot: somebody took one '
+        "of the guest (savevm) while its disks were dumped; take snapshots of a guest when no job backs it up"
+    )
+    assert why in result.log and "Finish backup of VM1/a" in result.log, result.log
+    assert guest.qmp("query-status")["status"] == "running"
+    for name in names:
+        guest.write(name, 7, 64 * 1024, 512)
+    history.assert_nothing_left(jobid)
+    bacula.limit_bandwidth()
+    assert sequences(bacula, history.backup()) == {"a": 1, "b": 0}
+    assert guest.qmp("human-monitor-command", **{"command-line": "delvm one"}) == ""
