@@ -69,6 +69,7 @@ def _run(bacula, job):
     return result
 
 
+@pytest.mark.long
 def test_virtual_full(make_history, workdir):
     """It restores what its sources held; an Incremental goes on, a Differential has no base."""
     history = make_history()
