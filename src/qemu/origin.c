@@ -266,7 +266,7 @@ static bool resolve_relative(const struct open_files *open, struct disk *disk, s
         return true;
     }
     *answer = stayed ? find_in_directory(open, disk, &found) : find_by_tail(open, disk, &found);
-    if (!found)
+    if (*answer != WRITE_BACK_YES || !found)
         return true;
     *status = found->status;
     joined = text_format("%s/%s", open->directory, disk->file);

@@ -27,7 +27,8 @@ static struct disk disks[] = {
      .size = INT64_MAX,
      .owner = 64055,
      .group = 0,
-     .mode = 0640},
+     .mode = 0640,
+     .write_back = WRITE_BACK_YES},
     {.drive = S("../../etc"),
      .device = S(""),
      .qdev = S(""),
@@ -35,7 +36,8 @@ static struct disk disks[] = {
      .driver = S("raw"),
      .file = S("/dev/sdb"),
      .size = 1000448,
-     .on_block_device = true},
+     .on_block_device = true,
+     .write_back = WRITE_BACK_WINDOW},
     {.drive = S("cd0"),
      .device = S("cd0"),
      .qdev = S(""),
@@ -70,6 +72,7 @@ static void check_disk(const struct disk *read, const struct disk *written)
     check(label, read->on_block_device == written->on_block_device);
     check(label, read->owner == written->owner && read->group == written->group);
     check_number(label, read->mode, written->mode);
+    check_number(label, read->write_back, written->write_back);
     check_number(label, read->bitmap_count, 0);
 }
 

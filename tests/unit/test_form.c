@@ -17,6 +17,7 @@ static void writes_what_bconsole_reads(void **state)
     assert_true(text_starts_with(form, empty));
     assert_non_null(strstr(form, "\nworking=@STR@\n\n"));
     assert_non_null(strstr(form, "\nconvdestination=@STR@\n\n"));
+    assert_non_null(strstr(form, "\nreplace_base=@STR@\n\n"));
     for (const struct form_field *field = qemu->form; field->name; field++) {
         _cleanup_free_ char *block = text_format(
             "OptPrompt=\"%s\"\nOptDefault=\"*None*\"\n%s=@STR@\n", field->prompt, field->name);
@@ -37,7 +38,7 @@ static void no_form_beyond_the_limit(void **state)
 }
 
 /* Reads a form over options that have a working directory already, and says
- * what came out: "working convdestination storage". */
+ * what came out: "working convdestination+replace_base storage". */
 static char *read_form(const char *text, enum mode mode, struct error *error)
 {
     struct options options = {.mode = mode, .working = text_copy("/old")};
@@ -45,7 +46,8 @@ static char *read_form(const char *text, enum mode mode, struct error *error)
     char *result = NULL;
 
     if (form_read(bytes, strlen(text), &options, error))
-        result = text_format("%s %s %s", options.working, options.convdestination ? "yes" : "no",
+        result = text_format("%s %s%s %s", options.working, options.convdestination ? "yes" : "no",
+                             options.replace_base ? "+base" : "",
                              options.storage ? options.storage : "-");
     free(bytes);
     options_free(&options);
@@ -72,6 +74,8 @@ static void reads_what_was_filled_in(void **state)
         {"working=/a=b\n", "/a=b no -"},
         {"convdestination=yes\n", "/old yes -"},
         {"convdestination=1\n", "/old yes -"},
+        {"convdestination=yes\nreplace_base=yes\n", "/old yes+base -"},
+        {"replace_base=1\nreplace_base=no\n", "/old no -"},
         {"convdestination=\"No\"\n", "/old no -"},
         {"convdestination=yes\nconvdestination=no\n", "/old no -"},
         {"working=/a\nworking=/b\n", "/b no -"},
