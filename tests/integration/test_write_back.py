@@ -16,7 +16,6 @@ import pytest
 from harness import restored
 from harness.archives import CONFIG, Archives, saved_archives
 from harness.disk import MIB, Disk, assert_same, make_image
-from harness.guest import Guest
 from harness.marks import one_version
 from harness.monitor import Monitor
 from harness.process import PATIENCE, Failure, run, wait_until
