@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 /* How much there should be of the file; less will do. */
-enum { HEADER_SIZE = 64 << 10, HEADER_NAME_LIMIT = 4096 };
+enum { HEADER_SIZE = 16 << 10, HEADER_NAME_LIMIT = 4096 };
 
 /* Whether the image (qcow, qcow2, qed, vmdk) names a backing file, and where in
  * the file that name stands; *size is at most HEADER_NAME_LIMIT. */

@@ -97,6 +97,20 @@ static bool add_files(struct open_files *open, DIR *directory, struct error *err
     return true;
 }
 
+/* QEMU leaves the directory that it was started in for its root only
+ * (-daemonize, -chroot). */
+static void read_directory(struct open_files *open)
+{
+    char link[32], root[PATH_MAX];
+
+    (void)snprintf(link, sizeof(link), "/proc/%d/root", (int)open->pid);
+    read_link(link, root, sizeof(root));
+    (void)snprintf(link, sizeof(link), "/proc/%d/cwd", (int)open->pid);
+    read_link(link, open->directory, sizeof(open->directory));
+    if (strcmp(open->directory, root) == 0)
+        *open->directory = '\0';
+}
+
 bool open_files_read(pid_t pid, struct open_files *open, struct error *error)
 {
     char path[32];
@@ -107,8 +121,7 @@ bool open_files_read(pid_t pid, struct open_files *open, struct error *error)
     if (pid <= 0)
         return true;
     open->of_qemu = is_qemu(pid);
-    (void)snprintf(path, sizeof(path), "/proc/%d/cwd", (int)pid);
-    read_link(path, open->directory, sizeof(open->directory));
+    read_directory(open);
     (void)snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
     directory = opendir(path);
     if (!directory)
@@ -211,8 +224,7 @@ static bool has_tail(const char *path, const char *tail)
     return length > end && path[length - end - 1] == '/' && strcmp(path + length - end, tail) == 0;
 }
 
-/* QEMU leaves its working directory for "/" only (-daemonize, -chroot).  Then the one file
- * whose name ends so is it. */
+/* Where QEMU has left its directory, the one file whose name ends so is it. */
 static enum write_back find_by_tail(const struct open_files *open, const struct disk *disk,
                                     const struct open_file **found)
 {
@@ -259,7 +271,7 @@ static bool resolve_relative(const struct open_files *open, struct disk *disk, s
 {
     const struct open_file *found = NULL;
     _cleanup_free_ char *joined = NULL;
-    bool stayed = *open->directory && strcmp(open->directory, "/") != 0;
+    bool stayed = *open->directory;
 
     if (!open->known) {
         *answer = WRITE_BACK_HIDDEN;

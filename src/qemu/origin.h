@@ -27,7 +27,8 @@ struct open_files {
     pid_t pid;
     bool known;               /* we may look */
     bool of_qemu;             /* the process is a QEMU, as far as its name says */
-    char directory[PATH_MAX]; /* its working directory; "" when that is not known */
+    char directory[PATH_MAX]; /* its working directory; "" when that is its root, for which it may
+                               * have left another one, or not known */
     struct open_file *files;
     size_t count;
 };
