@@ -19,6 +19,7 @@ enum assembly_state {
     ASSEMBLY_GOOD, /* the parts up to `sequence` are in it */
     ASSEMBLY_FAILED,
     ASSEMBLY_SKIPPED, /* Replace keeps the file that is there */
+    ASSEMBLY_PLACED,  /* it is where it belongs */
 };
 
 struct assembly {

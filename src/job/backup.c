@@ -407,7 +407,8 @@ static void finished(void *context)
     if (backup->out == OUT_DISK) {
         disk_finished(backup, current(backup));
         backup->disk++;
-    }
+    } else if (backup->out == OUT_CONFIG)
+        current(backup)->config_saved = backup->text_left == 0;
     backup->out = OUT_NOTHING;
 }
 
@@ -433,12 +434,41 @@ bool backup_keeps(const struct backup *backup, const char *name)
     return true;
 }
 
+/* Whether there were guests to save and not one of them was.  The Director
+ * must not take such a job for a good one: it would name it as a base, would
+ * not run it again (Reschedule On Error), and nobody would look at it. */
+static bool is_in_vain(const struct backup *backup)
+{
+    size_t guests = 0, saved = 0;
+
+    for (size_t i = 0; i < backup->line_count; i++) {
+        guests += backup->lines[i]->count;
+        saved += line_saved(backup->lines[i]);
+    }
+    return guests && !saved;
+}
+
+/* Said at the job's end, when all other files of it are saved and the File
+ * Daemon has not told the Director yet how it went. */
+static void fail_in_vain(const struct backup *backup)
+{
+    struct error error;
+
+    error_set(&error, ERROR_GENERAL, "nothing was saved of any guest, so the job fails");
+    error_hint(&error, "see the lines above");
+    job_report(backup->job, MESSAGE_FATAL, &error);
+}
+
 void backup_end(struct backup *backup, bool good)
 {
     if (backup->ended)
         return;
     backup->ended = true;
     close_file(backup);
+    if (good && is_in_vain(backup)) {
+        fail_in_vain(backup);
+        good = false;
+    }
     for (size_t i = 0; i < backup->line_count; i++)
         line_end(backup->lines[i], good);
 }

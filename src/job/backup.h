@@ -31,7 +31,8 @@ struct producer backup_producer(struct backup *backup);
 bool backup_keeps(const struct backup *backup, const char *name);
 
 /* The job has ended: `good` when File and Storage Daemon agree that it went
- * well.  A good job keeps its bitmaps and drops those that are of no use any
+ * well; one that holds nothing of any guest fails all the same, and the job
+ * log says so.  A good job keeps its bitmaps and drops those that are of no use any
  * more; any other loses its own.  May be called again. */
 void backup_end(struct backup *backup, bool good);
 

@@ -312,6 +312,14 @@ void guest_backup_abandon(struct guest_backup *backup, struct error *cause)
     let_go(backup);
 }
 
+bool guest_backup_has_saved(const struct guest_backup *backup)
+{
+    for (size_t i = 0; backup->states && i < backup->dump.count; i++)
+        if (backup->states[i] == DISK_SAVED)
+            return true;
+    return backup->config_saved && backup->dump.count == 0;
+}
+
 /* A disk of a good job that Bacula did not take. */
 static void drop_unsaved(struct guest_backup *backup, size_t index)
 {

@@ -32,6 +32,7 @@ struct guest_backup {
     bool told;               /* … that the guest stands */
     bool described;          /* `guest` is known */
     bool announced;          /* its config.json was handed out */
+    bool config_saved;       /* … and read to its end */
     bool finished;           /* all its disks were handed out */
 };
 
@@ -50,6 +51,10 @@ void guest_backup_drop_disk(struct guest_backup *backup, size_t index, struct er
 
 /* The guest is given up, for the reason in `cause`: drops all its disks. */
 void guest_backup_abandon(struct guest_backup *backup, struct error *cause);
+
+/* Whether the job holds something of it: one disk at least, or config.json
+ * where it has no disk to save. */
+bool guest_backup_has_saved(const struct guest_backup *backup);
 
 /* Drops every disk that is not DISK_SAVED, or all of them when the job is not
  * `good`; prunes after a good one. */

@@ -118,6 +118,15 @@ bool line_knows(const struct line *line, const char *name, bool *keeps)
     return false;
 }
 
+size_t line_saved(const struct line *line)
+{
+    size_t saved = 0;
+
+    for (size_t i = 0; i < line->count; i++)
+        saved += guest_backup_has_saved(&line->guests[i]);
+    return saved;
+}
+
 void line_end(struct line *line, bool good)
 {
     for (size_t i = 0; i < line->count; i++)

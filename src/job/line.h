@@ -30,6 +30,9 @@ bool line_has_twin(const struct line *line, const struct guest_backup *guest);
  * backup_keeps. */
 bool line_knows(const struct line *line, const char *name, bool *keeps);
 
+/* How many of its guests the job holds something of. */
+size_t line_saved(const struct line *line);
+
 /* The job has ended: ends the backups of its guests, removes its folder. */
 void line_end(struct line *line, bool good);
 

@@ -22,6 +22,7 @@ struct restore {
     struct restored_guest *guest;
     struct assembly *image; /* NULL while it is config.json */
     struct part part;
+    bool lost; /* a disk that was selected could not be taken up */
     bool ended;
 };
 
@@ -192,9 +193,11 @@ enum accepted restore_accept(struct restore *restore, const struct incoming_file
     if (!restore->guest) {
         error_context(&error, "guest \"%s\"", name.guest);
         accepted = fail(restore, &error);
+        restore->lost = restore->lost || name.drive;
     } else if (restore->guest->failed) {
         restore->guest = NULL;
         accepted = ACCEPTED_NOT;
+        restore->lost = restore->lost || name.drive;
     } else if (name.drive) {
         accepted = accept_image(restore, name.drive);
     } else {
@@ -253,6 +256,30 @@ void restore_end_file(struct restore *restore)
     restore->image = NULL;
 }
 
+/* Disks were selected, and of all that Replace did not leave alone none came. */
+static bool is_in_vain(const struct restore *restore)
+{
+    bool lost = restore->lost;
+
+    for (size_t i = 0; i < restore->guest_count; i++) {
+        const struct restored_guest *guest = restore->guests[i];
+
+        if (restored_guest_count(guest, ASSEMBLY_PLACED))
+            return false;
+        lost = lost || restored_guest_count(guest, ASSEMBLY_SKIPPED) < guest->image_count;
+    }
+    return lost;
+}
+
+static void fail_in_vain(const struct restore *restore)
+{
+    struct error error;
+
+    error_set(&error, ERROR_GENERAL, "no disk was restored, so the job fails");
+    error_hint(&error, "see the lines above");
+    job_report(restore->job, MESSAGE_FATAL, &error);
+}
+
 void restore_end(struct restore *restore, enum restore_outcome outcome)
 {
     if (restore->ended)
@@ -264,6 +291,9 @@ void restore_end(struct restore *restore, enum restore_outcome outcome)
             restored_guest_finish(restore->guests[i]);
         workplace_close(&restore->guests[i]->workplace);
     }
+    /* After errors before its end the File Daemon calls it failed by itself. */
+    if (outcome == RESTORE_GOOD && is_in_vain(restore))
+        fail_in_vain(restore);
 }
 
 void restore_free(struct restore *restore)

@@ -46,8 +46,9 @@ static void report(void *context, const char *line)
 /* The words are the File Daemon's own, for files that it restores itself. */
 static void skipped(void *context, const char *path, const char *why)
 {
-    const struct restored_guest *guest = context;
+    struct restored_guest *guest = context;
 
+    guest->left_alone = true;
     job_message(guest->job, MESSAGE_SKIPPED, "File skipped. %s: %s", why, path);
 }
 
@@ -167,14 +168,21 @@ bool restored_guest_init(struct restored_guest *guest, struct job *job,
     return true;
 }
 
-struct assembly *restored_guest_image(struct restored_guest *guest, const char *drive,
-                                      struct error *error)
+static struct assembly *image_of(const struct restored_guest *guest, const char *drive)
 {
-    struct assembly *images;
-
     for (size_t i = 0; i < guest->image_count; i++)
         if (strcmp(guest->images[i].drive, drive) == 0)
             return &guest->images[i];
+    return NULL;
+}
+
+struct assembly *restored_guest_image(struct restored_guest *guest, const char *drive,
+                                      struct error *error)
+{
+    struct assembly *images = image_of(guest, drive);
+
+    if (images)
+        return images;
     images = reallocarray(guest->images, guest->image_count + 1, sizeof(*images));
     if (!images) {
         error_memory(error);
@@ -287,6 +295,7 @@ static bool put_below_root(struct restored_guest *guest, struct assembly *image,
 
     if (!place)
         return error_memory(error);
+    guest->left_alone = false;
     if (!may_replace(guest, place, image->modified))
         return true;
     if (!path_make_directories(guest->directory, strlen(guest->root), error))
@@ -300,11 +309,18 @@ static bool put_below_root(struct restored_guest *guest, struct assembly *image,
     return true;
 }
 
-static void fail_disk(const struct restored_guest *guest, const struct assembly *image,
+static void fail_disk(const struct restored_guest *guest, struct assembly *image,
                       struct error *error)
 {
     error_context(error, "guest \"%s\", disk \"%s\"", shown_name(guest), image->drive);
     fail(guest, error);
+    image->state = ASSEMBLY_FAILED;
+}
+
+/* It is in its place, or Replace kept what is there. */
+static void settle_disk(const struct restored_guest *guest, struct assembly *image)
+{
+    image->state = guest->left_alone ? ASSEMBLY_SKIPPED : ASSEMBLY_PLACED;
 }
 
 /* Whether an image is there, whole and sound; says what is wrong, but for what
@@ -320,7 +336,6 @@ static bool is_good(struct restored_guest *guest, struct assembly *image)
     if (restored_disk_is_whole(guest, image, &error) && assembly_finish(image, &tool, &error))
         return true;
     fail_disk(guest, image, &error);
-    image->state = ASSEMBLY_FAILED;
     return false;
 }
 
@@ -330,7 +345,11 @@ static void finish_below_root(struct restored_guest *guest)
         struct assembly *image = &guest->images[i];
         struct error error;
 
-        if (is_good(guest, image) && !put_below_root(guest, image, &error))
+        if (!is_good(guest, image))
+            continue;
+        if (put_below_root(guest, image, &error))
+            settle_disk(guest, image);
+        else
             fail_disk(guest, image, &error);
     }
 }
@@ -362,12 +381,15 @@ static bool deliver_images(struct restored_guest *guest, struct delivery *delive
     bool all = true;
 
     for (size_t i = 0; i < count && (all || !guest->hypervisor->whole_guests_only); i++) {
+        struct assembly *image = image_of(guest, images[i].drive);
         struct error error;
 
-        if (guest->hypervisor->deliver(delivery, &images[i], &error))
+        guest->left_alone = false;
+        if (guest->hypervisor->deliver(delivery, &images[i], &error)) {
+            settle_disk(guest, image);
             continue;
-        error_context(&error, "guest \"%s\", disk \"%s\"", shown_name(guest), images[i].drive);
-        fail(guest, &error);
+        }
+        fail_disk(guest, image, &error);
         all = false;
     }
     return all;
@@ -394,6 +416,14 @@ static bool deliver(struct restored_guest *guest, struct restored_image *images,
     return guest->hypervisor->end_delivery(&delivery, all, error);
 }
 
+/* A guest that was not made has taken its disks along. */
+static void unplace_images(struct restored_guest *guest)
+{
+    for (size_t i = 0; i < guest->image_count; i++)
+        if (guest->images[i].state == ASSEMBLY_PLACED)
+            guest->images[i].state = ASSEMBLY_FAILED;
+}
+
 static void finish_at_hypervisor(struct restored_guest *guest)
 {
     struct restored_image *images;
@@ -411,6 +441,8 @@ static void finish_at_hypervisor(struct restored_guest *guest)
     if (!images || !deliver(guest, images, &error)) {
         error_context(&error, "guest \"%s\"", shown_name(guest));
         fail(guest, &error);
+        if (guest->hypervisor->whole_guests_only)
+            unplace_images(guest);
     }
     free(images);
 }
@@ -435,6 +467,15 @@ void restored_guest_finish(struct restored_guest *guest)
         finish_below_root(guest);
     else
         finish_at_hypervisor(guest);
+}
+
+size_t restored_guest_count(const struct restored_guest *guest, enum assembly_state state)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < guest->image_count; i++)
+        count += guest->images[i].state == state;
+    return count;
 }
 
 void restored_guest_free(struct restored_guest *guest)

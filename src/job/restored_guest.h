@@ -29,6 +29,7 @@ struct restored_guest {
     bool doubtful;   /* errors came, so parts may be missing */
     bool announced;  /* "Start Restore" is in the job log */
     bool failed;     /* it could not be set up: its files are passed over */
+    bool left_alone; /* Replace kept what was looked at last */
     struct assembly *images;
     size_t image_count;
     struct text config_text; /* config.json as it arrives */
@@ -57,8 +58,12 @@ bool restored_guest_admits(struct restored_guest *guest, const struct assembly *
 /* config.json is complete. */
 bool restored_guest_take_config(struct restored_guest *guest, struct error *error);
 
-/* Brings all good images to their places; reports what cannot. */
+/* Brings all good images to their places; reports what cannot.  Then each is
+ * ASSEMBLY_PLACED, ASSEMBLY_SKIPPED or lost. */
 void restored_guest_finish(struct restored_guest *guest);
+
+/* How many of its images are in that state. */
+size_t restored_guest_count(const struct restored_guest *guest, enum assembly_state state);
 
 /* For qemu-img: shows that something goes on. */
 struct image_tool restored_guest_tool(struct restored_guest *guest, struct child_watch *watch);

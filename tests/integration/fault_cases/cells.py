@@ -1,6 +1,6 @@
 """Which fault strikes a backup at which moment, and how its job has to end."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from . import faults as f
 from .moments import BEFORE, DUMPED, DUMPING, FIRST, LAST_BYTE, SECOND, Moment
@@ -208,7 +208,15 @@ def _two_at_once_cells():
         yield Cell(f.SECOND_DAEMON, moment, GOOD, versions=ONE)
 
 
-BACKUP = (
+def _with_its_end(cell):
+    """A job that lost the guest, or both of its disks, has saved nothing: it fails, and says so."""
+    guest = any(says.startswith(_guest("")) for says in cell.says)
+    if cell.ends != WARNS or not (guest or len(cell.says) == 2):
+        return cell
+    return replace(cell, ends=FAILS, says=(*cell.says, "^nothing was saved of any guest"))
+
+
+_EACH = (
     *_bacula_cells(),
     *_qemu_cells(),
     *_monitor_cells(),
@@ -218,6 +226,7 @@ BACKUP = (
     *_tool_cells(),
     *_two_at_once_cells(),
 )
+BACKUP = tuple(_with_its_end(each) for each in _EACH)
 
 # Where a fault does the most harm comes first.
 HARDEST = (DUMPING, FIRST, DUMPED, BEFORE, START, SECOND, LAST_BYTE)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from . import faults as f
 from . import restore_faults as r
-from .cells import CANCEL_BOUND, CANCELLED, ERRORS, GOOD, LOST, ONE, WARNS, Cell
+from .cells import CANCEL_BOUND, CANCELLED, ERRORS, FAILS, GOOD, LOST, ONE, WARNS, Cell
 from .restore_moments import CHECKING, CONVERTING, PART_0, PART_N, PATCHING, START
 
 _DURING = (PART_0, PART_N, PATCHING, CHECKING, CONVERTING)
@@ -140,7 +140,18 @@ _EACH = (
     *_tool_cells(),
     *_other_cells(),
 )
-RESTORE = tuple(each if _had_on_all(each) else replace(each, versions=ONE) for each in _EACH)
+
+
+def _with_its_end(cell):
+    """A restore that brought neither disk fails, and says so where the File Daemon does not."""
+    if cell.ends != WARNS or len(cell.says) < 2:
+        return cell
+    return replace(cell, ends=FAILS, says=(*cell.says, "^no disk was restored"))
+
+
+RESTORE = tuple(
+    _with_its_end(each if _had_on_all(each) else replace(each, versions=ONE)) for each in _EACH
+)
 
 # Where a fault does the most harm comes first.
 HARDEST = (PATCHING, CONVERTING, PART_N, CHECKING, PART_0, START)

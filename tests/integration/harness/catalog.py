@@ -44,6 +44,10 @@ class Catalog:
             database.text_factory = lambda text: text.decode(errors="replace")
             return database.execute(statement, parameters).fetchall()
 
+    def ask(self, statement):
+        """Rows that a statement in SQL finds."""
+        return self._query(statement)
+
     def job(self, jobid):
         """The job's row, or None before the Director has written it."""
         rows = self._query(
