@@ -14,7 +14,7 @@
 #include "job/line.h"
 
 /* What comes next from the line that is being worked on. */
-enum step { STEP_FORM, STEP_GUEST, STEP_DISK, STEP_OBJECT, STEP_END };
+enum step { STEP_GUEST, STEP_FORM, STEP_CONFIG, STEP_DISK, STEP_OBJECT, STEP_END };
 
 /* What Bacula has in hand at the moment. */
 enum out { OUT_NOTHING, OUT_CONFIG, OUT_DISK };
@@ -33,6 +33,7 @@ struct backup {
     size_t piece;        /* … from this piece on */
     char *object;        /* the piece that is out */
     char *form;
+    bool form_given; /* of the current line */
     enum out out;
     char *name;       /* of the file that is out */
     int file;         /* the dump that is out, open */
@@ -73,7 +74,8 @@ bool backup_begin(struct backup *backup, struct options *options, const char *fo
     free(backup->form);
     backup->form = text_copy(form);
     backup->line = line;
-    backup->step = STEP_FORM;
+    backup->form_given = false;
+    backup->step = STEP_GUEST;
     backup->last = last;
     backup->guest = backup->disk = 0;
     if (!line || !backup->form) {
@@ -115,9 +117,14 @@ static void next_guest(struct backup *backup)
     backup->step = STEP_GUEST;
 }
 
+/* Not before a guest has started: the Director runs a job again (Reschedule On
+ * Error) under its old number when no byte was saved, and the Storage Daemon
+ * then refuses it if a file was, even one without bytes such as a form ("FI=2
+ * from FD not positive or last_FI=0").  What comes behind it has bytes. */
 static enum produced give_form(struct backup *backup, struct outgoing_file *file)
 {
-    backup->step = STEP_GUEST;
+    backup->form_given = true;
+    backup->step = STEP_CONFIG;
     *file =
         (struct outgoing_file){.kind = FILE_FORM, .name = "RestoreOptions", .object = backup->form};
     return PRODUCED_FILE;
@@ -137,36 +144,52 @@ static bool is_new(const struct backup *backup, const struct guest_backup *guest
     return true;
 }
 
-/* Starts the next guest that can be started and hands out its config.json. */
-static enum produced give_guest(struct backup *backup, struct outgoing_file *file)
+/* Gives up the current guest; PRODUCED_END when the job goes on with the next. */
+static enum produced abandon_guest(struct backup *backup, struct error *error)
 {
-    for (; backup->guest < backup->line->count; next_guest(backup)) {
-        struct guest_backup *guest = current(backup);
-        struct error error;
-
-        if (guest_backup_start(guest, &error) && is_new(backup, guest, &error)) {
-            backup->name = saved_name(&guest->guest, NULL);
-            if (backup->name) {
-                backup->out = OUT_CONFIG;
-                backup->text = guest->config;
-                backup->text_left = strlen(guest->config);
-                backup->step = STEP_DISK;
-                guest->announced = true;
-                *file = (struct outgoing_file){.kind = FILE_REGULAR,
-                                               .name = backup->name,
-                                               .size = backup->text_left,
-                                               .modified = time(NULL),
-                                               .permissions = 0600};
-                return PRODUCED_FILE;
-            }
-            error_memory(&error);
-        }
-        guest_backup_abandon(guest, &error);
-        if (!go_on(backup, &error))
-            return PRODUCED_FAILED;
-    }
-    backup->step = backup->last ? STEP_OBJECT : STEP_END;
+    guest_backup_abandon(current(backup), error);
+    if (!go_on(backup, error))
+        return PRODUCED_FAILED;
+    next_guest(backup);
     return PRODUCED_END;
+}
+
+/* Starts the next guest. */
+static enum produced start_guest(struct backup *backup)
+{
+    struct error error;
+
+    if (backup->guest == backup->line->count) {
+        backup->step = backup->last ? STEP_OBJECT : STEP_END;
+        return PRODUCED_END;
+    }
+    if (!guest_backup_start(current(backup), &error) || !is_new(backup, current(backup), &error))
+        return abandon_guest(backup, &error);
+    backup->step = backup->form_given ? STEP_CONFIG : STEP_FORM;
+    return PRODUCED_END;
+}
+
+static enum produced give_config(struct backup *backup, struct outgoing_file *file)
+{
+    struct guest_backup *guest = current(backup);
+    struct error error;
+
+    backup->name = saved_name(&guest->guest, NULL);
+    if (!backup->name) {
+        error_memory(&error);
+        return abandon_guest(backup, &error);
+    }
+    backup->out = OUT_CONFIG;
+    backup->text = guest->config;
+    backup->text_left = strlen(guest->config);
+    backup->step = STEP_DISK;
+    guest->announced = true;
+    *file = (struct outgoing_file){.kind = FILE_REGULAR,
+                                   .name = backup->name,
+                                   .size = backup->text_left,
+                                   .modified = time(NULL),
+                                   .permissions = 0600};
+    return PRODUCED_FILE;
 }
 
 /* The guest whose object, or the rest of it, comes next; NULL after the last. */
@@ -273,10 +296,14 @@ static enum produced next(void *context, struct outgoing_file *file)
         if (cancel_raised(&backup->job->cancel))
             return PRODUCED_FAILED;
         switch (backup->step) {
-        case STEP_FORM:
-            return give_form(backup, file);
         case STEP_GUEST:
-            given = give_guest(backup, file);
+            given = start_guest(backup);
+            break;
+        case STEP_FORM:
+            given = give_form(backup, file);
+            break;
+        case STEP_CONFIG:
+            given = give_config(backup, file);
             break;
         case STEP_OBJECT:
             given = give_object(backup, file);

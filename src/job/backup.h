@@ -17,8 +17,9 @@ struct backup *backup_new(struct job *job);
  * False: the job log says why and the job has failed. */
 bool backup_begin(struct backup *backup, struct options *options, const char *form, bool last);
 
-/* The files of the line that was begun: the form, then for every guest its
- * config.json and its disks; and after the last line, for the guests of all
+/* The files of the line that was begun: once its first guest has started the
+ * form, then for every guest its config.json and its disks; and after the last
+ * line, for the guests of all
  * lines, config.json once more as objects for the catalog.  Not earlier: with
  * such an object (FT_RESTORE_FIRST) the daemon forgets the FileSet's options,
  * and saves all that follows without signature and compression
