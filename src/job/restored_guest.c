@@ -395,13 +395,21 @@ static bool deliver_images(struct restored_guest *guest, struct delivery *delive
     return all;
 }
 
+/* A guest that was not made has taken its disks along. */
+static void unplace_images(struct restored_guest *guest)
+{
+    for (size_t i = 0; i < guest->image_count; i++)
+        if (guest->images[i].state == ASSEMBLY_PLACED)
+            guest->images[i].state = ASSEMBLY_FAILED;
+}
+
 static bool deliver(struct restored_guest *guest, struct restored_image *images,
                     struct error *error)
 {
     struct child_watch watch;
     struct image_tool tool = restored_guest_tool(guest, &watch);
     struct delivery delivery = delivery_for(guest, tool.watch);
-    bool all;
+    bool all, ended;
     size_t count = collect_images(guest, images, &all);
 
     if (!all && guest->hypervisor->whole_guests_only) {
@@ -413,15 +421,10 @@ static bool deliver(struct restored_guest *guest, struct restored_image *images,
     if (!guest->hypervisor->begin_delivery(&delivery, images, count, error))
         return false;
     all = deliver_images(guest, &delivery, images, count);
-    return guest->hypervisor->end_delivery(&delivery, all, error);
-}
-
-/* A guest that was not made has taken its disks along. */
-static void unplace_images(struct restored_guest *guest)
-{
-    for (size_t i = 0; i < guest->image_count; i++)
-        if (guest->images[i].state == ASSEMBLY_PLACED)
-            guest->images[i].state = ASSEMBLY_FAILED;
+    ended = guest->hypervisor->end_delivery(&delivery, all, error);
+    if (guest->hypervisor->whole_guests_only && !(all && ended))
+        unplace_images(guest);
+    return ended;
 }
 
 static void finish_at_hypervisor(struct restored_guest *guest)
@@ -441,8 +444,6 @@ static void finish_at_hypervisor(struct restored_guest *guest)
     if (!images || !deliver(guest, images, &error)) {
         error_context(&error, "guest \"%s\"", shown_name(guest));
         fail(guest, &error);
-        if (guest->hypervisor->whole_guests_only)
-            unplace_images(guest);
     }
     free(images);
 }

@@ -85,7 +85,8 @@ def test_without_qmeventd(version, make_proxmox, make_bacula):
         'guest "vm1": qmeventd cannot be told to keep its QEMU should the guest power itself off'
         " (/var/run/qmeventd.sock): No such file or directory; start it: systemctl start qmeventd"
     )
-    assert re.findall(r" Error: qemu: (.*)", result.log) == [text] and result.errors == 1
+    assert re.findall(r" Error: qemu: (.*)", result.log) == [text]
+    assert result.status == "f" and "Fatal error: qemu: nothing was saved of any guest" in result.log
     assert "Finish backup" not in result.log and sequences(bacula, result) == {}
     assert guest.bitmaps("drive-scsi0") == {}
     assert_nothing_left(pve, bacula)

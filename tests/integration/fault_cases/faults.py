@@ -301,10 +301,11 @@ def _second_job(scene, _jobid):
 
 
 def _assert_refused(scene):
-    """One line tells whose turn it is."""
+    """One line tells whose turn it is, and the last that nothing was saved."""
     busy = f'guest "vm": Bacula job {scene.jobid} is backing it up right now'
-    (error,) = own_errors(scene.second.log)
-    assert error.startswith(busy) and not scene.second.ok, scene.second.log
+    error, last = own_errors(scene.second.log)
+    assert error.startswith(busy) and last.startswith("nothing was saved"), scene.second.log
+    assert scene.second.status == "f", scene.second.log
 
 
 def _assert_second_good(scene):
