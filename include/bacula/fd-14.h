@@ -119,4 +119,8 @@ FD_OFFSET(pFuncs, checkStream, 120);
 /* This version has no `.query`. */
 #define FD_HAS_QUERY 0
 
+/* Whether a restore has begun a file is marked in the plugin, not in the job
+ * (fd_plugins.c of 9.6.7; 11.0, 11.3, 13 and 15 have it in the job). */
+#define FD_RESTORES_SHARE_MARKS 1
+
 #endif

@@ -97,13 +97,22 @@ static struct session *session_of(const bpContext *context)
     return context ? context->pContext : NULL;
 }
 
+#ifdef FD_RESTORES_SHARE_MARKS
+/* Jobs share nothing else; what this keeps apart is shared by the daemon. */
+static struct turn restore_turn = TURN_FREE;
+#define RESTORE_TURN &restore_turn
+#else
+#define RESTORE_TURN NULL
+#endif
+
 static bRC new_plugin(bpContext *context)
 {
     const struct daemon daemon = {.context = context,
                                   .message = send_message,
                                   .debug = send_debug,
                                   .number = ask_number,
-                                  .string = ask_string};
+                                  .string = ask_string,
+                                  .turn = RESTORE_TURN};
 
     context->pContext = session_new(&daemon);
     return context->pContext ? bRC_OK : bRC_Error;
@@ -152,7 +161,7 @@ static bRC handle_event(bpContext *context, bEvent *event, void *value)
         good = session_estimate_command(session, value);
         break;
     case bEventRestoreCommand:
-        session_restore_command(session, value);
+        good = session_restore_command(session, value);
         break;
     case bEventRestoreObject:
         take_object(session, value);
@@ -300,10 +309,9 @@ static bRC start_restore_file(bpContext *context, const char *command)
 static bRC end_restore_file(bpContext *context)
 {
     struct session *session = session_of(context);
-    struct restore *restore = session ? session_restore(session) : NULL;
 
-    if (restore)
-        restore_end_file(restore);
+    if (session)
+        session_end_file(session);
     return bRC_OK;
 }
 

@@ -4,6 +4,7 @@
 #include "bacula/session.h"
 
 #include <string.h>
+#include <time.h>
 
 #include "bacula/command.h"
 #include "bacula/form.h"
@@ -30,6 +31,7 @@ struct session {
     bool restarted;         /* see job_facts */
     struct restore *restore;
     bool restore_refused; /* the current Plugin line or its form is wrong */
+    bool has_waited;      /* for another restore, and said so */
     struct estimate *estimate;
     struct listing *listing;
     struct producer producer;
@@ -81,6 +83,8 @@ void session_free(struct session *session)
 {
     if (!session)
         return;
+    if (session->daemon.turn)
+        turn_leave(session->daemon.turn, session);
     end_line(session);
     backup_free(session->backup);
     restore_free(session->restore);
@@ -267,13 +271,59 @@ static bool begin_restore(struct session *session, const char *command, struct e
     return error_memory(error);
 }
 
-void session_restore_command(struct session *session, const char *command)
+static void say_that_it_waits(void *context)
 {
+    struct session *session = context;
+
+    if (!session->has_waited)
+        job_message(&session->job, MESSAGE_INFO,
+                    "Waits for another restore to end its file: this Bacula cannot do two at once");
+    session->has_waited = true;
+}
+
+/* The event comes a moment before the daemon itself knows. */
+static bool daemon_cancels(const struct session *session)
+{
+    const struct timespec pause = {.tv_nsec = 20 * 1000000L};
+    int64_t deadline = clock_deadline(1000);
+
+    do {
+        if (ask_number(session, DAEMON_JOB_STATUS) == 'A')
+            return true;
+        nanosleep(&pause, NULL);
+    } while (clock_now() < deadline);
+    return false;
+}
+
+/* A daemon that shares its marks (turn.h) does not call endRestoreFile when
+ * another restore has begun meanwhile. */
+static void end_open_file(struct session *session)
+{
+    if (session->restore && !session->restore_refused)
+        restore_end_file(session->restore);
+}
+
+void session_end_file(struct session *session)
+{
+    end_open_file(session);
+    if (session->daemon.turn)
+        turn_give(session->daemon.turn, session);
+}
+
+bool session_restore_command(struct session *session, const char *command)
+{
+    struct turn *turn = session->daemon.turn;
     struct error error;
 
+    end_open_file(session);
+    if (turn && !turn_take(turn, session, &session->job.cancel, say_that_it_waits, session)) {
+        session->restore_refused = true;
+        return !daemon_cancels(session);
+    }
     session->restore_refused = !begin_restore(session, command, &error);
     if (session->restore_refused)
         (void)fail(session, &error);
+    return true;
 }
 
 static bool add_form(struct session *session, const char *plugin, const char *text, size_t count)
@@ -331,6 +381,7 @@ static enum restore_outcome restore_outcome(const struct session *session)
 
 void session_end_restore(struct session *session)
 {
+    session_end_file(session);
     if (session->restore)
         restore_end(session->restore, restore_outcome(session));
 }

@@ -7,6 +7,7 @@
 #ifndef QEMU_FD_SESSION_H
 #define QEMU_FD_SESSION_H
 
+#include "bacula/turn.h"
 #include "job/job.h"
 #include "job/restore.h"
 
@@ -32,6 +33,7 @@ struct daemon {
     int (*number)(void *context, enum daemon_variable variable);
     /* Borrowed until the job's end; may be NULL. */
     const char *(*string)(void *context, enum daemon_variable variable);
+    struct turn *turn; /* NULL where the daemon itself keeps restores apart */
 };
 
 struct session;
@@ -56,8 +58,13 @@ bool session_estimate_command(struct session *session, const char *command);
 /* Has no way to say no: a daemon that is refused this event restores the file
  * itself, as an ordinary one, under its saved name.  When the Plugin line or
  * the form is wrong the job log says so, and session_restore is NULL, upon
- * which files are passed over. */
-void session_restore_command(struct session *session, const char *command);
+ * which files are passed over.  False only when the job was cancelled: the
+ * daemon then restores nothing more. */
+bool session_restore_command(struct session *session, const char *command);
+
+/* The file that was begun with it is complete. */
+void session_end_file(struct session *session);
+
 void session_end_backup(struct session *session);
 void session_end_restore(struct session *session);
 

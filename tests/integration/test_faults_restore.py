@@ -7,13 +7,18 @@ import contextlib
 import functools
 
 import pytest
+from fault_cases.cells import CANCEL_BOUND
 from fault_cases.judge import table
 from fault_cases.restore_cells import HARDEST, RESTORE
 from fault_cases.restore_moments import CONVERTING, PART_0
 from fault_cases.restore_scene import RestoreScene, Saved
 from fault_cases.restore_strike import strike_restore
 from fault_cases.stage import own_errors
-from harness.process import PATIENCE
+from harness import restored
+from harness.pace import Stopwatch
+from harness.process import PATIENCE, wait_until
+
+_WAITS = "qemu: Waits for another restore to end its file"
 
 
 @pytest.fixture(scope="module")
@@ -52,23 +57,42 @@ def test_fault(cell, version, scene, note_cell):
     strike_restore(cell, scene, note)
 
 
-def test_two_restores_at_once_on_9_6(stages, saved_on, workdir):
-    """Its File Daemon mixes them up (docs/limits.md): they may fail, but say so, and no image is false."""
+def test_restores_on_9_6_take_turns(stages, saved_on, workdir):
+    """Its File Daemon cannot do two files at once: the plugin keeps them apart, and all are right."""
     stage = stages("9.6.7", False)
-    with RestoreScene(stage, saved_on(stage), workdir) as scene:
-        for _ in range(4):  # about every second time they disturb each other
-            _restore_twice(scene)
-            scene.assert_no_false_image()
-        assert scene.bacula.fd_lives()
+    saved = saved_on(stage)
+    with RestoreScene(stage, saved, workdir) as scene:
+        jobids = [PART_0.reach(scene, scene.start)]
+        places = [scene.where, workdir / "second", workdir / "third"]
+        for where in places[1:]:
+            jobids.append(scene.bacula.restore(saved.jobids, where, wait=False))
+            wait_until(lambda: _WAITS in scene.bacula.joblog(jobids[-1]), PATIENCE, "a restore that waits")
+        PART_0.leave(scene)
+        for jobid, where in zip(jobids, places):
+            result, _ = scene.wait(jobid, PATIENCE)
+            assert result.ok and result.log.count(_WAITS) <= 1, result.log
+            restored.assert_restored(saved.contents, where)
+        scene.assert_nothing_left()
+
+
+def test_cancelled_while_it_waits_on_9_6(stages, saved_on, workdir):
+    """It ends at once, has restored nothing, and the one that it waited for is right."""
+    stage = stages("9.6.7", False)
+    saved = saved_on(stage)
+    with RestoreScene(stage, saved, workdir) as scene:
+        first = PART_0.reach(scene, scene.start)
+        where = workdir / "second"
+        second = scene.bacula.restore(saved.jobids, where, wait=False)
+        wait_until(lambda: _WAITS in scene.bacula.joblog(second), PATIENCE, "a restore that waits")
+        with Stopwatch() as watch:
+            scene.bacula.cancel(second)
+            result, _ = scene.wait(second, PATIENCE)
+        assert watch.seconds < CANCEL_BOUND
+        assert result.status == "A" and own_errors(result.log) == [], result.log
+        assert not where.exists() or restored.files(where) == []
+        PART_0.leave(scene)
+        result, _ = scene.wait(first, PATIENCE)
+        assert result.ok, result.log
+        restored.assert_restored(saved.contents, scene.where)
         scene.assert_nothing_left()
         scene.assert_next_restore()
-
-
-def _restore_twice(scene):
-    """Two at once to one place: each ends well, or with a line that says why not."""
-    jobids = [PART_0.reach(scene, scene.start), scene.start()]
-    PART_0.leave(scene)
-    for jobid in jobids:
-        result, _ = scene.wait(jobid, PATIENCE)
-        told = own_errors(result.log) or "Second call to startRestoreFile" in result.log
-        assert result.ok != bool(told), result.log

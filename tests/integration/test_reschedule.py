@@ -5,7 +5,7 @@ import re
 import pytest
 from harness.disk import MIB, Disk, make_image
 from harness.history import History, sequences, wait_for_dump
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 
 _RESCHEDULE = ("Reschedule On Error = yes", "Reschedule Interval = 2", "Reschedule Times = 10")
 _RAN_AGAIN = r"Rescheduled Job (\S+) at "
@@ -18,7 +18,7 @@ def _guest(make_guest, workdir):
 
 def _next_job(bacula, jobid):
     """The end of the job that runs this one again under another number."""
-    wait_until(lambda: bacula.catalog.job(jobid + 1), 120, "the job that runs it again")
+    wait_until(lambda: bacula.catalog.job(jobid + 1), PATIENCE, "the job that runs it again")
     return bacula.wait(jobid + 1)
 
 
@@ -41,9 +41,9 @@ def test_guest_that_comes_back(history):
     away = guest.qmp_socket.with_name("away")
     guest.qmp_socket.rename(away)
     jobid = bacula.run("VM", "Incremental", wait=False)
-    wait_until(lambda: re.search(_RAN_AGAIN, bacula.joblog(jobid)), 60, "the job to fail")
+    wait_until(lambda: re.search(_RAN_AGAIN, bacula.joblog(jobid)), PATIENCE, "the job to fail")
     away.rename(guest.qmp_socket)
-    wait_until(lambda: re.search(r"Termination: +Backup OK$", bacula.joblog(jobid), re.M), 120,
+    wait_until(lambda: re.search(r"Termination: +Backup OK$", bacula.joblog(jobid), re.M), PATIENCE,
                "the job to run again")
     result = bacula.wait(jobid)
     assert "last_FI" not in result.log

@@ -122,15 +122,14 @@ def _had_on_all(cell):
     """Whether the cell can be had on 9.6.7.
 
     Whether that passes on a restore's options depends on how long they are, so no working
-    directory is named there; and it keeps in the plugin, not in the job, whether a file was
-    begun, so that two restores through one plugin disturb each other (docs/limits.md).
+    directory is named there.
     """
     original = cell.fault.options.get("original") or cell.moment is CONVERTING
     needs_working = original and (
         "small" in cell.fault.options or "working" in cell.fault.name
         or cell.moment in (PART_0, PART_N)  # where the parts that came are looked at
     )
-    return not needs_working and cell.fault is not r.SECOND_RESTORE
+    return not needs_working
 
 
 _EACH = (
