@@ -55,6 +55,8 @@ static bool apply(const char *name, const char *value, struct options *options, 
         return take_bool(name, value, &options->convdestination, error);
     if (strcmp(name, "replace_base") == 0)
         return take_bool(name, value, &options->replace_base, error);
+    if (strcmp(name, "root_settings") == 0 && options->mode == MODE_PVE)
+        return take_bool(name, value, &options->root_settings, error);
     if (strcmp(name, "storage") == 0 && options->mode == MODE_PVE) {
         free(options->storage);
         options->storage = text_copy(value);

@@ -31,7 +31,8 @@ struct options {
     char *storage;     /* of restored disks; NULL: each its own */
     /* Only from the restore form: */
     bool convdestination;
-    bool replace_base; /* also an image that others have as their backing file */
+    bool root_settings; /* of a backup that this host did not make (mode=PVE) */
+    bool replace_base;  /* also an image that others have as their backing file */
 };
 
 enum { FINGERPRINT_SIZE = 32 };

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "hypervisor/new_volume.h"
 #include "pve/api.h"
+#include "pve/seal.h"
 #include "pve/settings.h"
 
 enum {
@@ -270,11 +271,12 @@ static bool prepare_settings(const struct delivery *delivery, struct making *mak
 {
     _cleanup_json_ json_t *restored = json_object();
     _cleanup_json_ json_t *storages = usable_storages(delivery, making);
-    const struct pve_settings_wish wish = {.restored = restored,
-                                           .storages = storages,
-                                           .other_storage =
-                                               any_storage(delivery, making, images, count),
-                                           .has_token = pve_client_has_token(making->host.client)};
+    const struct pve_settings_wish wish = {
+        .restored = restored,
+        .storages = storages,
+        .other_storage = any_storage(delivery, making, images, count),
+        .has_token = pve_client_has_token(making->host.client),
+        .trusted = delivery->call.options->root_settings || pve_seal_fits(delivery->guest)};
 
     if (!restored || !storages)
         return error_memory(error);

@@ -13,6 +13,7 @@
 #include "hypervisor/new_guest.h"
 #include "hypervisor/qemu.h"
 #include "pve/api.h"
+#include "pve/seal.h"
 #include "pve/settings.h"
 
 #define MONITOR_FOLDER "/var/run/qemu-server"
@@ -315,6 +316,15 @@ static bool check_lock(const json_t *config, struct error *error)
                              "\"qm unlock VMID\"");
 }
 
+/* Where this host can make one, see seal.h. */
+static bool add_seal(const struct target *target, json_t *proxmox, const json_t *config)
+{
+    const struct pve_sealed sealed = {.name = target->name, .vmid = target->vmid, .config = config};
+    _cleanup_free_ char *seal = pve_seal_make(&sealed);
+
+    return !seal || json_object_set_new(proxmox, "seal", json_string(seal)) == 0;
+}
+
 static bool ask_config(const struct hypervisor_call *call, const struct target *target,
                        struct guest *guest, json_t **config, struct error *error)
 {
@@ -327,7 +337,7 @@ static bool ask_config(const struct hypervisor_call *call, const struct target *
         return false;
     guest->proxmox =
         json_pack("{s:s, s:s, s:O}", "node", host.node, "version", version, "config", *config);
-    return guest->proxmox || error_memory(error);
+    return (guest->proxmox && add_seal(target, guest->proxmox, *config)) || error_memory(error);
 }
 
 static bool describe(const struct hypervisor_call *call, const struct target *target,
@@ -379,6 +389,7 @@ static bool leaves_images(const struct options *options)
 static const struct form_field form[] = {
     {"working", "Plugin working directory"},
     {"storage", "Proxmox storage for restored disks"},
+    {"root_settings", "Give back settings that act as root on the host"},
     {NULL, NULL},
 };
 

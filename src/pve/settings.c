@@ -135,12 +135,33 @@ void pve_settings_leave_out(struct text *left_out, const char *key, const char *
     (void)text_append(left_out, more, strlen(more));
 }
 
-static bool needs_root(const char *key, const char *value)
+/* A device of the host's. */
+static bool is_host_device(const char *key, const char *value)
 {
-    return is_one_of(key, not_with_token, ARRAY_SIZE(not_with_token)) ||
-           is_numbered(key, "hostpci") || is_numbered(key, "parallel") ||
+    return is_numbered(key, "hostpci") || is_numbered(key, "parallel") ||
            (is_numbered(key, "usb") && !text_starts_with(value, "spice")) ||
            (is_numbered(key, "serial") && text_starts_with(value, "/dev/"));
+}
+
+static bool needs_root(const char *key, const char *value)
+{
+    return is_one_of(key, not_with_token, ARRAY_SIZE(not_with_token)) || is_host_device(key, value);
+}
+
+/* What a guest's administrator could use to become the host's. */
+static bool acts_as_root(const char *key, const char *value)
+{
+    static const char *const keys[] = {"args", "hookscript"};
+
+    return is_one_of(key, keys, ARRAY_SIZE(keys)) || is_host_device(key, value);
+}
+
+/* A medium by its absolute path: any file or device of the host's. */
+static bool is_host_path(const char *value)
+{
+    _cleanup_pve_drive_ struct pve_drive drive = {0};
+
+    return pve_drive_read(value, &drive) && *drive.volume == '/';
 }
 
 /* Passwords come back as asterisks. */
@@ -151,16 +172,22 @@ static bool is_masked(const char *key, const char *value)
 
 /* Why a setting is not given to a new guest; NULL when it is.  "" needs no
  * further words. */
-static const char *why_left_out(const char *key, const char *value, bool has_token)
+static const char *why_left_out(const char *key, const char *value,
+                                const struct pve_settings_wish *wish)
 {
+    bool is_path =
+        pve_is_drive(key) && !json_object_get(wish->restored, key) && is_host_path(value);
+
     if (is_one_of(key, never, ARRAY_SIZE(never)))
         return "";
     if (is_numbered(key, "unused"))
         return "its data is not in the backup";
     if (is_masked(key, value))
         return "Proxmox does not tell it";
-    if (has_token && needs_root(key, value))
+    if (wish->has_token && needs_root(key, value))
         return "not possible with a token";
+    if (!wish->trusted && (is_path || acts_as_root(key, value)))
+        return "it acts as root on the host: root_settings=yes gives it";
     return NULL;
 }
 
@@ -205,7 +232,7 @@ struct settling {
 
 static bool settle(const struct settling *settling, const char *key, const char *value)
 {
-    const char *reason = why_left_out(key, value, settling->wish->has_token);
+    const char *reason = why_left_out(key, value, settling->wish);
     _cleanup_free_ char *drive = NULL;
 
     if (reason) {

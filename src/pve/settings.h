@@ -42,11 +42,13 @@ struct pve_settings_wish {
     const json_t *storages;    /* an object whose keys are storages it may use */
     const char *other_storage; /* for a drive whose storage is none of them */
     bool has_token;            /* the API is asked with a token */
+    bool trusted;              /* settings that act as root on the host may come back */
 };
 
 /* What a new guest is given: an object of strings.  Left out, and named in
  * *left_out ("meta, digest, scsi1 (its data is not restored)"): what Proxmox
- * refuses or sets itself, what a token may not set, drives whose data is not in
+ * refuses or sets itself, what a token may not set, what acts as root on the host
+ * where nobody vouches for it, drives whose data is not in
  * the backup.  Restored disks are not in it either: they are attached when they
  * are filled.  A cloud-init drive is made anew.  False without memory. */
 bool pve_settings_for_new(const json_t *config, const struct pve_settings_wish *wish,

@@ -112,6 +112,35 @@ def test_ticket(world):
     assert_volumes(world.pve, NEW, world.held)
 
 
+@pytest.fixture
+def other_host(world):
+    """As if the host were another one than that which made the backup."""
+    key = world.pve.etc_pve / "priv" / "pve-root-ca.key"
+    own = key.read_text()
+    key.write_text("the key of another cluster's CA\n")
+    yield world
+    key.write_text(own)
+
+
+_ACTS_AS_ROOT = {*_FOR_ROOT} - {"hugepages"}
+
+
+def test_backup_of_another_host(other_host):
+    """What acts as root on the host comes back only where the administrator says so."""
+    world = other_host
+    foreign = dict.fromkeys(_ACTS_AS_ROOT, "it acts as root on the host: root_settings=yes gives it")
+    left_out = _restore(world)
+    assert left_out == _always(world) | foreign
+    _assert_cloudinit(world)
+    assert_config(world.pve, NEW, world.config, left_out)
+    assert_volumes(world.pve, NEW, world.held)
+    world.reset()
+    left_out = _restore(world, plugin_options={"root_settings": "yes"})
+    assert left_out == _always(world)
+    _assert_cloudinit(world)
+    assert_config(world.pve, NEW, world.config, left_out)
+
+
 def test_one_disk(world):
     """A disk that was not chosen is named."""
     chosen = ["/@qemu/vm1/100/config.json", "/@qemu/vm1/100/drive-scsi0.qcow2"]

@@ -133,7 +133,7 @@ static void gives_back_all_that_can_be(void **state)
         _cleanup_json_ json_t *config = parse(recorded);
         _cleanup_json_ json_t *restored = parse("{\"scsi0\":true}");
         _cleanup_json_ json_t *storages = parse("{\"data\":true}");
-        const struct pve_settings_wish wish = {restored, storages, "data", rows[i].token};
+        const struct pve_settings_wish wish = {restored, storages, "data", rows[i].token, true};
         _cleanup_json_ json_t *settings = NULL;
         _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(1500);
         _cleanup_free_ char *given = NULL;
@@ -150,7 +150,7 @@ static char *given_of(const char *config, bool token)
 {
     _cleanup_json_ json_t *read = parse(config);
     _cleanup_json_ json_t *none = json_object();
-    const struct pve_settings_wish wish = {none, none, NULL, token};
+    const struct pve_settings_wish wish = {none, none, NULL, token, true};
     _cleanup_json_ json_t *settings = NULL;
     _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(1500);
 
@@ -189,6 +189,51 @@ static void is_a_new_guest_to_whoever_asks(void **state)
     check_string("a new one", one, "{\"boot\":\"c\"}");
     check_string("none", none, "{\"boot\":\"c\",\"vmgenid\":\"0\"}");
     check_string("none, with a token", token, "{\"boot\":\"c\"}");
+}
+
+/* Who can write a volume or the catalog is not root here for that. */
+static void gives_nobody_root_on_the_host(void **state)
+{
+    static const char *const acting[] = {
+        "{\"args\":\"-device x\"}",
+        "{\"hookscript\":\"local:snippets/x\"}",
+        "{\"hostpci3\":\"00:02.0\"}",
+        "{\"usb0\":\"host=1234:5678\"}",
+        "{\"serial2\":\"/dev/ttyS0\"}",
+        "{\"parallel0\":\"/dev/parport0\"}",
+        "{\"ide2\":\"/etc/shadow,media=cdrom\"}",
+        "{\"scsi5\":\"/dev/sda,size=1T\"}",
+        "{\"sata0\":\"media=cdrom,file=/root/x.iso\"}",
+    };
+    static const char *const harmless[] = {
+        "{\"usb0\":\"spice\"}",
+        "{\"serial2\":\"socket\"}",
+        "{\"ide2\":\"local:iso/a.iso,media=cdrom\"}",
+        "{\"ide2\":\"none,media=cdrom\"}",
+        "{\"agent\":\"1\"}",
+    };
+    _cleanup_json_ json_t *none = json_object();
+    const struct pve_settings_wish foreign = {none, none, NULL, false, false};
+    const struct pve_settings_wish own = {none, none, NULL, false, true};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(acting) + ARRAY_SIZE(harmless); i++) {
+        bool acts = i < ARRAY_SIZE(acting);
+        const char *text = acts ? acting[i] : harmless[i - ARRAY_SIZE(acting)];
+        _cleanup_json_ json_t *config = parse(text);
+        const char *key = json_object_iter_key(json_object_iter(config));
+        _cleanup_json_ json_t *kept = NULL;
+        _cleanup_json_ json_t *given = NULL;
+        _cleanup_text_ struct text said = TEXT_WITH_LIMIT(500);
+        _cleanup_text_ struct text ignored = TEXT_WITH_LIMIT(500);
+
+        assert_true(pve_settings_for_new(config, &foreign, &given, &said));
+        check_number(text, json_object_get(given, key) == NULL, acts);
+        check_number(text, said.data && strstr(said.data, "acts as root") != NULL, acts);
+        assert_true(pve_settings_for_new(config, &own, &kept, &ignored));
+        /* A disk by its path is no part of the backup either way. */
+        check_number(text, json_object_get(kept, key) != NULL, strcmp(key, "scsi5") != 0);
+    }
 }
 
 /* The complaint about efidisk0 is 8.4.21's and 9.2.11's. */
@@ -317,6 +362,7 @@ int main(void)
         cmocka_unit_test(gives_back_all_that_can_be),
         cmocka_unit_test(starts_from_what_it_started_from),
         cmocka_unit_test(is_a_new_guest_to_whoever_asks),
+        cmocka_unit_test(gives_nobody_root_on_the_host),
         cmocka_unit_test(takes_only_options_that_are_refused),
         cmocka_unit_test(drops_what_proxmox_refuses),
         cmocka_unit_test(empties_a_drive_whose_medium_is_gone),

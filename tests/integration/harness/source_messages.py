@@ -32,6 +32,8 @@ _NOT_MESSAGES = {
     "Convert qcow2 restore to original destination",
     "Replace an image that is another one's backing file",
     "Proxmox storage for restored disks",
+    "Give back settings that act as root on the host",
+    "qemu-fd: settings that act as root, 1",
     # what Proxmox says, to be recognised
     "VM … already exists",
     "only root can set '",
