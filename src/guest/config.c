@@ -35,6 +35,8 @@ static json_t *disk_to_json(const struct disk *disk, const struct config_disk_no
     json_object_set_new(object, "backed_up", json_boolean(!disk->skipped));
     if (disk->skipped)
         json_object_set_new(object, "skipped_because", string_or_null(disk->skipped));
+    if (disk->unfit)
+        json_object_set_new(object, "failed_because", string_or_null(disk->unfit));
     if (disk->twins)
         json_object_set(object, "also_behind", disk->twins);
     if (disk->mode)

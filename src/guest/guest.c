@@ -22,6 +22,7 @@ void disk_free(struct disk *disk)
     free(disk->volume);
     free(disk->skipped);
     free(disk->always_full);
+    free(disk->unfit);
     for (size_t i = 0; i < disk->bitmap_count; i++)
         bitmap_free(&disk->bitmaps[i]);
     free(disk->bitmaps);

@@ -52,6 +52,9 @@ struct disk {
     enum write_back write_back; /* to `file`, by convdestination=yes */
     char *skipped;              /* why it is not backed up; NULL when it is */
     char *always_full;          /* why no bitmap shows all that changes; NULL when one does */
+    char *unfit;                /* why it cannot be backed up, an error; NULL when it can */
+    const char *cure;           /* what to do about that */
+    bool bitmaps_unseen;        /* QEMU does not show those that it may have */
     struct bitmap *bitmaps;
     size_t bitmap_count;
     json_t *covered; /* array of names of bitmaps on the images below `node`, as under an external

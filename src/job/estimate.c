@@ -57,6 +57,21 @@ static uint64_t estimated_size(const struct estimate *estimate, const struct dis
     return data < disk->size ? data : disk->size;
 }
 
+/* A disk that a backup would not save; why is said, where that is an error. */
+static bool is_left_out(const struct estimate *estimate, const struct guest *guest,
+                        const struct disk *disk)
+{
+    struct error error;
+
+    if (!disk->unfit)
+        return disk->skipped != NULL;
+    error_set(&error, ERROR_GENERAL, "%s", disk->unfit);
+    error_context(&error, "guest \"%s\", disk \"%s\"", guest->name, disk->drive);
+    error_hint(&error, "%s", disk->cure);
+    job_report(estimate->job, MESSAGE_ERROR, &error);
+    return true;
+}
+
 static enum produced next(void *context, struct outgoing_file *file)
 {
     struct estimate *estimate = context;
@@ -65,7 +80,7 @@ static enum produced next(void *context, struct outgoing_file *file)
         const struct guest *guest = &estimate->survey.guests[estimate->guest];
 
         while (estimate->config_given && estimate->disk < guest->disk_count &&
-               guest->disks[estimate->disk].skipped)
+               is_left_out(estimate, guest, &guest->disks[estimate->disk]))
             estimate->disk++;
         if (estimate->config_given && estimate->disk == guest->disk_count) {
             estimate->config_given = false;

@@ -94,7 +94,7 @@ static bool start_disks(struct guest_backup *backup, size_t first, size_t count,
         return false;
     }
     for (size_t i = first; i < first + count; i++)
-        backup->states[i] = DISK_DUMPING;
+        backup->states[i] = dump_takes(&backup->dump.disks[i]) ? DISK_DUMPING : DISK_FAILED;
     return true;
 }
 
@@ -157,7 +157,7 @@ static void say_what_is_special(const struct guest_backup *backup)
                         "%s/%s is encrypted, but its backup is not: use the File Daemon's PKI "
                         "encryption",
                         backup->guest.name, disk->drive);
-        if (!disk->skipped && write_back_reason(disk->write_back))
+        if (!disk->skipped && !disk->unfit && write_back_reason(disk->write_back))
             job_message(backup->job, MESSAGE_WARNING,
                         "%s/%s can be restored, but not with convdestination: %s",
                         backup->guest.name, disk->drive, write_back_reason(disk->write_back));
@@ -192,6 +192,21 @@ static void let_go(struct guest_backup *backup)
     backup->hold = -1;
 }
 
+/* Where the job is to fail at the first error it fails before the guest is
+ * touched. */
+static bool all_fit(const struct guest_backup *backup, struct error *error)
+{
+    for (size_t i = 0; backup->options->abort_on_error && i < backup->dump.count; i++) {
+        const struct dump_disk *disk = &backup->dump.disks[i];
+
+        if (!dump_takes(disk)) {
+            *error = disk->refusal;
+            return error_context(error, "disk \"%s\"", disk->disk->drive);
+        }
+    }
+    return true;
+}
+
 bool guest_backup_start(struct guest_backup *backup, struct error *error)
 {
     struct dump *dump = &backup->dump;
@@ -205,7 +220,7 @@ bool guest_backup_start(struct guest_backup *backup, struct error *error)
         return error_context(error, "guest \"%s\"", name_or_path(backup));
     job_message(backup->job, MESSAGE_INFO, "Start Backup vm: %s (%u)", backup->guest.name,
                 backup->guest.vmid);
-    if (!dump_plan(dump, &backup->guest, error))
+    if (!dump_plan(dump, &backup->guest, error) || !all_fit(backup, error))
         return error_context(error, "guest \"%s\"", backup->guest.name);
     backup->states = calloc(dump->count + 1, sizeof(*backup->states));
     if (!backup->states || !write_config(backup, error))
@@ -283,8 +298,15 @@ bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *
     const struct dump_watch watch = {.tick = show_progress, .context = &progress};
     int64_t limit = (int64_t)backup->options->timeout * 1000;
 
-    if (backup->states[index] == DISK_PLANNED && !start_disks(backup, index, 1, error))
+    if (backup->states[index] == DISK_PLANNED && dump_takes(disk) &&
+        !start_disks(backup, index, 1, error))
         return error_context(error, "guest \"%s\"", backup->guest.name);
+    if (!dump_takes(disk)) {
+        *error = disk->refusal;
+        backup->states[index] = DISK_FAILED;
+        return error_context(error, "guest \"%s\", disk \"%s\"", backup->guest.name,
+                             disk->disk->drive);
+    }
     if (!dump_wait(&backup->dump, disk, limit, &watch, error)) {
         guest_backup_drop_disk(backup, index, error);
         return error_context(error, "guest \"%s\", disk \"%s\"", backup->guest.name,

@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "qemu/device.h"
+#include "qemu/ejected.h"
 #include "qemu/files.h"
 #include "qemu/layers.h"
 #include "qemu/leftover.h"
@@ -22,29 +23,35 @@ void block_answers_free(struct block_answers *answers)
     json_decref(answers->block);
     json_decref(answers->nodes);
     json_decref(answers->graph);
+    json_decref(answers->stats);
     *answers = (struct block_answers){0};
+}
+
+static bool ask_nodes(struct qmp *qmp, const struct features *features,
+                      struct block_answers *answers, struct error *error)
+{
+    json_t *flat = features->flat_nodes ? json_pack("{s:b}", "flat", 1) : NULL;
+
+    return qmp_list(qmp, "query-named-block-nodes", flat, &answers->nodes, error);
 }
 
 bool block_ask(struct qmp *qmp, const struct features *features, struct block_answers *answers,
                struct error *error)
 {
-    json_t *flat = features->flat_nodes ? json_pack("{s:b}", "flat", 1) : NULL;
     struct error ignored;
 
     *answers = (struct block_answers){.top_only = !features->node_bitmaps};
-    if (!leftover_nodes_are_safe(qmp, features, error)) {
-        json_decref(flat);
+    if (!leftover_nodes_are_safe(qmp, features, error) ||
+        !qmp_list(qmp, "query-block", NULL, &answers->block, error))
         return false;
-    }
-    if (!qmp_list(qmp, "query-named-block-nodes", flat, &answers->nodes, error) ||
-        !qmp_list(qmp, "query-block", NULL, &answers->block, error)) {
-        block_answers_free(answers);
-        return false;
-    }
     /* A debug command: helpful where it is, done without where it is not. */
     if (features->block_graph)
         (void)qmp_execute(qmp, "x-debug-query-block-graph", NULL, &answers->graph, &ignored);
-    return true;
+    if (ask_nodes(qmp, features, answers, error) ||
+        (ejected_is_said(error) && ejected_ask(qmp, answers, error)))
+        return true;
+    block_answers_free(answers);
+    return false;
 }
 
 /* The protocol node at the bottom names the file plainly, where the format
@@ -233,6 +240,25 @@ static bool read_image(const struct block_answers *answers, const json_t *insert
     return disk->driver || error_memory(error);
 }
 
+/* An entry without a medium: an empty drive, or a disk that QEMU has given up. */
+static bool read_absent(const struct block_answers *answers, const json_t *entry,
+                        enum block_kind *kind, struct disk *disk, struct error *error)
+{
+    const char *name = ejected_node(answers, entry);
+    _cleanup_json_ json_t *node = NULL;
+
+    if (!name)
+        return true;
+    *kind = json_member_bool(entry, "removable", false) ? BLOCK_REMOVABLE : BLOCK_DISK;
+    node = json_pack("{s:s}", "node-name", name);
+    if (!read_names(entry, node, node, disk, error))
+        return false;
+    disk->unfit = text_copy("QEMU has given it up, as it does with an image that it finds corrupt");
+    disk->cure = "see what QEMU printed, stop the guest, look at the image (qemu-img check), and "
+                 "repair or restore it";
+    return disk->unfit || error_memory(error);
+}
+
 bool block_read_disk(const struct block_answers *answers, size_t index, enum block_kind *kind,
                      struct disk *disk, struct error *error)
 {
@@ -246,10 +272,11 @@ bool block_read_disk(const struct block_answers *answers, size_t index, enum blo
     *disk = (struct disk){0};
     *kind = BLOCK_NOTHING;
     if (!inserted)
-        return true;
+        return read_absent(answers, entry, kind, disk, error);
     if (!node)
         node = inserted; /* no named nodes: what the device itself says */
     disk->below_filter = answers->top_only && filters_passed > 0;
+    disk->bitmaps_unseen = answers->stats && filters_passed > 0;
     if (!read_names(entry, inserted, answers->top_only ? inserted : node, disk, error) ||
         !read_image(answers, inserted, node, filters_passed, disk, error))
         return false;

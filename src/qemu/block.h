@@ -13,6 +13,7 @@ struct block_answers {
     json_t *block; /* query-block */
     json_t *nodes; /* query-named-block-nodes */
     json_t *graph; /* x-debug-query-block-graph, or NULL */
+    json_t *stats; /* query-blockstats where QEMU has given up a node (ejected.h), else NULL */
     bool top_only; /* bitmaps are shown of the disks' top nodes only (before 4.2) */
 };
 

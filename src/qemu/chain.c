@@ -289,7 +289,9 @@ void chain_choose(const struct disk *disk, char level, const char *previous_job,
         return;
     }
     base = bitmap_of_job(disk, previous_job, &name);
-    if (!base)
+    if (disk->bitmaps_unseen)
+        full_because(choice, "QEMU does not show its bitmaps, since it has given up another disk");
+    else if (!base)
         why_no_bitmap(disk, previous_job, choice);
     else if (base->inconsistent)
         full_because(choice,

@@ -12,6 +12,7 @@
 #include "qemu/block.h"
 #include "qemu/image.h"
 #include "qemu/qcow2.h"
+#include "qemu/refusal.h"
 #include "qemu/room.h"
 #include "qemu/transaction.h"
 
@@ -28,6 +29,10 @@ static bool plan_disk(struct dump *dump, const struct disk *disk, struct error *
 
     *planned = (struct dump_disk){.disk = disk, .watch = -1};
     transaction_name(dump, planned, "", planned->name);
+    if (disk->unfit) {
+        error_set(&planned->refusal, ERROR_GENERAL, "%s", disk->unfit);
+        error_hint(&planned->refusal, "%s", disk->cure);
+    }
     if (dump->restarted)
         chain_start_anew(dump->level, &planned->choice);
     else
@@ -94,7 +99,7 @@ bool dump_plan(struct dump *dump, const struct guest *guest, struct error *error
 
         if (disk->skipped)
             continue;
-        if (!may_be_dumped(dump, disk, error) || !plan_disk(dump, disk, error))
+        if ((!disk->unfit && !may_be_dumped(dump, disk, error)) || !plan_disk(dump, disk, error))
             return error_context(error, "disk \"%s\"", disk->drive);
     }
     return true;
@@ -107,6 +112,8 @@ static bool make_targets(const struct dump *dump, size_t first, size_t count, st
     for (size_t i = first; i < first + count; i++) {
         struct dump_disk *disk = &dump->disks[i];
 
+        if (!dump_takes(disk))
+            continue;
         if (!image_create(&tool, disk->target, disk->disk->size, error))
             return error_context(error, "disk \"%s\"", disk->disk->drive);
         disk->watch = open(disk->target, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -114,16 +121,6 @@ static bool make_targets(const struct dump *dump, size_t first, size_t count, st
             return error_errno(error, errno, "cannot open \"%s\"", disk->target);
     }
     return true;
-}
-
-static bool try_transaction(struct qmp *qmp, const struct dump *dump, size_t first, size_t count,
-                            struct error *error)
-{
-    _cleanup_json_ json_t *actions = transaction_actions(dump, first, count);
-    json_t *arguments = json_pack("{s:O}", "actions", actions);
-
-    return arguments ? qmp_execute(qmp, "transaction", arguments, NULL, error)
-                     : error_memory(error);
 }
 
 /* A QEMU started with -compat unstable-input=reject has x-perf in its schema
@@ -140,14 +137,16 @@ static bool run_transaction(struct qmp *qmp, struct dump *dump, size_t first, si
     bool good;
 
     for (size_t i = first; i < first + count; i++) {
-        dump->disks[i].has_bitmap = dump->disks[i].bitmap != NULL;
+        dump->disks[i].has_bitmap = dump->disks[i].bitmap && dump_takes(&dump->disks[i]);
         dump->disks[i].begun = clock_now();
     }
-    good = try_transaction(qmp, dump, first, count, error);
+    good = transaction_run(qmp, dump, first, count, error);
     if (!good && refuses_unstable(dump, error)) {
         dump->features.max_workers = false;
-        good = try_transaction(qmp, dump, first, count, error);
+        good = transaction_run(qmp, dump, first, count, error);
     }
+    if (!good && error->kind == ERROR_REFUSED && refusal_find(qmp, dump, first, count, error))
+        good = transaction_run(qmp, dump, first, count, error);
     if (good)
         return true;
     /* Refused means rolled back; any other failure leaves us unknowing. */
@@ -173,6 +172,8 @@ static bool start_in_qemu(struct qmp *qmp, struct dump *dump, size_t first, size
                           struct error *error)
 {
     for (size_t i = first; i < first + count; i++) {
+        if (!dump_takes(&dump->disks[i]))
+            continue;
         if (!remove_earlier_run(qmp, dump, dump->disks[i].disk, error))
             return false;
         dump->disks[i].in_qemu = true;
@@ -199,8 +200,11 @@ bool dump_start(struct dump *dump, size_t first, size_t count, struct error *err
         good = qmp_connect(&dump->monitor, QMP_GREETING_LIMIT, &qmp, error) &&
                dump_note_guest(dump, qmp, error) && start_in_qemu(qmp, dump, first, count, error);
     }
-    for (size_t i = first; !good && i < first + count; i++)
-        dump_drop(dump, &dump->disks[i], error);
+    for (size_t i = first; i < first + count; i++)
+        if (!good)
+            dump_drop(dump, &dump->disks[i], error);
+        else if (!dump_takes(&dump->disks[i]))
+            dump_drop(dump, &dump->disks[i], &dump->disks[i].refusal);
     return good;
 }
 

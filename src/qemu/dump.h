@@ -42,9 +42,16 @@ struct dump_disk {
     bool has_bitmap;              /* our bitmaps may be there */
     uint64_t done;                /* progress in bytes, from the last poll */
     uint64_t total;
-    int64_t begun; /* clock_now() at its transaction … */
-    int64_t ended; /* … and when its QEMU job was first seen concluded; 0 before */
+    int64_t begun;        /* clock_now() at its transaction … */
+    int64_t ended;        /* … and when its QEMU job was first seen concluded; 0 before */
+    struct error refusal; /* why it is not dumped; ERROR_NONE when it is */
 };
+
+/* Whether a disk takes part in its dump's transaction. */
+static inline bool dump_takes(const struct dump_disk *disk)
+{
+    return disk->refusal.kind == ERROR_NONE;
+}
 
 struct dump {
     struct monitor monitor;
@@ -80,7 +87,8 @@ bool dump_plan(struct dump *dump, const struct guest *guest, struct error *error
  * The target is left alone while its node is in QEMU. */
 
 /* Makes the targets of `count` disks from `first` on, and starts them in one
- * transaction.  On failure they are dropped (dump_drop). */
+ * transaction.  On failure they are dropped (dump_drop).  So is one that QEMU
+ * refuses while it takes others: its `refusal` says why, which is no failure. */
 bool dump_start(struct dump *dump, size_t first, size_t count, struct error *error);
 
 /* Room for the targets, in three steps.  Before anything is made: asks how much

@@ -36,6 +36,9 @@ static void count_disk(const struct dump *dump, struct dump_disk *disk)
     uint64_t data;
 
     disk->sure = true;
+    disk->room = 0;
+    if (!dump_takes(disk))
+        return;
     if (disk->choice.base)
         data = disk->choice.base->count < disk->disk->size ? disk->choice.base->count
                                                            : disk->disk->size;
@@ -102,6 +105,8 @@ bool dump_take_room(struct dump *dump, size_t first, size_t count, struct error 
     for (size_t i = first; i < first + count; i++) {
         struct dump_disk *disk = &dump->disks[i];
 
+        if (!dump_takes(disk))
+            continue;
         if (take(disk, error)) {
             taken += disk->room;
             continue;
@@ -138,7 +143,7 @@ static bool know_totals(struct dump *dump, struct qmp *qmp, size_t first, size_t
         for (size_t i = first; i < first + count; i++) {
             struct dump_disk *disk = &dump->disks[i];
 
-            if (!disk->choice.base)
+            if (!disk->choice.base || !dump_takes(disk))
                 continue;
             disk->total = total_of(jobs, disk);
             all = all && disk->total;
@@ -158,7 +163,7 @@ bool dump_adjust_room(struct dump *dump, struct qmp *qmp, size_t first, size_t c
         struct dump_disk *disk = &dump->disks[i];
         uint64_t before = disk->room, there;
 
-        if (!disk->sure || !disk->reserved)
+        if (!disk->sure || !disk->reserved || !dump_takes(disk))
             continue;
         if (!disk->choice.base)
             count_disk(dump, disk);

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "base/workplace.h"
 #include "qemu/chain.h"
+#include "qemu/ejected.h"
 
 #define PREFIX "bacula-"
 
@@ -308,9 +309,10 @@ static bool clear_nodes(struct qmp *qmp, const struct features *features, const 
     size_t index;
     json_t *node;
 
-    if (!leftover_nodes_are_safe(qmp, features, error) ||
-        !qmp_list(qmp, "query-named-block-nodes", NULL, &nodes, error))
+    if (!leftover_nodes_are_safe(qmp, features, error))
         return false;
+    if (!qmp_list(qmp, "query-named-block-nodes", NULL, &nodes, error))
+        return ejected_is_said(error); /* one of the guest's own */
     json_array_foreach (nodes, index, node) {
         const char *name = json_member_string(node, "node-name");
         uint32_t job_id;

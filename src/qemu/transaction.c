@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "qemu/ejected.h"
 
 /* A guest's write to what is not dumped yet waits behind all that QEMU has in
  * flight for the dump, 1 MiB a worker.  QEMU's own 64 stop it for seconds. */
@@ -65,9 +66,12 @@ static bool last_sector_is_marked(struct qmp *qmp, const struct features *featur
     const json_t *bitmap;
     uint64_t count;
 
-    if (!leftover_nodes_are_safe(qmp, features, error) ||
-        !qmp_list(qmp, "query-named-block-nodes", NULL, &nodes, error))
+    if (!leftover_nodes_are_safe(qmp, features, error))
         return false;
+    /* Not to be had while QEMU has given up a node: chain_choose looks at the
+     * witness once more before it believes it. */
+    if (!qmp_list(qmp, "query-named-block-nodes", NULL, &nodes, error))
+        return ejected_is_said(error);
     bitmap =
         json_array_get(json_member_array(json_find(nodes, "node-name", node), "dirty-bitmaps"), 0);
     if (json_member_size(bitmap, "count", &count) && count == WITNESS_GRANULARITY)
@@ -196,12 +200,40 @@ json_t *transaction_actions(const struct dump *dump, size_t first, size_t count)
     _cleanup_json_ json_t *actions = json_array();
 
     for (size_t i = first; i < first + count; i++)
-        if (!actions || !add_bitmaps(actions, dump, &dump->disks[i]))
+        if (dump_takes(&dump->disks[i]) && !add_bitmaps(actions, dump, &dump->disks[i]))
             return NULL;
     for (size_t i = first; i < first + count; i++)
-        if (!add_action(actions, "blockdev-backup", backup(dump, &dump->disks[i])))
+        if (dump_takes(&dump->disks[i]) &&
+            !add_action(actions, "blockdev-backup", backup(dump, &dump->disks[i])))
             return NULL;
     return TAKE_PTR(actions);
+}
+
+static bool run(struct qmp *qmp, json_t *actions, struct error *error)
+{
+    json_t *arguments = json_pack("{s:O}", "actions", actions);
+
+    return arguments ? qmp_execute(qmp, "transaction", arguments, NULL, error)
+                     : error_memory(error);
+}
+
+bool transaction_run(struct qmp *qmp, const struct dump *dump, size_t first, size_t count,
+                     struct error *error)
+{
+    _cleanup_json_ json_t *actions = transaction_actions(dump, first, count);
+
+    return run(qmp, actions, error);
+}
+
+bool transaction_try(struct qmp *qmp, const struct dump *dump, size_t first, size_t count,
+                     struct error *error)
+{
+    _cleanup_json_ json_t *actions = transaction_actions(dump, first, count);
+
+    if (!actions || !add_action(actions, "abort", json_object()))
+        return error_memory(error);
+    return !run(qmp, actions, error) && error->kind == ERROR_REFUSED &&
+           strstr(error->why, "Abort action");
 }
 
 bool transaction_remove_witness(struct qmp *qmp, const struct dump *dump,

@@ -24,6 +24,16 @@ bool transaction_add_target(struct qmp *qmp, const struct dump *dump, const stru
  * order could lose a write.  The caller's; NULL without memory. */
 json_t *transaction_actions(const struct dump *dump, size_t first, size_t count);
 
+/* Runs it over `count` disks from `first` on, but for those that are refused. */
+bool transaction_run(struct qmp *qmp, const struct dump *dump, size_t first, size_t count,
+                     struct error *error);
+
+/* Whether QEMU would take it: the same with an action behind it that always
+ * fails, so that all is rolled back.  Nothing of it stays, and the guest's
+ * requests wait for as long as they do for the real one (tried: 5.2 to 11.1). */
+bool transaction_try(struct qmp *qmp, const struct dump *dump, size_t first, size_t count,
+                     struct error *error);
+
 /* Removes the node that the witness was made from. */
 bool transaction_remove_witness(struct qmp *qmp, const struct dump *dump,
                                 const struct dump_disk *disk, struct error *error);

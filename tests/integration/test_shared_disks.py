@@ -92,3 +92,40 @@ def test_two_devices_on_one_node(make_bacula, make_guest, workdir):
     assert first["also_behind"] == [
         {"drive": "second", "device": "", "qdev": qdev.format("second")}
     ]
+
+
+@_one_version
+@pytest.mark.parametrize("how", ["", " transaction=disk"], ids=["together", "one by one"])
+def test_writer_that_takes_locks(how, make_bacula, make_guest, workdir):
+    """QEMU refuses to dump a disk that another one writes to: the others are saved without it."""
+    disks = [
+        Disk("a", make_image(workdir / "a", 4 * MIB, "raw", seed=8), "raw", style="blockdev"),
+        Disk(
+            "shared",
+            make_image(workdir / "shared", 4 * MIB, "raw", seed=9),
+            "raw",
+            style="blockdev",
+            shared=True,
+        ),
+        Disk("b", make_image(workdir / "b.qcow2", 4 * MIB, seed=10), style="blockdev"),
+    ]
+    guest = make_guest(name="VM1", disks=disks)
+    other = _writer(make_guest, disks[1].path, "on")
+    bacula = make_bacula(filesets={"VM": [_line(guest, how)]})
+    history = History(bacula, guest, workdir)
+    full = history.backup("Full")
+    assert sequences(bacula, full) == {"a": 0, "b": 0}
+    errors = [line for line in full.log.splitlines() if "Error: qemu:" in line]
+    assert len(errors) == 1 and 'disk "shared"' in errors[0], full.log
+    assert 'Failed to get shared "write" lock' in errors[0]
+    assert "; another process uses the image" in errors[0]
+    guest.random_writes("a", 3, seed=11)
+    guest.random_writes("b", 3, seed=12)
+    assert sequences(bacula, history.backup()) == {"a": 1, "b": 1}
+    assert guest.events("STOP") == []
+    where = workdir / "restored"
+    assert bacula.restore(history.jobids, where).ok
+    history.assert_same(where, {name: history.contents[name] for name in "ab"})
+    other.quit()
+    assert sequences(bacula, history.backup()) == {"a": 2, "shared": 0, "b": 2}
+    history.assert_restores()

@@ -66,7 +66,10 @@ static inline char *show(enum block_kind kind, const struct disk *disk)
 static inline char *read_entry_of(const char *block, const char *nodes, const char *graph,
                                   size_t index, bool top_only)
 {
-    struct block_answers answers = {json_of(block), json_of(nodes), json_of(graph), top_only};
+    struct block_answers answers = {.block = json_of(block),
+                                    .nodes = json_of(nodes),
+                                    .graph = json_of(graph),
+                                    .top_only = top_only};
     struct disk disk = {0};
     struct error error = {0};
     enum block_kind kind;

@@ -245,8 +245,8 @@ static void bitmaps_have_a_limit(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(counts); i++) {
         struct block_answers answers = {
-            json_of("[{'device': 'd', 'inserted': {" NODE("n") ", " IMAGE "}}]"), json_array(),
-            NULL, false};
+            .block = json_of("[{'device': 'd', 'inserted': {" NODE("n") ", " IMAGE "}}]"),
+            .nodes = json_array()};
         json_t *inserted = json_object_get(json_array_get(answers.block, 0), "inserted");
         json_t *bitmaps = json_array();
         struct disk disk;

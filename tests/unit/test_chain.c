@@ -314,6 +314,10 @@ static void others_write(struct situation *now)
 {
     now->disk.always_full = S("others may write to it");
 }
+static void unseen_bitmaps(struct situation *now)
+{
+    now->disk.bitmaps_unseen = true;
+}
 static void another_name(struct situation *now)
 {
     now->bitmaps[0].name = S("bacula:F:0:000000000000001f:" FULL);
@@ -414,6 +418,8 @@ static void a_doubtful_base_is_no_base(void **state)
         {disabled, "disabled", "ID", FULL,
          "the bitmap of job " FULL " does not follow the guest's writes: somebody disabled it"},
         {others_write, "shared", "ID", FULL, "others may write to it"},
+        {unseen_bitmaps, "unseen", "ID", FULL,
+         "QEMU does not show its bitmaps, since it has given up another disk"},
         {another_name, "another name", "ID", FULL, OTHER_NAME},
         {no_name, "no name", "ID", FULL, OTHER_NAME},
         {an_increment, "an increment", "D", FULL, "the bitmap of job " FULL " is no full dump's"},
