@@ -14,6 +14,7 @@
 struct device {
     char *type;  /* "scsi-hd"; NULL where QEMU does not say */
     bool shared; /* share-rw=on: others may write to the same storage */
+    bool scsi;   /* virtio-blk with scsi=on (QEMU before 10) */
 };
 
 /* Asks for the device of a disk, by its qdev.  What QEMU refuses to say stays

@@ -32,6 +32,30 @@ static void a_shared_disk_is_always_full(void **state)
     judges(NULL, false, NULL, NULL);
 }
 
+static void a_device_that_writes_past_us_is_an_error(void **state)
+{
+    static const struct {
+        const char *type;
+        bool scsi, unfit;
+    } rows[] = {{"scsi-block", false, true},         {"scsi-generic", false, true},
+                {"virtio-blk-device", true, true},   {"scsi-hd", false, false},
+                {"virtio-blk-device", false, false}, {NULL, false, false}};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const char *label = rows[i].type ? rows[i].type : "?";
+        _cleanup_device_ struct device device = device_of(rows[i].type, true);
+        struct disk disk = {0};
+
+        device.scsi = rows[i].scsi;
+        check("judged", device_judge(&device, &disk));
+        check(label, (disk.unfit != NULL) == rows[i].unfit);
+        check(label, (disk.cure != NULL) == rows[i].unfit);
+        check(label, (disk.always_full != NULL) == !rows[i].unfit);
+        disk_free(&disk);
+    }
+}
+
 static void tells_disks_from_media(void **state)
 {
     static const struct {
@@ -54,6 +78,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_shared_disk_is_always_full),
+        cmocka_unit_test(a_device_that_writes_past_us_is_an_error),
         cmocka_unit_test(tells_disks_from_media),
     };
 
