@@ -76,7 +76,7 @@ static void judges_what_a_disk_stands_on(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        struct block_answers answers = {json_of(BLOCK), json_of(rows[i].nodes), NULL, false};
+        struct block_answers answers = {.block = json_of(BLOCK), .nodes = json_of(rows[i].nodes)};
         struct disk disk = {0};
         struct error error = {0};
         enum block_kind kind;
