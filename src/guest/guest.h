@@ -45,6 +45,8 @@ struct disk {
     uint32_t mode;       /* permission bits; 0 when unknown */
     uint32_t sequence;   /* of the part in this backup, … */
     bool sequence_known; /* … where config.json says it */
+    uint64_t backing;    /* a hash of the names of the files that back it; 0 for none */
+    uint64_t empty_from; /* of a raw file: it holds no data from there on; 0 when not known */
     bool on_block_device;
     bool below_filter; /* and `node` is the filter (QEMU before 4.2) */
     bool unbacked;     /* a qcow2 image that surely has no backing file */

@@ -15,6 +15,7 @@
 #include "qemu/leftover.h"
 #include "qemu/nodes.h"
 #include "qemu/origin.h"
+#include "qemu/tail.h"
 
 enum { DISK_LIMIT = 1024, BITMAP_LIMIT = 4096 };
 
@@ -199,6 +200,26 @@ static bool is_unbacked(const struct block_answers *answers, const json_t *node,
            !json_object_get(image, "backing-image") && !nodes_child(answers, node, "backing");
 }
 
+/* 0 for none.  By their names alone: who changes what is in them while a guest
+ * is off is not noticed. */
+static uint64_t backing_hash(const json_t *image)
+{
+    uint64_t hash = 0;
+
+    for (int step = 0; step < NODES_WALK_LIMIT; step++) {
+        const char *name, *format;
+
+        image = json_member_object(image, "backing-image");
+        if (!image)
+            break;
+        name = json_member_string(image, "filename");
+        format = json_member_string(image, "format");
+        hash = text_hash(text_hash(hash ? hash : TEXT_HASH_START, name ? name : "?"),
+                         format ? format : "?");
+    }
+    return hash;
+}
+
 static bool read_names(const json_t *entry, const json_t *inserted, const json_t *bitmaps_at,
                        struct disk *disk, struct error *error)
 {
@@ -232,6 +253,7 @@ static bool read_image(const struct block_answers *answers, const json_t *insert
     disk->write_back = layers.answer;
     disk->allocated = allocated_bytes(own);
     disk->files = files_read(own, disk->file);
+    disk->backing = backing_hash(own);
     disk->unbacked = is_unbacked(answers, node, own);
     disk->encrypted = json_member_bool(inserted, "encrypted", false) ||
                       json_member_bool(image, "encrypted", false) ||
@@ -371,7 +393,12 @@ static bool read_disks(struct qmp *qmp, const struct block_answers *answers,
             disk_free(&disk);
             continue;
         }
-        if (!origin_resolve(open, &disk, error) || !add_disk(guest, &disk, error)) {
+        if (!origin_resolve(open, &disk, error)) {
+            disk_free(&disk);
+            return false;
+        }
+        tail_look(&disk);
+        if (!add_disk(guest, &disk, error)) {
             disk_free(&disk);
             return false;
         }

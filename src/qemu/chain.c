@@ -96,12 +96,16 @@ uint64_t chain_name_lineage(const struct chain_name *name)
     return name->lineage ? name->lineage : text_hash(TEXT_HASH_START, name->job);
 }
 
-char *chain_witness_write(uint64_t size, const char *job)
+char *chain_witness_write(uint64_t size, uint64_t backing, const char *job)
 {
-    return text_format(WITNESS_PREFIX "%llu:%s", (unsigned long long)size, job);
+    unsigned long long bytes = size;
+
+    return backing ? text_format(WITNESS_PREFIX "%llu:%016llx:%s", bytes,
+                                 (unsigned long long)backing, job)
+                   : text_format(WITNESS_PREFIX "%llu:%s", bytes, job);
 }
 
-bool chain_witness_read(const char *name, uint64_t *size, const char **job)
+static bool read_witness(const char *name, uint64_t *size, uint64_t *backing, const char **job)
 {
     unsigned long long number;
 
@@ -109,7 +113,26 @@ bool chain_witness_read(const char *name, uint64_t *size, const char **job)
         !read_number(name + strlen(WITNESS_PREFIX), INT64_MAX, &number, job) || !**job)
         return false;
     *size = number;
+    if (read_hash(*job, ':', backing) && *backing)
+        *job += HASH_DIGITS + 1;
+    else
+        *backing = 0;
     return true;
+}
+
+bool chain_witness_read(const char *name, uint64_t *size, const char **job)
+{
+    uint64_t backing;
+
+    return read_witness(name, size, &backing, job);
+}
+
+uint64_t chain_witness_backing(const char *name)
+{
+    uint64_t size, backing;
+    const char *job;
+
+    return read_witness(name, &size, &backing, &job) ? backing : 0;
 }
 
 bool chain_is_of_job(const char *name, const char *job)
@@ -168,15 +191,30 @@ static const struct bitmap *witness_of_job(const struct disk *disk, const char *
     return NULL;
 }
 
-/* Growing a file adds zeroes, which an increment need not hold; growing a
- * volume adds whatever lay there before. */
-static bool grows_with_zeroes(const struct disk *disk)
+/* Growing a qcow2 image adds zeroes, which an increment need not hold.  A raw
+ * one shows what is there: on a volume what lay there before, in a file what
+ * the host may have appended. */
+static bool grew_with_zeroes(const struct disk *disk, uint64_t from)
 {
-    return strcmp(disk->driver, "qcow2") == 0 || (disk->file && !disk->on_block_device);
+    return strcmp(disk->driver, "qcow2") == 0 || (disk->empty_from && from >= disk->empty_from);
+}
+
+/* Stored bitmaps outlive a time in which the guest is off, and the image may
+ * be given another backing file (qemu-img rebase -u), which changes what is in no
+ * bitmap.  One that lives in QEMU's memory was there when anything changed. */
+static bool backing_is_sound(const struct disk *disk, const struct bitmap *base,
+                             const struct bitmap *witness, const char *job,
+                             struct chain_choice *choice)
+{
+    if (!base->persistent || chain_witness_backing(witness->name) == disk->backing)
+        return true;
+    full_because(choice, "its backing file was another one at job %s, or that job noted none", job);
+    return false;
 }
 
 /* Whether the disk was never smaller than at the base job, see chain.h. */
-static bool size_is_sound(const struct disk *disk, const char *job, struct chain_choice *choice)
+static bool size_is_sound(const struct disk *disk, const struct bitmap *base, const char *job,
+                          struct chain_choice *choice)
 {
     uint64_t size;
     const struct bitmap *witness = witness_of_job(disk, job, &size);
@@ -189,12 +227,12 @@ static bool size_is_sound(const struct disk *disk, const char *job, struct chain
         full_because(choice, "the disk was made smaller since job %s", job);
         return false;
     }
-    if (size < disk->size && !grows_with_zeroes(disk)) {
-        full_because(choice, "the disk grew since job %s, on a device that need not be empty there",
-                     job);
+    if (size < disk->size && !grew_with_zeroes(disk, size)) {
+        full_because(
+            choice, "the disk grew since job %s, and what it gained need not have been empty", job);
         return false;
     }
-    return true;
+    return backing_is_sound(disk, base, witness, job, choice);
 }
 
 /* The bitmaps of a job on the images below the one that the guest writes to. */
@@ -309,7 +347,7 @@ void chain_choose(const struct disk *disk, char level, const char *previous_job,
         full_because(choice, "the bitmap of job %s is no full dump's", previous_job);
     else if (name.sequence >= CHAIN_SEQUENCE_LIMIT)
         full_because(choice, "the chain has reached %d increments", CHAIN_SEQUENCE_LIMIT);
-    else if (!witnessed || size_is_sound(disk, previous_job, choice))
+    else if (!witnessed || size_is_sound(disk, base, previous_job, choice))
         *choice = (struct chain_choice){.base = base, .sequence = name.sequence + 1};
 }
 

@@ -25,6 +25,10 @@
  * shrinking and growing a disk whose every byte had changed): an increment on
  * that would miss what was cut off.  The witness loses its only bit then,
  * and a disabled bitmap never gets one back.
+ * Behind the bytes stands, where the disk has backing files, a hash of their
+ * names ("bacula-size:<bytes>:<backing>:<job>").  The first release wrote none:
+ * such a witness serves as long as the base is not a stored bitmap, or the disk
+ * has no backing file.
  *
  * Pure functions of names and facts; a doubtful base is no base.
  */
@@ -49,13 +53,16 @@ bool chain_name_read(const char *name, struct chain_name *read);
 
 /* The caller's to free; NULL without memory. */
 char *chain_name_write(const struct chain_name *name);
-char *chain_witness_write(uint64_t size, const char *job);
+char *chain_witness_write(uint64_t size, uint64_t backing, const char *job);
 
 /* The lineage that the name says, or else the one that its job begins. */
 uint64_t chain_name_lineage(const struct chain_name *name);
 
 /* False when it is no witness. */
 bool chain_witness_read(const char *name, uint64_t *size, const char **job);
+
+/* The hash of the backing files that a witness names; 0 for none. */
+uint64_t chain_witness_backing(const char *name);
 
 /* What one disk's dump is to be. */
 struct chain_choice {

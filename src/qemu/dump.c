@@ -51,7 +51,7 @@ static bool plan_disk(struct dump *dump, const struct disk *disk, struct error *
         .lineage = chain_lineage(disk, dump->level, dump->job_name, dump->previous_job),
         .job = dump->job_name});
     if (dump->features.witness)
-        planned->witness = chain_witness_write(disk->size, dump->job_name);
+        planned->witness = chain_witness_write(disk->size, disk->backing, dump->job_name);
     return (planned->bitmap && (planned->witness || !dump->features.witness)) ||
            error_memory(error);
 }

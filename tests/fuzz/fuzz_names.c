@@ -30,7 +30,7 @@ static void look_at_bitmap(const char *name)
                 strcmp(second.job, read.job) == 0);
         require(!chain_witness_read(name, &size, &job));
     } else if (chain_witness_read(name, &size, &job)) {
-        again = chain_witness_write(size, job);
+        again = chain_witness_write(size, chain_witness_backing(name), job);
         require(again && *job && chain_is_of_job(again, job));
         require(chain_witness_read(again, &second_size, &second_job) && second_size == size &&
                 strcmp(second_job, job) == 0);

@@ -74,15 +74,18 @@ static void witnesses_can_be_read_back(void **state)
     static const struct {
         uint64_t size;
         const char *job, *name;
+        uint64_t backing;
     } rows[] = {
-        {0, FULL, "bacula-size:0:" FULL},
-        {1000448, "a:b", "bacula-size:1000448:a:b"},
-        {INT64_MAX, "a", "bacula-size:9223372036854775807:a"},
+        {0, FULL, "bacula-size:0:" FULL, 0},
+        {512, FULL, "bacula-size:512:000000000000001f:" FULL, 0x1f},
+        {512, "0000000000000000:a", "bacula-size:512:0000000000000000:a", 0},
+        {1000448, "a:b", "bacula-size:1000448:a:b", 0},
+        {INT64_MAX, "a", "bacula-size:9223372036854775807:a", 0},
     };
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        _cleanup_free_ char *name = chain_witness_write(rows[i].size, rows[i].job);
+        _cleanup_free_ char *name = chain_witness_write(rows[i].size, rows[i].backing, rows[i].job);
         struct chain_name other;
         const char *job;
         uint64_t size;
@@ -90,6 +93,7 @@ static void witnesses_can_be_read_back(void **state)
         check_string(rows[i].name, name, rows[i].name);
         check(rows[i].name, chain_witness_read(name, &size, &job));
         check(rows[i].name, size == rows[i].size);
+        check(rows[i].name, chain_witness_backing(name) == rows[i].backing);
         check_string(rows[i].name, job, rows[i].job);
         check(rows[i].name, chain_is_of_job(name, rows[i].job));
         check(rows[i].name, !chain_name_read(name, &other)); /* a witness is no base */
@@ -370,6 +374,23 @@ static void a_larger_device(struct situation *now)
     now->disk.on_block_device = true;
     now->disk.size = 2 * (uint64_t)MEGABYTE;
 }
+static void a_larger_file_with_data(struct situation *now)
+{
+    a_larger_device(now);
+    now->disk.on_block_device = false;
+    now->disk.empty_from = MEGABYTE + BIT;
+}
+static void another_backing_file(struct situation *now)
+{
+    now->bitmaps[0].persistent = true;
+    now->bitmaps[1].name = S("bacula-size:1048576:000000000000001f:" FULL);
+    now->disk.backing = 0x20;
+}
+static void a_backing_file_of_late(struct situation *now)
+{
+    now->bitmaps[0].persistent = true;
+    now->disk.backing = 0x20;
+}
 static void a_larger_remote_volume(struct situation *now)
 {
     a_larger_device(now);
@@ -391,6 +412,8 @@ static void a_larger_remote_volume(struct situation *now)
     "copied or a migrated job)"
 #define NO_WITNESS "nothing witnesses the size that the disk had at job " FULL
 #define OTHER_NAME "the guest or the disk had another name at job " FULL
+#define BACKING    "its backing file was another one at job " FULL ", or that job noted none"
+#define GREW       "the disk grew since job " FULL ", and what it gained need not have been empty"
 #define SMALLER    "the disk was made smaller since job " FULL
 
 static void a_doubtful_base_is_no_base(void **state)
@@ -431,10 +454,11 @@ static void a_doubtful_base_is_no_base(void **state)
         {smaller, "smaller", "ID", FULL, SMALLER},
         {smaller_and_back, "smaller and back", "ID", FULL, SMALLER},
         {too_many_bits, "too many bits", "ID", FULL, SMALLER},
-        {a_larger_device, "larger device", "ID", FULL,
-         "the disk grew since job " FULL ", on a device that need not be empty there"},
-        {a_larger_remote_volume, "larger remote volume", "ID", FULL,
-         "the disk grew since job " FULL ", on a device that need not be empty there"},
+        {a_larger_device, "larger device", "ID", FULL, GREW},
+        {a_larger_file_with_data, "larger file with data", "ID", FULL, GREW},
+        {another_backing_file, "another backing file", "ID", FULL, BACKING},
+        {a_backing_file_of_late, "a backing file of late", "ID", FULL, BACKING},
+        {a_larger_remote_volume, "larger remote volume", "ID", FULL, GREW},
     };
 
     (void)state;
@@ -460,7 +484,7 @@ static void a_larger_file_keeps_its_chain(void **state)
         const char *driver, *file;
         bool device;
     } rows[] = {{"qcow2", "/vm/d", false},
-                {"raw", "/vm/d", false},
+                {"raw", "/vm/d", false}, /* which ends where the disk ended */
                 {"qcow2", "/dev/vg/d", true},
                 {"qcow2", NULL, false}};
 
@@ -474,6 +498,7 @@ static void a_larger_file_keeps_its_chain(void **state)
         now.disk.file = S(rows[i].file);
         now.disk.on_block_device = rows[i].device;
         now.disk.size = 2 * (uint64_t)MEGABYTE;
+        now.disk.empty_from = strcmp(rows[i].driver, "raw") == 0 ? MEGABYTE : 0;
         chain_choose(&now.disk, 'I', FULL, true, &choice);
         check(rows[i].driver, !choice.full && choice.base == &now.bitmaps[0]);
     }

@@ -331,7 +331,7 @@ static char *name_of(const struct spec *spec)
     if (spec->kind == '-')
         return text_copy(spec->job);
     if (spec->kind == 'w')
-        return chain_witness_write(1024, spec->job);
+        return chain_witness_write(1024, 0, spec->job);
     return chain_name_write(&(struct chain_name){.level = (char)toupper(spec->kind),
                                                  .place = 0x1f,
                                                  .lineage = lineage_of(spec->full),
