@@ -98,6 +98,8 @@ char *config_write(const struct guest *guest, const struct config_job *job, bool
 
     if (!root)
         return NULL;
+    if (json_array_size(guest->unsaved))
+        json_object_set(root, "not_saved", guest->unsaved);
     if (guest->proxmox)
         json_object_set(root, "proxmox", guest->proxmox);
     if (command_line) /* the file is for people, too */
@@ -172,6 +174,8 @@ static bool guest_from_json(const json_t *root, struct guest *guest, struct erro
         return error_set(error, ERROR_GENERAL, "the guest has no name or no vmid");
     guest->vmid = (uint32_t)vmid;
     guest->proxmox = json_incref(json_member_object(root, "proxmox"));
+    if (json_array_size(json_member_array(root, "not_saved")) <= DISK_LIMIT)
+        guest->unsaved = json_incref(json_member_array(root, "not_saved"));
     json_array_foreach (disks, index, entry) {
         struct disk *disk = guest_add_disk(guest);
 

@@ -38,6 +38,7 @@ void guest_free(struct guest *guest)
     free(guest->qemu_version);
     free(guest->machine);
     json_decref(guest->command_line);
+    json_decref(guest->unsaved);
     free(guest->job);
     json_decref(guest->proxmox);
     for (size_t i = 0; i < guest->disk_count; i++)

@@ -71,6 +71,7 @@ struct guest {
     char *qemu_version;   /* "7.2.22" */
     char *machine;        /* "pc-i440fx-7.2" */
     bool has_tpm;         /* whose state is no disk of QEMU's */
+    json_t *unsaved;      /* array of storage that is no disk of QEMU's (qemu/unsaved.h), or NULL */
     json_t *command_line; /* array of the process' arguments, or NULL */
     char *job;            /* that made the backup, Bacula's unique name; only in a config.json
                            * that was read back */

@@ -10,6 +10,7 @@
 #include "hypervisor/original.h"
 #include "qemu/block.h"
 #include "qemu/origin.h"
+#include "qemu/unsaved.h"
 
 enum { COMMAND_LINE_LIMIT = 1 << 20 };
 
@@ -181,7 +182,8 @@ bool qemu_describe(const struct hypervisor_call *call, const struct target *targ
     guest->command_line = command_line_of(pid);
     if (!guest->name || !guest->hypervisor)
         return error_memory(error);
-    return block_read_disks(qmp, features, pid, guest, error);
+    return block_read_disks(qmp, features, pid, guest, error) &&
+           unsaved_find(qmp, &guest->unsaved, error);
 }
 
 /* Nobody ends a genuine QEMU behind our back but the guest's owner. */

@@ -133,8 +133,24 @@ static void say_twins(const struct guest_backup *backup, const struct disk *disk
                     backup->guest.name, json_member_string(twin, "drive"), disk->drive);
 }
 
+static void say_unsaved(const struct guest_backup *backup)
+{
+    size_t index;
+    json_t *device;
+
+    json_array_foreach (backup->guest.unsaved, index, device) {
+        const char *file = json_member_string(device, "file");
+
+        job_message(backup->job, MESSAGE_WARNING, "%s/%s (%s) is not backed up: %s%s%s",
+                    backup->guest.name, json_member_string(device, "device"),
+                    json_member_string(device, "type"), json_member_string(device, "because"),
+                    file ? ": " : "", file ? file : "");
+    }
+}
+
 static void say_what_is_special(const struct guest_backup *backup)
 {
+    say_unsaved(backup);
     if (backup->guest.has_tpm)
         job_message(backup->job, MESSAGE_WARNING,
                     "%s has a TPM, whose state is not backed up: keep the recovery keys of what it "

@@ -459,9 +459,27 @@ static void say_missing_disks(const struct restored_guest *guest)
                         guest->config.disks[i].drive);
 }
 
+/* What the guest had beside its disks; config.json may be anybody's. */
+static void say_unsaved(const struct restored_guest *guest)
+{
+    size_t index;
+    json_t *device;
+
+    json_array_foreach (guest->has_config ? guest->config.unsaved : NULL, index, device) {
+        const char *name = json_member_string(device, "device");
+        const char *type = json_member_string(device, "type");
+
+        if (name && type)
+            job_message(guest->job, MESSAGE_WARNING,
+                        "Not restored: %s/%s (%s), which is not in the backup", shown_name(guest),
+                        name, type);
+    }
+}
+
 void restored_guest_finish(struct restored_guest *guest)
 {
     announce_start(guest);
+    say_unsaved(guest);
     if (stays_below_root(guest) || !guest->hypervisor->whole_guests_only)
         say_missing_disks(guest); /* a whole guest is told of what it is not given */
     if (stays_below_root(guest))
