@@ -196,13 +196,13 @@ class _Daemon:
     """A QEMU that its command line alone describes, started in a directory and left to itself."""
 
     def __init__(self, folder, arguments, cwd, prefix=()):
-        self._pidfile = folder / "pid"
         self.qmp_socket = folder / "qmp"
         argv = ["qemu-system-x86_64", *_MACHINE, "-name", "VM1", "-daemonize",
-                "-pidfile", self._pidfile, *arguments]
+                "-pidfile", folder / "pid", *arguments]
         for name in ("qmp", "test"):
             argv += ["-qmp", f"unix:{folder / name},server=on,wait=off"]
         run([*prefix, *argv], cwd=cwd)
+        self._pid = int((folder / "pid").read_text())
         self.monitor = Monitor(folder / "test")
 
     def write(self, disk, pattern):
@@ -211,9 +211,9 @@ class _Daemon:
 
     def quit(self):
         """End it, and wait until it is gone."""
-        if not self._pidfile.exists():
-            return  # QEMU removes it when it ends
-        pid = int(self._pidfile.read_text())
+        if not self._pid:
+            return
+        pid, self._pid = self._pid, 0
         with contextlib.suppress(Failure):
             self.monitor.execute("quit")
         self.monitor.close()
@@ -278,6 +278,38 @@ def test_a_daemon_with_relative_names(make_bacula, make_daemon, workdir):
     assert changed == {"disk.qcow2"} and before[home / "disk.qcow2"] == after[home / "disk.qcow2"]
 
 
+def _chroot_option(folder):
+    """As this QEMU calls it; -chroot went in 9.0."""
+    old = "-chroot" in run(["qemu-system-x86_64", "-help"])
+    return ["-chroot", folder] if old else ["-run-with", f"chroot={folder}"]
+
+
+@one_version
+def test_a_daemon_in_a_root_of_its_own(make_bacula, make_daemon, workdir):
+    """It opened its disks before it went there; a file of the same name there is not touched."""
+    jail = workdir / "jail"
+    jail.mkdir()
+    for folder in (workdir, jail):
+        for name in ("vda.qcow2", "vdb.qcow2"):
+            make_image(folder / name, MIB)
+    arguments = _chroot_option(jail)
+    for disk, name in (("vda", "vda.qcow2"), ("vdb", workdir / "vdb.qcow2")):
+        arguments += ["-drive", f"if=none,id={disk},file={name},format=qcow2", *_device(disk)]
+    daemon = make_daemon(arguments, workdir)
+    bacula = make_bacula(filesets={"VM": [_line(daemon.qmp_socket)]})
+    for pattern, disk in enumerate(("vda", "vdb"), 1):
+        daemon.write(disk, pattern)
+    full = bacula.run("VM")
+    assert full.status == "T" and "convdestination" not in full.log
+    for disk in ("vda", "vdb"):
+        daemon.write(disk, 99)
+    daemon.quit()
+    before = _bytes_of(jail)
+    assert _restore(bacula, full).ok
+    assert _reads(workdir / "vda.qcow2", 1) and _reads(workdir / "vdb.qcow2", 2)
+    assert _bytes_of(jail) == before
+
+
 @one_version
 def test_relative_names_where_qemu_stayed(make_bacula, make_guest, workdir, monkeypatch):
     """Names as the owner knows them; two of one name are told apart by the folder."""
@@ -323,13 +355,15 @@ def test_a_name_that_is_another_file_to_qemu(make_bacula, make_daemon, workdir):
 
 
 @one_version
-def test_a_monitor_that_a_manager_made(make_bacula, make_guest, workdir, public_folder):
+def test_a_monitor_that_a_manager_made(make_bacula, workdir, public_folder, monkeypatch):
     """As libvirt passes its sockets on: not who listened, but who answers has the files open."""
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(public_folder / "made"))
     listener.listen(1)
     path = make_image(workdir / "vda.qcow2", MIB, seed=1)
     fd = listener.fileno()
+    (workdir / "managers").mkdir()
+    monkeypatch.chdir(workdir / "managers")  # where its own relative names would lead
     os.set_inheritable(fd, True)
     process = subprocess.Popen(
         ["qemu-system-x86_64", *_MACHINE, "-name", "VM1",
