@@ -34,7 +34,7 @@ def _assert_nothing_left(cell, scene, result):
 
 def _ask_guest(cell, scene):
     """As before, though a dump that nobody could end may be left until the next job."""
-    scene.guest_judge.assert_unharmed(stops=cell.fault.halts)
+    scene.guest_judge.assert_unharmed()
     if cell.fault.victim not in (faults.VICTIM_QEMU, faults.VICTIM_FD):
         scene.guest_judge.assert_speed()
 
@@ -55,11 +55,13 @@ def test_fault(cell, version, scene, note_cell):
         scene.striker.finish()
     note_cell("backup", cell.fault.name, cell.moment.name, version, result, lasted, cell.ends)
     assert_end(cell, result, version)
-    if cell.fault.fails_writes:
-        scene.guest_judge.excuse_failures()
+    if cell.fault.harms:
+        scene.guest_judge.excuse()
     if not cell.fault.halts:
         scene.guest_judge.assert_unharmed()
     cell.fault.heal(scene)
+    if cell.fault.halts:
+        scene.guest_judge.excuse()
     if alone:
         wait_until(lambda: not scene.stage.leftovers(), PATIENCE, "the File Daemon's end of the job")
     _assert_nothing_left(cell, scene, result)
@@ -69,6 +71,6 @@ def test_fault(cell, version, scene, note_cell):
         scene.history.chain.append(result)
     scene.assert_next_job(result)
     scene.guest.assert_clean()
-    scene.guest_judge.assert_unharmed(stops=cell.fault.halts)
+    scene.guest_judge.assert_unharmed()
     scene.guest_judge.assert_speed()
     assert scene.bacula.fd_lives()

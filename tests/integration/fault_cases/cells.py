@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from . import faults as f
+from . import guest_faults as g
 from .moments import BEFORE, DUMPED, DUMPING, FIRST, LAST_BYTE, SECOND, Moment
 
 START = Moment("before the job", None, lambda scene: None)
@@ -26,7 +27,8 @@ CANCEL_BOUND = 10
 class Cell:
     """says are patterns, one for each error line of ours that must come, in any order.
 
-    daemons are patterns of lines that must come from Bacula's daemons, among others.
+    daemons are patterns of lines that must come from Bacula's daemons, among others.  long is for
+    what takes a minute.
     """
 
     fault: f.Fault
@@ -36,6 +38,7 @@ class Cell:
     versions: tuple = BOTH
     bound: int = 60
     daemons: tuple = ()
+    long: bool = False
 
     @property
     def id(self):
@@ -121,7 +124,7 @@ def _directory_cells():
     yield Cell(f.DIRECTORY_FULL, START, WARNS, (_guest("bytes free and needs up to"),))
     yield Cell(f.DIRECTORY_ELSEWHERE, START, GOOD)
     yield Cell(f.DIRECTORY_READ_ONLY, BEFORE, WARNS, (_guest("Read-only file system"),))
-    yield Cell(f.DIRECTORY_FULL, BEFORE, WARNS, (_guest("No space left"),))
+    yield Cell(f.DIRECTORY_FULL, BEFORE, WARNS, (_guest("(No space left|bytes free and needs up to)"),))
     yield Cell(f.DIRECTORY_DELETED, BEFORE, WARNS, (_guest("No such file"),))
     yield Cell(f.DIRECTORY_ELSEWHERE, BEFORE, WARNS, (_guest("No such file"),))
     yield Cell(f.DIRECTORY_FULL, DUMPING, GOOD)  # the dumps have their room
@@ -150,6 +153,22 @@ def _directory_cells():
         yield Cell(f.DIRECTORY_READ_ONLY, moment, GOOD)
         yield Cell(f.DIRECTORY_FULL, moment, GOOD)
     yield Cell(f.DIRECTORY_DELETED, LAST_BYTE, GOOD)
+
+
+def _room_cells():
+    for fault in (g.UNRESERVED_FULL, g.UNRESERVED_FILLED):
+        yield Cell(fault, DUMPING, WARNS, (_disk("first", "(No space left|room)"),))
+    for moment in (DUMPING, DUMPED, FIRST):
+        yield Cell(g.SHARED_ROOM, moment, GOOD)
+
+
+def _stalling_cells():
+    for moment in _ALL_MOMENTS:
+        yield Cell(g.SOURCE_STALLED, moment, GOOD, bound=120, long=moment in (BEFORE, DUMPING))
+    yield Cell(g.SOURCE_STALLED_CANCELLED, DUMPING, CANCELLED, bound=150, long=True)
+    for moment in _ALL_MOMENTS:
+        yield Cell(g.MONITOR_HELD_CANCELLED, moment, CANCELLED, bound=120, long=True)
+        yield Cell(g.MONITOR_BORROWED_CANCELLED, moment, CANCELLED, bound=60)
 
 
 def _storage_cells():
@@ -221,6 +240,8 @@ _EACH = (
     *_qemu_cells(),
     *_monitor_cells(),
     *_directory_cells(),
+    *_room_cells(),
+    *_stalling_cells(),
     *_storage_cells(),
     *_time_cells(),
     *_tool_cells(),

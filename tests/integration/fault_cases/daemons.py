@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from . import faults as f
+from . import guest_faults as g
 from . import restore_moments as r
 
 
@@ -63,6 +64,9 @@ DIRECTOR_KILLED = End("f", (r"^dir JobId \d+: Start (Backup|Restore Job)",), rep
 def _of_backup(fault, version):
     return {
         f.CANCELLED: cancelled("Backup"),
+        g.SOURCE_STALLED_CANCELLED: cancelled("Backup"),
+        g.MONITOR_HELD_CANCELLED: cancelled("Backup"),
+        g.MONITOR_BORROWED_CANCELLED: cancelled("Backup"),
         f.FD_KILLED: fd_killed("Backup", version),
         f.SD_KILLED: End("f", (_SD_AWAY, _CANNOT_SEND, _ERROR.format("Backup")), ours=True),
         f.DIRECTOR_KILLED: DIRECTOR_KILLED,

@@ -34,9 +34,9 @@ class Fault:
 
     victim names who cannot be expected to have cleaned up: nobody reached it, or it was
     killed.  The next job does it then.  halts says that the guest itself does not run from its
-    strike to its end, fails_writes that a write of its may fail: QEMU first copies what is
-    overwritten, and has no other answer when that cannot be read or written.  options are what
-    the Scene needs.
+    strike to its end; harms, that a write of its may fail, or (by QEMU's choice) stop it until
+    the job has ended: QEMU first copies what is overwritten, and has no other answer when that
+    cannot be read or written.  options are what the Scene needs.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Fault:
     victim: str = ""
     options: dict = field(default_factory=dict)
     halts: bool = False
-    fails_writes: bool = False
+    harms: bool = False
 
 
 # Daemons and consoles
@@ -241,7 +241,7 @@ DISK_ERROR_ABORT = Fault("I/O error under the guest, abort_on_error", _spoil, _m
                                   "parameters": "abort_on_error"})
 TARGET_ERROR = Fault("I/O error under the dump", lambda scene, _: scene.target_storage.fail(),
                      lambda scene: scene.target_storage.mend(), options={"breakable": "QEMU"},
-                     fails_writes=True)
+                     harms=True)
 READ_ERROR = Fault("I/O error when the dump is read", lambda scene, _: scene.stage.storage.fail(),
                    lambda scene: scene.stage.storage.mend(), options={"breakable": "daemon"})
 

@@ -23,7 +23,8 @@ def table(chosen, hardest, version):
     for cell in chosen if ALL else _hardest(chosen, hardest):
         versions = cell.versions if ALL or version not in cell.versions else (version,)
         for each in versions:
-            yield pytest.param(cell, each, id=f"{cell.id}, {each}")
+            marks = pytest.mark.long if getattr(cell, "long", False) else ()
+            yield pytest.param(cell, each, id=f"{cell.id}, {each}", marks=marks)
 
 
 def werror(cell, version):

@@ -2,13 +2,14 @@
 
 import contextlib
 
-from harness.disk import MIB, SECTOR, Disk, make_image, tmpfs
+from harness.disk import MIB, SECTOR, Disk, ext2, make_image, tmpfs
 from harness.gate import Gate
 from harness.history import History, sequences
 from harness.monitor import Monitor
 from harness.preload import BrokenStorage
 from harness.pace import Stopwatch, patient
 from harness.process import PATIENCE, Failure, wait_until
+from harness.served_disk import ServedDisk, Server
 from harness.watched_guest import WatchedGuest
 
 from .guest_judge import GuestJudge
@@ -24,14 +25,15 @@ class Scene:
     which the guest itself writes all the time; parameters go into the Plugin line, and limit, in
     seconds, as timeout=: a good dump has to end within that.  With
     gated the plugin meets a monitor that can misbehave, with working=SIZE the job works on
-    a small file system of its own (linked: through a link), with breakable="QEMU" the
+    a small file system of its own (linked: through a link; reservable=False: one that can keep
+    no room for a file), with served its first disk is another process', with breakable="QEMU" the
     storage of its dumps can break under QEMU.  other is a Stage whose Bacula saves the guest
     as well, and whose jobs can have the same numbers.
     """
 
     def __init__(self, stage, folder, parameters="", gated=False, style="slow", fmt="qcow2",
                  working=None, linked=False, breakable=None, other=None, limit=None, werror="",
-                 writes_on="first"):
+                 writes_on="first", served=False, reservable=True):
         self.stage = stage
         self.bacula = stage.bacula
         self.folder = folder
@@ -40,7 +42,9 @@ class Scene:
         self.held_by_plugin = False
         self.stopped = False  # QEMU, by a signal
         self.jobid = None
-        self.second = None  # another job on the guest
+        self.server = None  # of the first disk
+        self.second = None  # another job on the guest, or on another
+        self.neighbour_judge = None  # of that other guest
         self.others = set()  # names of such jobs, whose bitmaps may be there
         self.other_client = None
         self.working = self.working_link = None
@@ -49,10 +53,13 @@ class Scene:
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as opened:
             opened.callback(stage.reset)
-            self.guest = self._make_guest(opened, self._make_disks(style, fmt), werror, writes_on)
+            disks = self._make_disks(style, fmt)
+            if served:
+                disks[0] = self._serve(opened, disks[0])
+            self.guest = self._make_guest(opened, disks, werror, writes_on)
             self.gate = self._make_gate(opened) if gated else None
             if working:
-                parameters += f" working={self._make_working(opened, working, linked)}"
+                parameters += f" working={self._make_working(opened, working, linked, reservable)}"
             self._stack = opened.pop_all()
         if limit:
             parameters += f" timeout={self.limit}"
@@ -91,8 +98,16 @@ class Scene:
         opened.callback(gate.close)
         return gate
 
-    def _make_working(self, opened, size, linked):
-        self.working = opened.enter_context(tmpfs(self.folder / "working", size))
+    def _serve(self, opened, disk):
+        self.server = Server(self.folder, disk.path, room=2 * SIZE)
+        opened.callback(self.server.close)
+        served = ServedDisk(disk.name, disk.path, disk.fmt, style="slow")
+        served.server = self.server
+        return served
+
+    def _make_working(self, opened, size, linked, reservable):
+        make = tmpfs if reservable else ext2
+        self.working = opened.enter_context(make(self.folder / "working", size))
         if not linked:
             return self.working
         self.working_link = self.folder / "link"
@@ -106,6 +121,16 @@ class Scene:
         last = max(each.catalog.last_job() for each in (self.bacula, stage.bacula))
         self.bacula.catalog.set_next_job(last + 100)
         return History(stage.bacula, self.guest, folder, stage.add_job(self.line, "other"))
+
+    def add_neighbour(self, size):
+        """Another guest, with one disk that is full; it writes to it as well."""
+        folder = self.folder / "neighbour"
+        folder.mkdir()
+        image = make_image(folder / "disk.raw", size, "raw", seed=3, density=1)
+        guest = WatchedGuest(folder, [Disk("disk", image, "raw", style="blockdev")], "disk", name="two")
+        self._stack.callback(guest.close)
+        guest.start()
+        return guest
 
     # What the guest does
 

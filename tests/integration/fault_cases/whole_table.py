@@ -18,6 +18,11 @@ _ANY = ""  # what every fault's name begins with
 # (how the faults' names begin, moments, reason), for each table; the first that fits counts.
 BLANKS = {
     "backup": (
+        (("working directory full, without", "working directory filled slowly"), COLUMNS["backup"],
+         "as where room can be reserved: see working directory full"),
+        (("job cancelled while the source stalls",), (_BEFORE, _DUMPED, _FIRST, _SECOND, _LAST),
+         "nothing of the source is asked for then"),
+        (("another guest's job",), (_BEFORE, _SECOND, _LAST), "nothing of the job lies there then, or less than before"),
         (("I/O error under the dump", "I/O error when the dump is read", "working directory",
           "qemu-img killed", "qemu-img hangs", "timeout="), (_START,),
          "nothing is there yet that it could strike"),

@@ -290,6 +290,22 @@ def tmpfs(folder, size):
         run(["umount", "--lazy", folder])
 
 
+@contextlib.contextmanager
+def ext2(folder, size):
+    """As tmpfs, but nobody can reserve room on it."""
+    image = folder.with_suffix(".ext2")
+    with image.open("wb") as file:
+        file.truncate(size)
+    run(["mkfs.ext2", "-q", "-m", "0", image])
+    folder.mkdir()
+    run(["mount", "-o", "loop", image, folder])
+    try:
+        (folder / "lost+found").rmdir()
+        yield folder
+    finally:
+        run(["umount", "--lazy", folder])
+
+
 def loop_devices_work(folder):
     """Whether this machine lets us make loop devices."""
     with tempfile.NamedTemporaryFile(dir=folder) as file:
