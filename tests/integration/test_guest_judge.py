@@ -71,6 +71,7 @@ def test_write_that_failed(guest, judge):
         guest.cont()  # QEMU repeats the write
     judge.excuse()
     judge.assert_unharmed()
+    judge.assert_speed()
     assert bool(guest.failed_writes()) != stops
 
 

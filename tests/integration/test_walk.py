@@ -7,9 +7,10 @@ import functools
 import os
 import re
 
-from fault_cases import cells, faults
+from fault_cases import cells, faults, guest_faults
 from fault_cases.restore_cells import RESTORE
-from fault_cases.walk import RESTORE_CELLS, Walk, logged, plan
+from fault_cases.walk import Walk, logged
+from fault_cases.walk_plan import RESTORE_CELLS, plan
 from fault_cases.walk_scene import WalkScene
 
 _STEPS = int(os.environ.get("QEMU_FD_WALK_STEPS") or 10)
@@ -56,10 +57,14 @@ def test_a_long_walk_meets_with_everything():
     """Every fault that a guest of the walk can have at all."""
     steps = plan(_seed(), 5000)
     assert not _missing(steps)
+    text = "\n".join(step.text for step in steps)
+    assert re.search(r"bytes \d+ on second at \d+ by another host\n\w+ of job", text)
     met = {step.cell.fault.name for step in steps if step.cell in cells.BACKUP}
     left_out = {cell.fault.name for cell in cells.BACKUP} - met
     assert left_out == {"I/O error under the guest, abort_on_error",
-                        "a job of another File Daemon, of the same number"}
+                        "a job of another File Daemon, of the same number",
+                        *(fault.name for fault in (guest_faults.UNRESERVED_FULL, guest_faults.SHARED_ROOM,
+                                                   guest_faults.UNRESERVED_FILLED))}
     met_in_restores = {step.cell.fault for step in steps if step.cell in RESTORE}
     assert met_in_restores == set(RESTORE_CELLS) >= {faults.CANCELLED, faults.FD_KILLED}
 

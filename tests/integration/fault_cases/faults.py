@@ -22,6 +22,7 @@ VICTIM_FD = "File Daemon"
 VICTIM_DIRECTOR = "Director"
 VICTIM_QEMU = "QEMU"
 VICTIM_FOLDER = "working directory"
+VICTIM_BITMAPS = "bitmaps"  # nobody had the monitor when they were to go
 
 
 def _nothing(_scene):

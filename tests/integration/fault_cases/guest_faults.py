@@ -59,8 +59,10 @@ def _hold_for_a_moment_and_cancel(scene, jobid):
 
 MONITOR_HELD_CANCELLED = replace(
     f.MONITOR_HELD, name="job cancelled while another client holds the monitor", strike=_hold_and_cancel)
+# A dump does not stay in QEMU then; a bitmap may, when nothing else of the job is there.
 MONITOR_BORROWED_CANCELLED = f.Fault(
-    "job cancelled while the monitor is held for a moment", _hold_for_a_moment_and_cancel)
+    "job cancelled while the monitor is held for a moment", _hold_for_a_moment_and_cancel,
+    victim=f.VICTIM_BITMAPS)
 
 # Room that ends
 
@@ -102,7 +104,7 @@ def _second_guest(scene, _jobid):
 
 
 def _assert_no_room_for_it(scene):
-    (error,) = own_errors(scene.second.log)
+    error, _ = own_errors(scene.second.log)  # and that nothing was saved of any guest
     assert error.startswith('guest "two": ') and "bytes free and needs up to" in error, error
     scene.neighbour_judge.guest.assert_clean()
     scene.neighbour_judge.assert_unharmed()

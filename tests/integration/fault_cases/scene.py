@@ -99,7 +99,7 @@ class Scene:
         return gate
 
     def _serve(self, opened, disk):
-        self.server = Server(self.folder, disk.path, room=2 * SIZE)
+        self.server = Server(self.folder, disk.path, room=0 if disk.fmt == "raw" else 2 * SIZE)
         opened.callback(self.server.close)
         served = ServedDisk(disk.name, disk.path, disk.fmt, style="slow")
         served.server = self.server

@@ -15,13 +15,14 @@ _LIMIT = 5  # seconds: timeout= of the line that talks to the gate
 class WalkScene(Scene):
     """What is written at moments differs from step to step, and covers disks of any size.
 
-    Its second disk is fragile.  Its gate lives as long as it does, and not as long as a QEMU.
+    Its first disk is another process', its second is fragile, and now and then one to which other
+    hosts may write.  Its gate lives as long as it does, and not as long as a QEMU.
     """
 
     def __init__(self, stage, folder):
         self.seed = 0
         super().__init__(stage, folder, gated=True, working=64 * MIB, linked=True,
-                         breakable="QEMU", limit=_LIMIT)
+                         breakable="QEMU", limit=_LIMIT, served=True)
 
     def write_much(self, *disks):
         for disk in disks:

@@ -12,7 +12,7 @@ from .process import spawn, stop, wait_until
 class Server:
     """A qemu-nbd over a copy of an image: QEMU may then lock the image itself.
 
-    It has room to grow.
+    room is how far it may grow, for a format that does.
     """
 
     def __init__(self, folder, image, room=0):

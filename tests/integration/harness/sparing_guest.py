@@ -44,6 +44,14 @@ class SparingGuest(Guest):
         for start, count in self._around(disk, offset, length):
             super().discard(disk, start, count)
 
+    def write_from_elsewhere(self, disk, pattern, offset, length):
+        """Write to a raw disk as another host does: this guest's QEMU hears nothing of it."""
+        for start, count in self._around(disk, offset, length):
+            with self._disk(disk).path.open("r+b", buffering=0) as image:
+                image.seek(start)
+                image.write(bytes([pattern]) * count)
+            self._write_shadow(disk, pattern, start, count)
+
     def _apply(self, disk, writes):
         super()._apply(disk, [(pattern, start, count) for pattern, offset, length in writes
                               for start, count in self._around(disk, offset, length)])

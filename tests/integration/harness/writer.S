@@ -43,6 +43,7 @@ next:
         addl    $FIRST, %edx
         shll    $7, %edx                /* its first sector */
         movl    %edx, sector
+        movw    $8, count               /* what a call leaves is how many it wrote */
         movw    $packet, %si
         movw    $0x4300, %ax            /* BIOS: extended write */
         movb    $DRIVE, %dl
@@ -57,7 +58,7 @@ say:
         .balign 4
 seed:   .long   1
 packet: .byte   16, 0
-        .word   8                       /* sectors */
+count:  .word   0                       /* sectors */
         .word   buffer, 0               /* from this address */
 sector: .quad   0
         .org    510
