@@ -8,6 +8,7 @@ from fault_cases import cells, faults
 from fault_cases.judge import assert_end, table, werror
 from fault_cases.moments import HELD_BY_PLUGIN, incremental
 from fault_cases.scene import Scene
+from harness.disk import loop_devices_work
 from harness.process import PATIENCE, wait_until
 
 
@@ -15,6 +16,8 @@ from harness.process import PATIENCE, wait_until
 def scene(cell, stages, version, workdir):
     options = dict(cell.fault.options)
     options["werror"] = werror(cell, version)
+    if not options.get("reservable", True) and not loop_devices_work(workdir):
+        pytest.skip("this machine lets us make no loop devices")
     preloaded = options.pop("clock", False) or options.get("breakable") == "daemon"
     if options.get("other"):
         options["other"] = stages(version, not preloaded)
