@@ -40,8 +40,8 @@ def _corpus(program):
 
 
 def in_parallel():
-    """Most of a test is waiting, so one more runs than there are processors."""
-    return ["-n", str((os.cpu_count() or 1) + 1), "--dist", "loadgroup"]
+    """Most of a test is waiting, so more of them run than there are processors."""
+    return ["-n", str(3 * (os.cpu_count() or 1)), "--dist", "loadgroup"]
 
 
 def run_integration(arguments):

@@ -59,6 +59,12 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if group := _group_of(item, config.stash.get(_OWN_NETWORK, False)):
             item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=_turn)
+
+
+def _turn(item):
+    """What lasts long begins early, lest the last worker runs alone: whole groups above all."""
+    return not item.get_closest_marker("xdist_group")
 
 
 def _group_of(item, own_network):

@@ -12,15 +12,24 @@
 
 static pid_t start_sleeper(void)
 {
-    pid_t child = fork();
+    int named[2];
+    char byte;
+    pid_t child;
 
+    assert_int_equal(pipe(named), 0);
+    child = fork();
     if (child == 0) {
         /* A name that looks like the fields behind it. */
         prctl(PR_SET_NAME, "a) Z 1 2 (b");
+        close(named[0]);
+        close(named[1]);
         for (;;)
             pause();
     }
     assert_true(child > 0);
+    close(named[1]);
+    assert_int_equal(read(named[0], &byte, 1), 0); /* its end */
+    close(named[0]);
     return child;
 }
 
@@ -28,11 +37,9 @@ static void a_process_that_lives_has_not_ended(void **state)
 {
     struct process self = process_note(getpid());
     pid_t child = start_sleeper();
-    struct process sleeper;
+    struct process sleeper = process_note(child);
 
     (void)state;
-    usleep(20 * 1000); /* until it has its name */
-    sleeper = process_note(child);
     assert_int_equal(self.pid, getpid());
     assert_false(process_has_ended(&self));
     assert_int_equal(sleeper.pid, child);
