@@ -13,7 +13,7 @@ import pytest
 
 from fault_cases.outcome import write_cell
 from fault_cases.stage import Stage, own_errors
-from harness import sanitizer
+from harness import sanitizer, surroundings
 from harness.bacula import Bacula
 from harness.disk import loop_device, loop_devices_work, tmpfs
 from harness.guest import Guest
@@ -41,6 +41,7 @@ def pytest_configure(config):
 
     Of the chosen QEMU the programs come first: the File Daemon looks qemu-img up in its PATH.
     """
+    surroundings.leave_behind()
     with contextlib.suppress(OSError):
         enter_own_network()
         config.stash[_OWN_NETWORK] = True
