@@ -58,10 +58,10 @@ def _cancel(scene, jobid):
     But for the last file: bpipe, Bacula's own plugin, waits for its program, and the cell's
     bound tells how long the job takes from there.
     """
-    scene.striker = Striker(lambda: scene.bacula.cancel(jobid))
-    if scene.stage.last.is_held():
-        time.sleep(1)  # until the File Daemon has heard of it
-    else:
+    heard = threading.Event()
+    scene.striker = Striker(lambda: scene.bacula.cancel(jobid, heard.set))
+    assert heard.wait(PATIENCE), "the File Daemon has not heard of the cancel"
+    if not scene.stage.last.is_held():
         wait_within(scene.has_noticed_cancel, 2, "the job to notice its cancel")
 
 

@@ -264,9 +264,14 @@ class Bacula:
         """The job's messages so far."""
         return self.catalog.log(jobid)
 
-    def cancel(self, jobid):
-        """Ask the Director to cancel a job."""
-        return self.console(f"cancel jobid={jobid} yes")
+    def cancel(self, jobid, heard=None):
+        """Ask the Director to cancel a job; heard() is called when the File Daemon knows."""
+        with self.dialogue() as console:
+            console.send(f"cancel jobid={jobid} yes")
+            if heard:
+                console.expect(r"2001 Job .* marked to be canceled")
+                heard()
+            return console.finish()
 
     def limit_bandwidth(self, limit=None):
         """Let backups that start from now on send so much, such as "1 mb/s"; None is no limit."""
