@@ -95,8 +95,10 @@ bool backup_begin(struct backup *backup, struct options *options, const char *fo
 /* One guest or disk failed; true when the job goes on with the next. */
 static bool go_on(struct backup *backup, const struct error *error)
 {
+    /* What a restarted job does not dump may have bitmaps of its earlier run. */
     bool fatal = backup->line->options.abort_on_error || error->kind == ERROR_CONFIG ||
-                 error->kind == ERROR_OVERDUE || error->kind == ERROR_STAYS;
+                 error->kind == ERROR_OVERDUE || error->kind == ERROR_STAYS ||
+                 backup->job->facts.restarted;
 
     job_report(backup->job, fatal ? MESSAGE_FATAL : MESSAGE_ERROR, error);
     if (!fatal && error->kind != ERROR_CANCELLED)
@@ -131,22 +133,37 @@ static enum produced give_form(struct backup *backup, struct outgoing_file *file
 }
 
 /* Two guests whose files would lie in one place, or one guest twice. */
+static bool has_twin(const struct backup *backup, const struct guest_backup *guest)
+{
+    for (size_t i = 0; i < backup->line_count; i++)
+        if (line_has_twin(backup->lines[i], guest))
+            return true;
+    return false;
+}
+
 static bool is_new(const struct backup *backup, const struct guest_backup *guest,
                    struct error *error)
 {
-    for (size_t i = 0; i < backup->line_count; i++)
-        if (line_has_twin(backup->lines[i], guest)) {
-            error_set(error, ERROR_GENERAL,
-                      "guest \"%s\" (%u): this job has backed up a guest of that name already",
-                      guest->guest.name, guest->guest.vmid);
-            return error_hint(error, "give every guest its own -name, or use one job each");
-        }
-    return true;
+    if (!has_twin(backup, guest))
+        return true;
+    error_set(error, ERROR_GENERAL,
+              "guest \"%s\" (%u): this job has backed up a guest of that name already",
+              guest->guest.name, guest->guest.vmid);
+    return error_hint(error, "give every guest its own -name, or use one job each");
+}
+
+/* A guest that this very run has dumped has its bitmaps for good reason. */
+static void forgive_twin(const struct backup *backup, const struct guest_backup *guest,
+                         struct error *error)
+{
+    if (error->kind == ERROR_STAYS && guest->described && has_twin(backup, guest))
+        error->kind = ERROR_GENERAL;
 }
 
 /* Gives up the current guest; PRODUCED_END when the job goes on with the next. */
 static enum produced abandon_guest(struct backup *backup, struct error *error)
 {
+    forgive_twin(backup, current(backup), error);
     guest_backup_abandon(current(backup), error);
     if (!go_on(backup, error))
         return PRODUCED_FAILED;

@@ -60,8 +60,11 @@ static bool may_be_dumped(const struct dump *dump, const struct disk *disk, stru
 {
     for (size_t i = 0; i < disk->bitmap_count && !dump->restarted; i++)
         if (chain_is_of_job(disk->bitmaps[i].name, dump->job_name)) {
-            error_set(error, ERROR_GENERAL, "this job has backed it up already");
-            return error_hint(error, "name each guest on one Plugin line only");
+            error_set(error, ERROR_STAYS, "this job has backed it up already");
+            return error_hint(error,
+                              "name each guest on one Plugin line only; if it is on one, an "
+                              "earlier run of this job has died (the File Daemon was killed), or "
+                              "another Director has a job of this very name: run the job anew");
         }
     if (dump->persistent && strcmp(disk->driver, "qcow2") != 0) {
         error_set(error, ERROR_CONFIG,

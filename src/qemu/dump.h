@@ -73,7 +73,9 @@ struct dump {
 };
 
 /* Plans a dump of every disk of `guest` that is not skipped: chooses the
- * bases.  The dump borrows guest and workplace. */
+ * bases.  The dump borrows guest and workplace.  ERROR_STAYS: a disk has a
+ * bitmap of this job's name, which this job has not made, or not for a dump of
+ * this run: a job that ended well now would be taken for its base. */
 bool dump_plan(struct dump *dump, const struct guest *guest, struct error *error);
 
 /* A disk's part, as in_qemu and has_bitmap say it:

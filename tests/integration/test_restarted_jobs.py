@@ -3,8 +3,10 @@
 What its earlier run saved may be in the catalog beside what the later one saves.
 """
 
+import pytest
 from harness.disk import MIB, Disk, make_image
 from harness.history import History, dumped, sequences
+from harness.marks import one_version
 from harness.process import PATIENCE, wait_until
 
 _WHY = "this job was stopped and restarted, and the catalog may have parts of its earlier run"
@@ -113,3 +115,63 @@ def test_stopped_after_all_was_sent(make_bacula, make_guest, workdir):
     assert sequences(bacula, after) == {"d0": 1, "d1": 1}, after.log
     _restored(history, workdir / "after")
     history.assert_nothing_left()
+
+
+@one_version
+def test_bitmaps_of_a_run_that_died(make_bacula, make_guest, workdir):
+    """A job of this name has left its bitmaps, and the Director knows nothing of it: this one must not end well.
+
+    What it does not save would else be a base.
+    """
+    guest = make_guest(name="VM1", disks=_disks(workdir, 1))
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}"]})
+    history = History(bacula, guest, workdir)
+    history.backup("Full")
+    guest.random_writes("d0", 2, seed=1)
+    sent, go = workdir / "sent", workdir / "go"
+    script = workdir / "before.sh"
+    script.write_text(f"touch {sent}\nwhile [ ! -e {go} ]; do sleep 0.05; done\n")
+    bacula.set_job_lines(f'Client Run Before Job = "/bin/sh {script}"')
+    jobid = bacula.run("VM", "Incremental", wait=False)
+    wait_until(sent.exists, PATIENCE, "the job to begin")
+    name = bacula.catalog.job(jobid).unique_name
+    (own,) = (name for name in guest.bitmaps("d0") if name.startswith("bacula:"))
+    left = own.replace("bacula:F:0", "bacula:I:1").replace(own.rpartition(":")[2], name)
+    guest.qmp("block-dirty-bitmap-add", node="d0", name=left)
+    go.touch()
+    failed = bacula.wait(jobid)
+    bacula.set_job_lines()
+    assert failed.status == "f", failed.log
+    assert (
+        'Fatal error: qemu: guest "VM1": disk "d0": this job has backed it up already; name each guest on one Plugin '
+        "line only; if it is on one, an earlier run of this job has died" in failed.log
+    )
+    result = history.backup()
+    assert sequences(bacula, result) == {"d0": 1}
+    history.assert_restores()
+
+
+@one_version
+@pytest.mark.long  # the Director notices the File Daemon's end after a minute
+def test_rescheduled_after_the_file_daemon_was_killed(make_bacula, make_guest, workdir):
+    """Bacula runs the job again under its name, and it fails rather than be a base for what it has not saved."""
+    guest = make_guest(name="VM1", disks=_disks(workdir, 1, 4 * MIB))
+    again = ["Reschedule On Error = yes", "Reschedule Interval = 2s", "Reschedule Times = 1"]
+    bacula = make_bacula(
+        filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}"]}, extra_job_lines=again
+    )
+    history = History(bacula, guest, workdir)
+    history.backup("Full")
+    guest.random_writes("d0", 20, seed=1)
+    bacula.limit_bandwidth("300 kb/s")
+    jobid = bacula.run("VM", "Incremental", wait=False)
+    wait_until(lambda: "Dumped VM1/d0" in bacula.joblog(jobid), PATIENCE, "the disk to be sent")
+    bacula.kill_fd()
+    bacula.start_fd()
+    bacula.limit_bandwidth()
+    wait_until(lambda: bacula.joblog(jobid).count("Termination:") == 2, 150, "the second run's end")
+    failed = bacula.wait(jobid)
+    assert failed.status == "f" and "this job has backed it up already" in failed.log, failed.log
+    result = history.backup()
+    assert sequences(bacula, result) == {"d0": 1}
+    history.assert_restores()
