@@ -152,11 +152,12 @@ static bool is_new(const struct backup *backup, const struct guest_backup *guest
     return error_hint(error, "give every guest its own -name, or use one job each");
 }
 
-/* A guest that this very run has dumped has its bitmaps for good reason. */
+/* A guest that this very run has dumped has its bitmaps for good reason.  Not so
+ * once its dump was begun: then it has states. */
 static void forgive_twin(const struct backup *backup, const struct guest_backup *guest,
                          struct error *error)
 {
-    if (error->kind == ERROR_STAYS && guest->described && has_twin(backup, guest))
+    if (error->kind == ERROR_STAYS && guest->described && !guest->states && has_twin(backup, guest))
         error->kind = ERROR_GENERAL;
 }
 
