@@ -51,7 +51,10 @@ override CFLAGS += -std=c17 -fPIC -fvisibility=hidden -ffile-prefix-map=$(CURDIR
 LIBRARIES := $(shell pkg-config --libs $(PACKAGES)) -pthread
 
 INTERFACES := 14 21 22 23
-SOURCES    := $(filter-out src/bacula/adapter.c,$(wildcard src/*.c src/*/*.c))
+SOURCES    := $(filter-out src/bacula/adapter.c src/helper/%,$(wildcard src/*.c src/*/*.c))
+# The program beside it: rooms that know neither Bacula nor a hypervisor.
+HELPER_SOURCES := $(wildcard src/helper/*.c src/qemu/*.c src/guest/*.c src/base/*.c)
+HELPER_OBJECTS := $(HELPER_SOURCES:src/%.c=$(BUILD)/obj/%.o)
 OBJECTS    := $(SOURCES:src/%.c=$(BUILD)/obj/%.o) \
               $(INTERFACES:%=$(BUILD)/obj/bacula/adapter_%.o)
 HEADERS    := $(wildcard include/*/*.h src/*/*.h)
@@ -62,7 +65,11 @@ MAKEFLAGS += -r
 .PHONY: all bench fuzz check check-all check-asan check-faults check-unit check-integration check-matrix check-packages demo lint format \
         man install uninstall dist clean bacula
 
-all: $(BUILD)/qemu-fd.so
+all: $(BUILD)/qemu-fd.so $(BUILD)/qemu-fd-helper
+
+$(BUILD)/qemu-fd-helper: $(HELPER_OBJECTS)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) -pie $(CFLAGS) $(HARDENING) $(LDFLAGS) -o $@ $^ $(LIBRARIES)
 
 $(BUILD)/qemu-fd.so: $(OBJECTS)
 	$(if $(V),,@echo "  LINK    $@")
@@ -78,7 +85,7 @@ $(BUILD)/obj/%.o: src/%.c Makefile VERSION
 	$(if $(V),,@echo "  CC      $@")
 	$(Q)$(CC) $(CFLAGS) $(HARDENING) -MMD -MP -c -o $@ $<
 
--include $(OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(HELPER_OBJECTS:.o=.d)
 
 # --- tests ---------------------------------------------------------------
 
@@ -122,8 +129,8 @@ FUZZ_HEADERS := $(wildcard tests/fuzz/*.h)
 # Where the bytes come from beyond a parser (a socket, a server, qemu-img), the
 # target stands in for these functions.
 WRAPPED_monitor := connect poll recv sendmsg stat clock_now clock_slice clock_sleep image_check_dump \
-                   image_create lock_is_held qcow2_read_file room_of_disk room_take workplace_is_held \
-                   workplace_space
+                   guard_start image_create lock_is_held qcow2_read_file room_of_disk room_take \
+                   workplace_is_held workplace_space
 WRAPPED_proxmox := clock_slice clock_sleep image_convert image_size qemu_describe pve_client_cancel \
                    pve_client_free pve_client_has_token pve_client_ignore_cancel pve_client_new \
                    pve_request pve_volume_find
@@ -352,6 +359,7 @@ DOCUMENTS := README.md SECURITY.md CHANGELOG.md $(wildcard docs/*.md docs/exampl
 # 0755, as rpm looks at no other file for what it is linked with.
 install: all man
 	install -D -m 0755 $(BUILD)/qemu-fd.so "$(DESTDIR)$(PLUGINDIR)/qemu-fd.so"
+	install -D -m 0755 $(BUILD)/qemu-fd-helper "$(DESTDIR)$(PLUGINDIR)/qemu-fd-helper"
 	install -D -m 0644 $(MAN_PAGE) "$(DESTDIR)$(MANDIR)/man5/qemu-fd.5"
 	@for document in $(DOCUMENTS); do \
 	    install -D -m 0644 $$document "$(DESTDIR)$(DOCDIR)/$$document" || exit 1; done
@@ -359,7 +367,8 @@ install: all man
 # With the variables that were given to install.  Nothing but the files that it
 # put there, and folders of its own that are empty then.
 uninstall:
-	rm -f "$(DESTDIR)$(PLUGINDIR)/qemu-fd.so" "$(DESTDIR)$(MANDIR)/man5/qemu-fd.5"
+	rm -f "$(DESTDIR)$(PLUGINDIR)/qemu-fd.so" "$(DESTDIR)$(PLUGINDIR)/qemu-fd-helper" \
+	    "$(DESTDIR)$(MANDIR)/man5/qemu-fd.5"
 	@for document in $(DOCUMENTS); do rm -f "$(DESTDIR)$(DOCDIR)/$$document" || exit 1; done
 	@for folder in /docs/examples /docs/sessions /docs/pictures /docs /examples ""; do \
 	    rmdir "$(DESTDIR)$(DOCDIR)$$folder" 2>/dev/null || true; done
@@ -391,4 +400,4 @@ check-packages: dist all
 
 clean:
 	rm -rf $(BUILD)/obj $(BUILD)/asan $(BUILD)/clang $(BUILD)/analyzer $(BUILD)/tests \
-	    $(BUILD)/qemu-fd.so $(BUILD)/fd-host $(BUILD)/tsan $(MAN_PAGE) $(SPEC)
+	    $(BUILD)/qemu-fd.so $(BUILD)/qemu-fd-helper $(BUILD)/fd-host $(BUILD)/tsan $(MAN_PAGE) $(SPEC)

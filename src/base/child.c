@@ -99,12 +99,13 @@ static void close_on_exec_from(unsigned first)
 }
 
 /* Runs in the child between fork and exec: async-signal-safe calls only. */
-__attribute__((noreturn)) static void become(const char *program, const char *const *arguments,
+__attribute__((noreturn)) static void become(const char *program,
+                                             const struct child_request *request,
                                              const struct pipes *pipes)
 {
     struct sigaction plain = {.sa_handler = SIG_DFL};
     sigset_t none;
-    int null;
+    int input;
     int number;
 
     setpgid(0, 0);
@@ -113,11 +114,11 @@ __attribute__((noreturn)) static void become(const char *program, const char *co
         sigaction(number_of_signal, &plain, NULL);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
-    null = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    if (null >= 0 && dup2(null, STDIN_FILENO) >= 0 && dup2(pipes->out[1], STDOUT_FILENO) >= 0 &&
+    input = request->input ? *request->input : open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (input >= 0 && dup2(input, STDIN_FILENO) >= 0 && dup2(pipes->out[1], STDOUT_FILENO) >= 0 &&
         dup2(pipes->err[1], STDERR_FILENO) >= 0) {
         close_on_exec_from(3);
-        execve(program, (char *const *)(uintptr_t)arguments, child_environment);
+        execve(program, (char *const *)(uintptr_t)request->arguments, child_environment);
     }
     number = errno;
     if (write(pipes->exec[1], &number, sizeof(number)) < 0)
@@ -138,7 +139,7 @@ static bool start(const struct child_request *request, struct pipes *pipes, pid_
     if (*child < 0)
         return error_errno(error, errno, "cannot start %s", program);
     if (*child == 0)
-        become(program, request->arguments, pipes);
+        become(program, request, pipes);
     close_end(&pipes->out[1]);
     close_end(&pipes->err[1]);
     close_end(&pipes->exec[1]);

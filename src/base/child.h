@@ -22,6 +22,7 @@ struct child_request {
     int64_t time_limit;              /* milliseconds; then it is killed */
     const struct cancel *cancel;     /* may be NULL */
     const struct child_watch *watch; /* may be NULL */
+    const int *input;                /* its standard input; NULL for none */
 };
 
 struct child_result {

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "guest/config.h"
 #include "qemu/chain_keep.h"
+#include "qemu/orphan.h"
 
 enum {
     LOG_EVERY = 600 * 1000,   /* ms between progress lines in the job log */
@@ -81,7 +82,10 @@ static bool describe(struct guest_backup *backup, struct error *error)
     if (ended && found.job_id)
         job_message(backup->job, MESSAGE_INFO, "Removed what job %u had left in the QEMU of %s",
                     found.job_id, name_or_path(backup));
-    return ended && described && leftover_clear(asked.qmp, &asked.features, error);
+    if (!ended || !described || !leftover_clear(asked.qmp, &asked.features, error))
+        return false;
+    orphan_free_room(qmp_peer(asked.qmp));
+    return true;
 }
 
 static bool start_disks(struct guest_backup *backup, size_t first, size_t count,
@@ -93,6 +97,11 @@ static bool start_disks(struct guest_backup *backup, size_t first, size_t count,
         tell_of_guest(backup);
         return false;
     }
+    if (backup->dump.unguarded.kind)
+        job_message(backup->job, MESSAGE_WARNING,
+                    "The room for the dumps of %s could not be reserved, and nobody watches it: %s",
+                    backup->guest.name, backup->dump.unguarded.why);
+    backup->dump.unguarded.kind = ERROR_NONE;
     for (size_t i = first; i < first + count; i++)
         backup->states[i] = dump_takes(&backup->dump.disks[i]) ? DISK_DUMPING : DISK_FAILED;
     return true;

@@ -191,6 +191,15 @@ static bool start_in_qemu(struct qmp *qmp, struct dump *dump, size_t first, size
     return dump_adjust_room(dump, qmp, first, count, error);
 }
 
+static bool begin_watch(struct dump *dump, struct qmp *qmp, size_t first, size_t count,
+                        struct error *error)
+{
+    if (!dump_note_guest(dump, qmp, error))
+        return false;
+    dump_post_guard(dump, first, count);
+    return cancel_check(dump->monitor.cancel, error);
+}
+
 bool dump_start(struct dump *dump, size_t first, size_t count, struct error *error)
 {
     bool good = dump_ask_room(dump, first, count, error) &&
@@ -201,7 +210,8 @@ bool dump_start(struct dump *dump, size_t first, size_t count, struct error *err
         _cleanup_qmp_ struct qmp *qmp = NULL;
 
         good = qmp_connect(&dump->monitor, QMP_GREETING_LIMIT, &qmp, error) &&
-               dump_note_guest(dump, qmp, error) && start_in_qemu(qmp, dump, first, count, error);
+               begin_watch(dump, qmp, first, count, error) &&
+               start_in_qemu(qmp, dump, first, count, error);
     }
     for (size_t i = first; i < first + count; i++)
         if (!good)
@@ -239,6 +249,7 @@ static bool poll_job(struct dump *dump, struct dump_disk *disk, enum look *look,
     *look = LOOK_NOTHING;
     if (!qmp_connect(&dump->monitor, POLL_LONGEST, &qmp, error))
         return error->kind == ERROR_TIMEOUT;
+    dump_hear_guard(dump);
     dump_spare_guest(dump, qmp);
     if (!qmp_list(qmp, "query-jobs", NULL, &jobs, error))
         return false;
@@ -257,7 +268,7 @@ static bool poll_job(struct dump *dump, struct dump_disk *disk, enum look *look,
 }
 
 /* Closes a finished target, so that it is whole on disk and unlocked. */
-static bool take_out(const struct dump *dump, struct dump_disk *disk, struct error *error)
+static bool take_out(struct dump *dump, struct dump_disk *disk, struct error *error)
 {
     _cleanup_qmp_ struct qmp *qmp = NULL;
 
@@ -271,6 +282,7 @@ static bool take_out(const struct dump *dump, struct dump_disk *disk, struct err
     disk->in_qemu = false;
     room_give_back(disk->target);
     disk->labelled = !leftover_remove_descriptors(qmp, disk->name); /* dump_prune looks again */
+    dump_dismiss_guard(dump);
     return true;
 }
 

@@ -67,6 +67,9 @@ struct dump {
     bool silent;                       /* it kept us waiting in vain while cleaning up */
     bool stuck;                        /* a cancelled QEMU job did not end in time */
     bool given_up;                     /* what ran was cancelled for the guest's sake */
+    bool short_of_room;                /* … by the guard, before the guest met the end of it */
+    struct guard *guard;               /* NULL where none is needed, or to be had: … */
+    struct error unguarded;            /* … why */
     struct runstate state;             /* of the guest: for the caller to tell */
     struct dump_disk *disks;
     size_t count;
@@ -101,6 +104,12 @@ bool dump_ask_room(struct dump *dump, size_t first, size_t count, struct error *
 bool dump_take_room(struct dump *dump, size_t first, size_t count, struct error *error);
 bool dump_adjust_room(struct dump *dump, struct qmp *qmp, size_t first, size_t count,
                       struct error *error);
+
+/* A guard (guard.h) for what could not be given room for sure, before QEMU begins;
+ * what it has said meanwhile; and its end, when nothing of ours is in QEMU. */
+void dump_post_guard(struct dump *dump, size_t first, size_t count);
+void dump_hear_guard(struct dump *dump);
+void dump_dismiss_guard(struct dump *dump);
 
 /* Told between polls with the disk's progress. */
 struct dump_watch {

@@ -10,6 +10,7 @@
 
 #include "qemu/block.h"
 #include "qemu/chain_keep.h"
+#include "qemu/guard.h"
 #include "qemu/transaction.h"
 
 enum {
@@ -98,6 +99,13 @@ void dump_spare_guest(struct dump *dump, struct qmp *qmp)
 
 bool dump_failed(const struct dump *dump, const char *failure, struct error *error)
 {
+    if (dump->short_of_room && strstr(failure, "cancel")) {
+        error_set(
+            error, ERROR_GENERAL,
+            "the working directory ran out of room while it was dumped: the dump was given up "
+            "before the guest met that");
+        return error_hint(error, "make room in the working directory or set working=");
+    }
     if (dump->given_up && strstr(failure, "cancel")) {
         error_set(error, ERROR_GENERAL,
                   "its dump was given up, since the guest stood at an I/O error while it ran");
@@ -206,6 +214,7 @@ static void take_out(struct dump *dump, struct dump_disk *disk, struct error *er
         disk->has_bitmap = disk->has_bitmap && dump->persistent;
     }
     dump_remove_target(disk);
+    dump_dismiss_guard(dump);
 }
 
 void dump_drop(struct dump *dump, struct dump_disk *disk, struct error *cause)
@@ -290,6 +299,9 @@ bool dump_prune(const struct dump *dump, size_t *displaced, struct error *error)
 
 void dump_free(struct dump *dump)
 {
+    dump_dismiss_guard(dump);
+    guard_end(dump->guard, false); /* it goes on to try */
+    dump->guard = NULL;
     for (size_t i = 0; i < dump->count; i++) {
         close_watch(&dump->disks[i]);
         free(dump->disks[i].target);

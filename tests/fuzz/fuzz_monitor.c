@@ -17,6 +17,7 @@
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/qemu.h"
 #include "qemu/dump.h"
+#include "qemu/guard.h"
 #include "qemu/image.h"
 #include "qemu/qcow2.h"
 #include "qemu/room.h"
@@ -40,6 +41,8 @@ bool __wrap_workplace_space(const struct workplace *workplace, uint64_t *bytes,
                             struct error *error);
 uint64_t __wrap_room_of_disk(const struct disk *disk, const struct cancel *cancel, bool *sure);
 enum room __wrap_room_take(const char *path, uint64_t bytes, struct error *error);
+struct guard *__wrap_guard_start(const json_t *orders, const struct cancel *cancel,
+                                 struct error *error);
 int __wrap_stat(const char *path, struct stat *status);
 int __real_stat(const char *path, struct stat *status);
 bool __wrap_image_create(const struct image_tool *tool, const char *path, uint64_t size,
@@ -151,6 +154,19 @@ uint64_t __wrap_room_of_disk(const struct disk *disk, const struct cancel *cance
     *sure = left % 2;
     require(disk->files);
     return 65536;
+}
+
+/* No program is started, but its orders could be read. */
+struct guard *__wrap_guard_start(const json_t *orders, const struct cancel *cancel,
+                                 struct error *error)
+{
+    uint64_t need;
+
+    (void)cancel;
+    require(json_member_string(orders, "monitor") && json_member_string(orders, "folder"));
+    require(json_member_size(orders, "need", &need) && json_member_array(orders, "disks"));
+    error_set(error, ERROR_GENERAL, "there is none");
+    return NULL;
 }
 
 /* Nor is room taken for disks of any size. */

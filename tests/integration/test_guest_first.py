@@ -5,13 +5,14 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 from harness.disk import MIB, Disk, copy_sparse, make_image
 from harness.history import History, wait_for_dump
 from harness.monitor import Monitor
-from harness.preload import BrokenStorage
+from harness.preload import BrokenStorage, build
 from harness.pace import patient
 from harness.process import PATIENCE, run, spawn, stop, wait_until
 from harness.writing_guest import WritingGuest
@@ -109,6 +110,120 @@ def test_compressed_clusters_count_whole(make_guest, make_bacula, make_tmpfs, wo
     assert guest.events("JOB_STATUS_CHANGE") == [] and list(room.iterdir()) == []
     run(["mount", "-o", "remount,size=80m", room])
     assert bacula.run("VM", "Full").ok
+
+
+# Room that cannot be reserved
+
+
+@pytest.fixture
+def unreserved(make_bacula, workdir):
+    """Start a Bacula whose File Daemon's storage reserves nothing: as make_bacula."""
+    library = build("no_fallocate", workdir)
+    return lambda **options: make_bacula(fd_env={"LD_PRELOAD": str(library)}, **options)
+
+
+def guards(bacula):
+    """Process ids of the guards that its plugin has started."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "exe").readlink() == bacula.folder / "plugins" / "qemu-fd-helper":
+                found.append(int(process.name))
+    return found
+
+
+def fill(room, leave):
+    """Take room away, not faster than a disk does."""
+    with (room / "filler").open("wb", 0) as filler:
+        while os.statvfs(room).f_bavail * os.statvfs(room).f_frsize > leave:
+            filler.write(bytes(64 * 1024))
+            time.sleep(0.002)
+
+
+@pytest.mark.parametrize("werror", ["", "report"], ids=["stops", "reports"])
+def test_the_room_is_watched_while_it_is_waited_for(make_writing_guest, unreserved, make_tmpfs,
+                                                    workdir, werror):
+    """Somebody fills the directory: the dump is cancelled before the guest meets the end."""
+    size = 40 * MIB
+    room = make_tmpfs("room", 64 * MIB)
+    image = make_image(workdir / "a.raw", size, "raw", 1, 1)
+    guest = make_writing_guest(disks=[Disk("vda", image, "raw", style="slow", werror=werror)], size=size)
+    bacula = unreserved(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket} working={room}"]})
+    guest.slow_down("vda", _SLOW)
+    jobid = bacula.run("VM", "Full", wait=False)
+    wait_for_dump(guest, jobid, share=0.02)
+    fill(room, 2 * MIB)
+    result = bacula.wait(jobid)
+    assert "the working directory ran out of room while it was dumped" in result.log, result.log
+    guest.slow_down("vda")
+    guest.assert_unharmed()
+    guest.assert_clean()
+    assert [path.name for path in room.iterdir()] == ["filler"]
+    wait_until(lambda: guards(bacula) == [], 60, "the guard's end")
+    (room / "filler").unlink()
+    assert bacula.run("VM", "Full").ok
+
+
+def test_the_room_is_watched_while_bacula_asks_nothing(make_writing_guest, unreserved, make_tmpfs,
+                                                       workdir):
+    """An earlier disk is sent, and nobody looks at the dump of the next."""
+    size = 40 * MIB
+    room = make_tmpfs("room", 72 * MIB)
+    disks = [Disk("vda", make_image(workdir / "a.raw", size, "raw", 1, 0.2), "raw"),
+             Disk("slow", make_image(workdir / "b.raw", size, "raw", 2, 1), "raw", style="slow")]  # fmt: skip
+    guest = make_writing_guest(disks=disks, size=size)
+    bacula = unreserved(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket} working={room}"]})
+    bacula.limit_bandwidth("1 mb/s")
+    guest.slow_down("slow", _SLOW)
+    jobid = bacula.run("VM", "Full", wait=False)
+    wait_until(lambda: "Dumped vm/vda" in bacula.joblog(jobid), 60, "the first dump")
+    fill(room, 2 * MIB)
+    running = lambda: [job for job in guest.qmp("query-jobs") if job["status"] == "running"]
+    wait_until(lambda: not running(), 60, "the second dump to be cancelled")
+    assert "Finish backup of vm/vda" not in bacula.joblog(jobid)
+    bacula.limit_bandwidth()
+    result = bacula.wait(jobid)
+    assert "Finish backup of vm/vda" in result.log
+    assert 'disk "slow": the working directory ran out of room' in result.log, result.log
+    guest.assert_unharmed()
+    guest.assert_clean()
+
+
+@pytest.fixture
+def guarded(make_writing_guest, unreserved, workdir):
+    """(guest, bacula, job id) of a dump that a guard watches."""
+    size = 32 * MIB
+    image = make_image(workdir / "a.raw", size, "raw", 1, 1)
+    guest = make_writing_guest(disks=[Disk("vda", image, "raw", style="slow")], size=size)
+    bacula = unreserved(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}"]})
+    guest.slow_down("vda", _SLOW)
+    jobid = bacula.run("VM", "Full", wait=False)
+    wait_for_dump(guest, jobid, share=0.02)
+    assert len(guards(bacula)) == 1
+    return guest, bacula, jobid
+
+
+def test_a_guard_outlives_its_daemon(guarded):
+    """The File Daemon is killed: what it left in QEMU is gone soon, and the guard as well."""
+    guest, bacula, _ = guarded
+    bacula.kill_fd()
+    wait_until(lambda: guards(bacula) == [], 60, "the guard's end")
+    guest.assert_clean()
+    assert guest.bitmaps("vda") == {}
+    guest.assert_unharmed()
+    guest.slow_down("vda")
+    bacula.start_fd()
+    assert bacula.run("VM", "Full").ok
+
+
+def test_a_guard_that_is_killed(guarded):
+    """The dump goes on without it."""
+    guest, bacula, jobid = guarded
+    os.kill(guards(bacula)[0], signal.SIGKILL)
+    guest.slow_down("vda")
+    assert bacula.wait(jobid).ok
+    guest.assert_unharmed()
+    guest.assert_clean()
 
 
 # A guest that was stopped
@@ -258,6 +373,35 @@ def _spoil_node(guest, target, name):
     os.truncate(target, 0)
     guest.qmp("human-monitor-command", command_line=f'qemu-io {name} "write -q 0 64k"')
     guest.qmp("human-monitor-command", command_line=f'qemu-io {name} "write -q 32M 64k"')
+
+
+def _invisible(guest):
+    """Bytes of deleted targets that QEMU has open."""
+    taken = 0
+    for link in Path(f"/proc/{guest.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if str(link.readlink()).endswith(".qcow2 (deleted)"):
+                taken += link.stat().st_blocks * 512
+    return taken
+
+
+def test_room_that_only_a_paused_guest_holds(make_guest, make_bacula, workdir):
+    """QEMU closes what it was passed only while its guest runs: the next job empties it."""
+    image = make_image(workdir / "a.qcow2", 16 * MIB, seed=1, density=1)
+    guest = make_guest(disks=[Disk("slow", image, style="slow")])
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}"]})
+    guest.slow_down("slow", _SLOW)
+    jobid = bacula.run("VM", "Full", wait=False)
+    wait_for_dump(guest, jobid, share=0.1)
+    guest.stop()
+    bacula.kill_fd()
+    bacula.start_fd()
+    guest.slow_down("slow")
+    assert bacula.run("VM", "Full").ok
+    assert _invisible(guest) == 0
+    guest.cont()
+    assert bacula.run("VM", "Full").ok
+    guest.assert_clean()
 
 
 # A monitor that somebody else holds

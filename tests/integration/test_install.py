@@ -43,12 +43,12 @@ def test_install_and_uninstall(workdir, variables, plugin, page, documents):
     root = workdir / "root"
     _make("install", DESTDIR=root, **variables)
     installed = _files(root)
-    assert {f"{plugin}/qemu-fd.so", f"{page}/qemu-fd.5"} < installed
+    assert {f"{plugin}/qemu-fd.so", f"{plugin}/qemu-fd-helper", f"{page}/qemu-fd.5"} < installed
     texts = {name for name in installed if name.startswith(documents + "/")}
-    assert installed - texts == {f"{plugin}/qemu-fd.so", f"{page}/qemu-fd.5"}
+    assert installed - texts == {f"{plugin}/qemu-fd.so", f"{plugin}/qemu-fd-helper", f"{page}/qemu-fd.5"}
     assert {f"{documents}/{name}" for name in ("README.md", "docs/install.md", "examples/qemu.conf")} < texts
     for name in installed:
-        expected = 0o755 if name.endswith(".so") else 0o644
+        expected = 0o755 if name.startswith(plugin) else 0o644
         assert stat.S_IMODE((root / name[1:]).stat().st_mode) == expected, name
 
     foreign = {f"{plugin}/bpipe-fd.so", f"{documents}/docs/notes", f"{page}/other.5"}

@@ -8,6 +8,7 @@ from harness.process import run
 _DOCUMENTS = f"/usr/share/doc/{PACKAGE}"
 _FILES = {
     "/usr/lib/bacula/qemu-fd.so",
+    "/usr/lib/bacula/qemu-fd-helper",
     "/usr/share/man/man5/qemu-fd.5.gz",
     *(f"{_DOCUMENTS}/{name}" for name in (
         "README.md", "SECURITY.md", "CHANGELOG.md", "changelog.gz", "copyright",

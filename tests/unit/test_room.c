@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "qemu/files.h"
+#include "qemu/orphan.h"
 #include "qemu/qcow2_tables.h"
 #include "qemu/room.h"
 
@@ -208,6 +209,34 @@ static void reads_the_layers_of_a_disk(void **state)
     json_decref(image);
 }
 
+static void knows_a_target_that_was_deleted(void **state)
+{
+    static const struct {
+        const char *said, *folder;
+    } rows[] = {
+        {"/var/w/qemu-fd-12-Ab3xYz/0.qcow2 (deleted)", "/var/w/qemu-fd-12-Ab3xYz"},
+        {"/qemu-fd-12-Ab3xYz/10.qcow2 (deleted)", "/qemu-fd-12-Ab3xYz"},
+        {"/var/w/qemu-fd-12-Ab3xYz/0.qcow2", NULL},
+        {"/var/w/qemu-fd-12-Ab3xYz/x.qcow2 (deleted)", NULL},
+        {"/var/w/qemu-fd-12-Ab3xYz/.qcow2 (deleted)", NULL},
+        {"/var/w/images/0.qcow2 (deleted)", NULL},
+        {"0.qcow2 (deleted)", NULL},
+        {"/0.qcow2 (deleted)", NULL},
+        {"socket:[12]", NULL},
+        {"", NULL},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        char folder[64] = "";
+
+        check(rows[i].said, orphan_read(rows[i].said, folder, sizeof(folder)) == !!rows[i].folder);
+        if (rows[i].folder)
+            check_string(rows[i].said, folder, rows[i].folder);
+    }
+    assert_false(orphan_read(rows[0].said, (char[8]){""}, 8));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +247,7 @@ int main(void)
         cmocka_unit_test(takes_the_census_of_an_image),
         cmocka_unit_test(refuses_what_makes_no_sense),
         cmocka_unit_test(reads_the_layers_of_a_disk),
+        cmocka_unit_test(knows_a_target_that_was_deleted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -377,6 +377,11 @@ class Bacula:
         # since Bacula loads every plugin it finds there.
         for plugin in ([self.plugin] if self.plugin else []) + self._more_plugins:
             shutil.copy(plugin, self.folder / "plugins")
+        # Beside it lies the program that it starts; the one with sanitizers has none of its own.
+        for folder in self.plugin.parents[:2] if self.plugin else []:
+            if (folder / "qemu-fd-helper").exists():
+                shutil.copy(folder / "qemu-fd-helper", self.folder / "plugins")
+                break
 
     def _make_catalog(self):
         scripts = self.root / "usr/share/dbconfig-common/data/bacula-director-sqlite3"

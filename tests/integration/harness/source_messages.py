@@ -24,6 +24,7 @@ _NOT_MESSAGES = {
     "qemu-fd config",
     "qemu-fd-object 1 … … … …\n…",
     "… …",
+    "… is started by qemu-fd.so\n",
     "qemu-io … \"write -q -z … …\"",
     # what the daemon is told of the plugin, and the names of options in bconsole
     "backup of running QEMU guests",

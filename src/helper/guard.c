@@ -1,0 +1,305 @@
+/* qemu-fd: the duty of a guard.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "helper/guard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "base/text.h"
+#include "qemu/leftover.h"
+#include "qemu/runstate.h"
+
+enum {
+    ORDERS_LIMIT = 1 << 20,     /* bytes */
+    ORDERS_PATIENCE = 5 * 1000, /* ms */
+    LOOK_PAUSE = 5,             /* ms: QEMU writes 5 MiB in that time, on fast storage */
+    IDLE_PAUSE = 1000,          /* ms, when there is nothing to look at any more */
+    REACTION = 250,             /* ms that a cancel may take until QEMU writes nothing more */
+    MONITOR_PATIENCE = 10 * 1000,
+    JOB_LIMIT = 10 * 1000,
+    CLEAN_LIMIT = 600 * 1000, /* ms for a monitor that others hold, storage that stalls */
+    CLEAN_PAUSE = 1000,
+};
+
+#define MARGIN (UINT64_C(64) << 20)
+
+struct watch {
+    int socket;
+    int folder;
+    json_t *orders;
+    struct monitor monitor;
+    struct runstate state;
+    uint64_t need;
+    uint64_t before; /* bytes free at the last look, … */
+    int64_t looked;  /* … and when that was */
+    double pace;     /* bytes a millisecond that are taken, as of late */
+    bool said;       /* that the room is short */
+    bool given_up;
+};
+
+/* --- orders --- */
+
+static bool read_line(int socket_, struct text *line)
+{
+    int64_t deadline = clock_deadline(ORDERS_PATIENCE);
+
+    while (!line->length || line->data[line->length - 1] != '\n') {
+        struct pollfd polled = {.fd = socket_, .events = POLLIN};
+        char bytes[4096];
+        ssize_t count;
+        int slice = clock_slice(deadline);
+
+        if (slice == 0)
+            return false;
+        if (poll(&polled, 1, slice) <= 0)
+            continue;
+        count = recv(socket_, bytes, sizeof(bytes), 0);
+        if (count <= 0 || !text_append(line, bytes, (size_t)count))
+            return false;
+    }
+    return true;
+}
+
+static bool understand(struct watch *watch)
+{
+    _cleanup_text_ struct text line = TEXT_WITH_LIMIT(ORDERS_LIMIT);
+    const char *folder;
+
+    if (!read_line(watch->socket, &line))
+        return false;
+    watch->orders = json_loadb(line.data, line.length, 0, NULL);
+    watch->monitor.path = json_member_string(watch->orders, "monitor");
+    watch->state.ran = json_member_bool(watch->orders, "ran", false);
+    watch->state.seen = clock_now();
+    folder = json_member_string(watch->orders, "folder");
+    if (!watch->monitor.path || !folder || !json_member_size(watch->orders, "need", &watch->need))
+        return false;
+    watch->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return watch->folder >= 0;
+}
+
+static void say(const struct watch *watch, const char *line)
+{
+    (void)!send(watch->socket, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+/* --- room --- */
+
+static uint64_t used(const struct watch *watch)
+{
+    uint64_t sum = 0;
+    size_t index;
+    json_t *disk;
+
+    json_array_foreach (json_member_array(watch->orders, "disks"), index, disk) {
+        const char *target = json_member_string(disk, "target");
+        struct stat status;
+
+        if (target && fstatat(watch->folder, target, &status, AT_SYMLINK_NOFOLLOW) == 0)
+            sum += (uint64_t)status.st_blocks * 512;
+    }
+    return sum;
+}
+
+/* How fast room goes, whoever takes it; a pause does not make it forget. */
+static void note_pace(struct watch *watch, uint64_t there)
+{
+    int64_t now = clock_now();
+    int64_t passed = now - watch->looked;
+    double pace;
+
+    if (watch->looked && passed < LOOK_PAUSE)
+        return;
+    pace = watch->looked && there < watch->before ? (double)(watch->before - there) / (double)passed
+                                                  : 0;
+    watch->pace = pace > watch->pace ? pace : watch->pace * 0.95 + pace * 0.05;
+    watch->before = there;
+    watch->looked = now;
+}
+
+/* Whether the dumps may come to the end of the room before they could be cancelled.
+ * Never while there is as much as they may need at most. */
+static bool is_short(struct watch *watch)
+{
+    struct statvfs space;
+    uint64_t there, margin, rest, taken = used(watch);
+
+    if (fstatvfs(watch->folder, &space) != 0)
+        return false;
+    there = (uint64_t)space.f_bavail * space.f_frsize;
+    note_pace(watch, there);
+    margin = (uint64_t)space.f_blocks * space.f_frsize / 20;
+    if (margin > MARGIN)
+        margin = MARGIN;
+    if (margin < (uint64_t)(watch->pace * REACTION))
+        margin = (uint64_t)(watch->pace * REACTION);
+    rest = watch->need > taken ? watch->need - taken : 0;
+    return there < (margin < rest ? margin : rest);
+}
+
+/* --- in QEMU --- */
+
+/* Cancels every dump and waits for their ends; *any: at least one was there. */
+static bool cancel_all(struct watch *watch, struct qmp *qmp, bool *any)
+{
+    struct error error;
+    enum job_end end;
+    size_t index;
+    json_t *disk;
+
+    json_array_foreach (json_member_array(watch->orders, "disks"), index, disk)
+        (void)leftover_cancel_job(qmp, json_member_string(disk, "name"));
+    json_array_foreach (json_member_array(watch->orders, "disks"), index, disk) {
+        if (!leftover_conclude_job(qmp, json_member_string(disk, "name"), JOB_LIMIT, &end, &error))
+            return false;
+        *any = *any || end != JOB_GONE;
+    }
+    return true;
+}
+
+static void spare_guest(struct watch *watch, struct qmp *qmp)
+{
+    char line[64];
+
+    if (!runstate_is_stopped(qmp, &watch->state))
+        return;
+    runstate_continue(qmp, &watch->state);
+    if (!watch->state.continued)
+        return;
+    (void)snprintf(line, sizeof(line), "stood %lld\n", (long long)watch->state.stood);
+    say(watch, line);
+}
+
+/* Again at the next look when another client holds the monitor, or the dumps have
+ * not begun. */
+static void give_up(struct watch *watch)
+{
+    _cleanup_qmp_ struct qmp *qmp = NULL;
+    struct error error;
+    bool any = false;
+
+    if (!watch->said)
+        say(watch, "short\n");
+    watch->said = true;
+    if (!qmp_connect(&watch->monitor, MONITOR_PATIENCE, &qmp, &error))
+        return;
+    if (cancel_all(watch, qmp, &any))
+        spare_guest(watch, qmp);
+    watch->given_up = any;
+}
+
+/* One disk, all of it. */
+static bool clean_disk(struct qmp *qmp, const json_t *disk)
+{
+    const char *name = json_member_string(disk, "name");
+    const char *node = json_member_string(disk, "node");
+    char witness[SCRATCH_NAME_SIZE];
+    struct error ignored;
+    size_t index;
+    json_t *bitmap;
+    bool out;
+
+    (void)snprintf(witness, sizeof(witness), "%s" WITNESS_SUFFIX, name);
+    out = leftover_end_job(qmp, name, JOB_LIMIT, &ignored) &&
+          leftover_remove_node(qmp, name, &ignored) && leftover_remove_node(qmp, witness, &ignored);
+    if (out)
+        (void)leftover_remove_descriptors(qmp, name);
+    json_array_foreach (json_member_array(disk, "bitmaps"), index, bitmap)
+        (void)qmp_execute(qmp, "block-dirty-bitmap-remove",
+                          json_pack("{s:s, s:O}", "node", node, "name", bitmap), NULL, &ignored);
+    return out;
+}
+
+static bool clean_once(struct watch *watch, struct error *error)
+{
+    _cleanup_qmp_ struct qmp *qmp = NULL;
+    bool good, any = false;
+    size_t index;
+    json_t *disk;
+
+    if (!qmp_connect(&watch->monitor, MONITOR_PATIENCE, &qmp, error))
+        return false;
+    *error = (struct error){.kind = ERROR_TIMEOUT};
+    good = cancel_all(watch, qmp, &any);
+    spare_guest(watch, qmp);
+    if (good && json_member_bool(watch->orders, "keep", false))
+        return true;
+    json_array_foreach (json_member_array(watch->orders, "disks"), index, disk)
+        if (!clean_disk(qmp, disk))
+            good = false;
+    return good;
+}
+
+/* Who started us is dead. */
+static void clean(struct watch *watch)
+{
+    int64_t deadline = clock_deadline(CLEAN_LIMIT);
+    struct error error;
+
+    while (!clean_once(watch, &error) && error.kind != ERROR_GONE && clock_slice(deadline) > 0)
+        (void)clock_sleep(CLEAN_PAUSE, NULL, &(struct error){0});
+}
+
+/* --- life --- */
+
+static void stand_guard(struct watch *watch)
+{
+    for (;;) {
+        struct pollfd polled = {.fd = watch->socket, .events = POLLIN};
+
+        if (poll(&polled, 1, watch->given_up ? IDLE_PAUSE : LOOK_PAUSE) > 0) {
+            char byte;
+            ssize_t count = recv(watch->socket, &byte, 1, MSG_DONTWAIT);
+
+            if (count > 0)
+                return;
+            if (count == 0 || (errno != EAGAIN && errno != EINTR)) {
+                clean(watch);
+                return;
+            }
+        }
+        if (!watch->given_up && is_short(watch))
+            give_up(watch);
+    }
+}
+
+/* Away from the File Daemon's terminal, group and output.  Told to end with it (by
+ * systemd, say) it must first do what it is for; the socket tells it when. */
+static void leave(void)
+{
+    static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGQUIT};
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    (void)setsid();
+    for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
+        (void)signal(ignored[i], SIG_IGN);
+    if (null >= 0) {
+        (void)dup2(null, STDOUT_FILENO);
+        (void)dup2(null, STDERR_FILENO);
+        close(null);
+    }
+    (void)!chdir("/");
+}
+
+int guard_duty(int socket)
+{
+    struct watch watch = {.socket = socket, .folder = -1};
+    pid_t child = -1;
+
+    if (understand(&watch))
+        child = fork();
+    if (child == 0) {
+        leave();
+        stand_guard(&watch);
+    }
+    json_decref(watch.orders);
+    return child < 0;
+}

@@ -1,0 +1,34 @@
+/* qemu-fd: the duty of a guard.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ *     qemu-fd-helper guard <socket
+ *
+ * On the socket come the orders, one line of JSON:
+ *
+ *     {"monitor": PATH, "folder": PATH,   the guest's, and where the targets lie
+ *      "need": BYTES,                     that all targets may take at most
+ *      "ran": true,                       the guest ran when the dumps began
+ *      "keep": false,                     the next job has to see what became of the QEMU jobs
+ *      "disks": [{"name": …,              of the QEMU job and the target's node
+ *                 "target": "0.qcow2",
+ *                 "node": …,              the guest's, with …
+ *                 "bitmaps": [...]}]}     … this job's bitmaps
+ *
+ * When they are understood it goes into the background and ends with status 0
+ * for who started it.  From then on it
+ *  - looks at the room every few milliseconds.  When it is short it says "short"
+ *    and cancels the QEMU jobs; a guest that stands all the same is continued
+ *    ("stood MILLISECONDS");
+ *  - hears "done", and ends;
+ *  - hears the socket close: who started it is dead.  Then it takes the jobs,
+ *    nodes and bitmaps out of QEMU, and ends.
+ *
+ * Killed, it leaves what the next job of the guest removes (qemu/leftover.h).
+ */
+#ifndef QEMU_FD_HELPER_GUARD_H
+#define QEMU_FD_HELPER_GUARD_H
+
+/* The exit status of the process. */
+int guard_duty(int socket);
+
+#endif

@@ -1,0 +1,36 @@
+/* qemu-fd: a guard over a dump whose room could not be taken.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * While Bacula asks us nothing (it sends an earlier disk, it waits for a volume)
+ * no code of ours runs in the File Daemon, and QEMU goes on to write.  So where
+ * a file system cannot promise room, a small program of ours (helper/guard.h)
+ * looks at it many times a second and cancels the dumps before the
+ * guest meets its end.  It is a process of its own that outlives the File
+ * Daemon, and may itself be killed at any moment.
+ */
+#ifndef QEMU_FD_GUARD_H
+#define QEMU_FD_GUARD_H
+
+#include "base/clock.h"
+#include "base/json.h"
+
+struct guard;
+
+/* Starts one with these orders (helper/guard.h); NULL with `error` filled. */
+struct guard *guard_start(const json_t *orders, const struct cancel *cancel, struct error *error);
+
+/* What it has said since it was asked last. */
+struct guard_news {
+    bool gave_up;   /* room ran out: it cancels the dumps */
+    bool continued; /* it has continued a guest that stood … */
+    int64_t stood;  /* … for so many ms at most */
+};
+
+/* NULL says nothing. */
+struct guard_news guard_listen(struct guard *guard);
+
+/* Sends it away, when nothing of the dump is in QEMU any more (`done`), or lets it
+ * take that out.  NULL is harmless. */
+void guard_end(struct guard *guard, bool done);
+
+#endif

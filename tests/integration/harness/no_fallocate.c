@@ -1,0 +1,20 @@
+/* Preloaded into a File Daemon: a file system that can reserve no room, as NFS before 4.2. */
+#include <errno.h>
+#include <fcntl.h>
+
+int
+fallocate64 (int file, int mode, off64_t at, off64_t count)
+{
+  (void)file;
+  (void)mode;
+  (void)at;
+  (void)count;
+  errno = EOPNOTSUPP;
+  return -1;
+}
+
+int
+fallocate (int file, int mode, off_t at, off_t count)
+{
+  return fallocate64 (file, mode, at, count);
+}
