@@ -20,7 +20,7 @@ def served(workdir):
         image = make_image(workdir / "served", 4 * MIB, "raw")
         process = spawn(
             [
-                "qemu-storage-daemon",
+                "/usr/bin/qemu-storage-daemon",  # not the one of QEMU_FD_QEMU
                 *("--blockdev", f"driver=file,node-name=f,filename={image}"),
                 "--export",
                 f"type=vhost-user-blk,id=e,addr.type=unix,addr.path={socket},node-name=f,writable=on",
