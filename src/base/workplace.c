@@ -15,9 +15,13 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/owner.h"
 #include "base/text.h"
 
 #define PREFIX "qemu-fd-"
+#define LOCK   "lock"
+
+enum { TAG_LENGTH = 6 }; /* mkdtemp's choice */
 
 static void close_directory(DIR **directory)
 {
@@ -57,66 +61,175 @@ static void empty_folder(int folder)
         for (long at = 0; at < count;) {
             const struct dirent64 *entry = (const void *)(entries + at);
 
-            if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 &&
+                strcmp(entry->d_name, LOCK) != 0)
                 (void)unlinkat(folder, entry->d_name, 0);
             at += entry->d_reclen;
         }
 }
 
-/* A folder whose lock we get belongs to nobody any more. */
-static void remove_if_dead(int parent, const char *name)
+/* The lock goes last, and is closed before: NFS keeps a file that is open under
+ * another name, and the folder with it. */
+static void remove_folder(int parent, const char *name, int folder, int *lock)
 {
-    _cleanup_close_ int folder = open_folder(parent, name);
-    struct stat status;
-
-    if (folder < 0 || fstat(folder, &status) != 0 || status.st_uid != geteuid() ||
-        (status.st_mode & 07777) != 0700)
-        return;
-    if (flock(folder, LOCK_EX | LOCK_NB) != 0)
-        return;
     empty_folder(folder);
+    if (*lock >= 0)
+        close(*lock);
+    *lock = -1;
+    (void)unlinkat(folder, LOCK, 0);
     (void)unlinkat(parent, name, AT_REMOVEDIR);
 }
 
-/* "qemu-fd-<jobid>-XXXXXX", the last six as mkdtemp makes them. */
-static bool is_job_folder(const char *name)
+/* What a folder's lock tells. */
+enum held { HELD, FREE, UNTOLD };
+
+static struct flock whole_file(void)
+{
+    return (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET};
+}
+
+/* Whether a lock that we hold is seen through another open file: there are file
+ * systems that grant every lock to everybody. */
+static bool lock_is_seen(int folder)
+{
+    _cleanup_close_ int other = openat(folder, LOCK, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
+    struct flock asked = whole_file();
+
+    return other >= 0 && fcntl(other, F_OFD_GETLK, &asked) == 0 && asked.l_type != F_UNLCK;
+}
+
+/* Takes the lock of a folder when it can; *lock is then what holds it.  Without
+ * the file the job died, or has not come to it yet: then it makes a new folder. */
+static enum held take_lock(int folder, int *lock)
+{
+    struct flock wanted = whole_file();
+
+    *lock = openat(folder, LOCK, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (*lock < 0)
+        return errno == ENOENT ? FREE : UNTOLD;
+    if (fcntl(*lock, F_OFD_SETLK, &wanted) != 0)
+        return errno == EAGAIN || errno == EACCES ? HELD : UNTOLD;
+    return lock_is_seen(folder) ? FREE : UNTOLD;
+}
+
+/* The released version locks the folder itself. */
+static enum held take_folder(int folder)
+{
+    if (flock(folder, LOCK_EX | LOCK_NB) == 0)
+        return FREE;
+    return errno == EWOULDBLOCK ? HELD : UNTOLD;
+}
+
+/* A lock is only tried where it decides: the maker of a folder may be about to
+ * take it. */
+static bool is_dead(const struct owner *owner, const struct owner *self, int folder, int *lock)
+{
+    switch (owner_state(owner, self)) {
+    case OWNER_ENDED:
+        return take_lock(folder, lock) != HELD;
+    case OWNER_SELF:
+    case OWNER_UNSEEN:
+        return owner_same_place(owner, self) && take_lock(folder, lock) == FREE;
+    case OWNER_LIVES:
+    case OWNER_ELSEWHERE:
+        break;
+    }
+    return false;
+}
+
+static bool is_private(int folder)
+{
+    struct stat status;
+
+    return fstat(folder, &status) == 0 && status.st_uid == geteuid() &&
+           (status.st_mode & 07777) == 0700;
+}
+
+/* Whose folder a name says; `owner` NULL is the released version's. */
+static void remove_if_dead(int parent, const char *name, const struct owner *owner,
+                           const struct owner *self)
+{
+    _cleanup_close_ int folder = open_folder(parent, name);
+    _cleanup_close_ int lock = -1;
+
+    if (folder < 0 || !is_private(folder))
+        return;
+    if (owner ? is_dead(owner, self, folder, &lock) : take_folder(folder) == FREE)
+        remove_folder(parent, name, folder, &lock);
+}
+
+enum named { NAMED_OTHERWISE, NAMED_AS_RELEASED, NAMED_WITH_OWNER };
+
+/* Reads a folder's name, which ends as mkdtemp makes it. */
+static enum named read_name(const char *name, struct owner *owner)
 {
     char digits[16];
     unsigned long long job_id;
     size_t length;
 
     if (!text_starts_with(name, PREFIX))
-        return false;
+        return NAMED_OTHERWISE;
     name += strlen(PREFIX);
     length = strcspn(name, "-");
-    if (length >= sizeof(digits) || strlen(name + length) != strlen("-XXXXXX"))
-        return false;
+    if (length >= sizeof(digits) || !name[length])
+        return NAMED_OTHERWISE;
     memcpy(digits, name, length);
     digits[length] = '\0';
-    for (const char *byte = name + length + 1; *byte; byte++)
-        if (!isalnum((unsigned char)*byte))
-            return false;
-    return text_to_number(digits, UINT32_MAX, &job_id);
+    if (!text_to_number(digits, UINT32_MAX, &job_id))
+        return NAMED_OTHERWISE;
+    name += length + 1;
+    length = strlen(name);
+    for (size_t i = 0; i < TAG_LENGTH; i++)
+        if (length < TAG_LENGTH || !isalnum((unsigned char)name[length - 1 - i]))
+            return NAMED_OTHERWISE;
+    if (length == TAG_LENGTH)
+        return NAMED_AS_RELEASED;
+    length -= TAG_LENGTH + 1;
+    return name[length] == '-' && owner_read(name, length, owner) ? NAMED_WITH_OWNER
+                                                                  : NAMED_OTHERWISE;
 }
 
-static void remove_dead_folders(int parent)
+static void remove_dead_folders(int parent, const struct owner *self)
 {
     _cleanup_directory_ DIR *directory = list_folder(parent);
     const struct dirent *entry;
 
-    while (directory && (entry = readdir(directory)))
-        if (is_job_folder(entry->d_name))
-            remove_if_dead(parent, entry->d_name);
+    while (directory && (entry = readdir(directory))) {
+        struct owner owner;
+        enum named named = read_name(entry->d_name, &owner);
+
+        if (named != NAMED_OTHERWISE)
+            remove_if_dead(parent, entry->d_name, named == NAMED_WITH_OWNER ? &owner : NULL, self);
+    }
+}
+
+/* False when somebody removes the folder just now.  Where there are no locks the name
+ * of the folder has to do. */
+static bool make_lock(int folder, int *lock)
+{
+    struct flock wanted = whole_file();
+    struct stat status;
+
+    *lock = openat(folder, LOCK, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (*lock < 0)
+        return false;
+    if (fcntl(*lock, F_OFD_SETLK, &wanted) != 0 && (errno == EAGAIN || errno == EACCES))
+        return false;
+    errno = EBUSY;
+    return fstat(*lock, &status) == 0 && status.st_nlink > 0;
 }
 
 /* Between the making of the folder and its lock another job may take it for
  * a dead one's and remove it; then it is made again. */
 static bool make_and_lock(struct workplace *workplace, const char *parent, uint32_t job_id,
-                          struct error *error)
+                          const char *owner, struct error *error)
 {
+    int number = 0;
+
     for (int attempt = 0; attempt < 8; attempt++) {
-        _cleanup_free_ char *path = text_format("%s/" PREFIX "%u-XXXXXX", parent, job_id);
+        _cleanup_free_ char *path = text_format("%s/" PREFIX "%u-%s-XXXXXX", parent, job_id, owner);
         _cleanup_close_ int folder = -1;
+        _cleanup_close_ int lock = -1;
         struct stat there, held;
 
         if (!path)
@@ -125,23 +238,29 @@ static bool make_and_lock(struct workplace *workplace, const char *parent, uint3
             return error_errno(error, errno, "cannot make a folder in the working directory \"%s\"",
                                parent);
         folder = open_folder(AT_FDCWD, path);
-        if (folder < 0 || flock(folder, LOCK_EX | LOCK_NB) != 0)
+        if (folder < 0 || !make_lock(folder, &lock)) {
+            number = errno;
+            (void)rmdir(path);
             continue;
+        }
         if (stat(path, &there) == 0 && fstat(folder, &held) == 0 && there.st_ino == held.st_ino &&
             there.st_dev == held.st_dev) {
             workplace->path = TAKE_PTR(path);
             workplace->descriptor = TAKE_FD(folder);
+            workplace->lock = TAKE_FD(lock);
             return true;
         }
     }
-    return error_set(error, ERROR_GENERAL, "cannot lock a folder in the working directory \"%s\"",
-                     parent);
+    return error_errno(error, number, "cannot lock a folder in the working directory \"%s\"",
+                       parent);
 }
 
 bool workplace_open(struct workplace *workplace, const char *parent, uint32_t job_id,
                     struct error *error)
 {
     _cleanup_close_ int directory = -1;
+    char text[OWNER_TEXT_SIZE];
+    struct owner self;
 
     if (workplace->path)
         return true;
@@ -151,8 +270,10 @@ bool workplace_open(struct workplace *workplace, const char *parent, uint32_t jo
         error_errno(error, errno, "cannot use the working directory \"%s\"", parent);
         return error_hint(error, "make it, or set working= to an existing directory");
     }
-    remove_dead_folders(directory);
-    if (!make_and_lock(workplace, parent, job_id, error))
+    self = owner_self(directory);
+    owner_write(&self, text);
+    remove_dead_folders(directory, &self);
+    if (!make_and_lock(workplace, parent, job_id, text, error))
         return error_hint(error, "see that the File Daemon may write there, or set working=");
     workplace->parent = TAKE_FD(directory);
     return true;
@@ -162,9 +283,9 @@ void workplace_close(struct workplace *workplace)
 {
     if (!workplace->path)
         return;
-    empty_folder(workplace->descriptor);
     /* Where it was made: meanwhile the path may lead elsewhere. */
-    (void)unlinkat(workplace->parent, strrchr(workplace->path, '/') + 1, AT_REMOVEDIR);
+    remove_folder(workplace->parent, strrchr(workplace->path, '/') + 1, workplace->descriptor,
+                  &workplace->lock);
     close(workplace->descriptor);
     close(workplace->parent);
     free(workplace->path);
@@ -176,11 +297,36 @@ const char *workplace_tag(const struct workplace *workplace)
     return strrchr(workplace->path, '-') + 1;
 }
 
+/* Whether a folder that is not there, or not to be seen from here, was of a job that
+ * lives all the same. */
+static bool may_live_unseen(const struct owner *owner, const struct owner *self)
+{
+    enum owner_state state = owner_state(owner, self);
+
+    return state != OWNER_ENDED && state != OWNER_SELF && !owner_same_place(owner, self);
+}
+
 bool workplace_is_held(const char *path)
 {
-    _cleanup_close_ int folder = open_folder(AT_FDCWD, path);
+    const char *name = strrchr(path, '/');
+    _cleanup_free_ char *directory = name ? strndup(path, (size_t)(name - path) + 1) : NULL;
+    _cleanup_close_ int parent = -1;
+    _cleanup_close_ int folder = -1;
+    _cleanup_close_ int lock = -1;
+    struct owner owner, self;
+    enum named named;
 
-    return folder >= 0 && flock(folder, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    if (!directory)
+        return name != NULL; /* without memory nothing is sure */
+    named = read_name(name + 1, &owner);
+    parent = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    folder = parent < 0 ? -1 : open_folder(parent, name + 1);
+    if (named != NAMED_WITH_OWNER)
+        return folder >= 0 && take_folder(folder) == HELD;
+    self = owner_self(parent);
+    if (folder < 0)
+        return may_live_unseen(&owner, &self);
+    return !is_dead(&owner, &self, folder, &lock);
 }
 
 bool workplace_space(const struct workplace *workplace, uint64_t *bytes, struct error *error)

@@ -3,9 +3,23 @@
  *
  * Everything unfinished that a job writes into a directory (the working
  * directory, a restore's destination, that of an original image) lies in one
- * folder "qemu-fd-<jobid>-XXXXXX", mode 0700, that the job holds a lock on
- * (flock) for as long as it lives.  The kernel lets go of the lock when the
- * File Daemon dies, so whoever can take it may clear the folder away.
+ * folder, mode 0700,
+ *
+ *     qemu-fd-<jobid>-<owner>-XXXXXX
+ *
+ * whose name says whose it is (owner.h), and on whose file "lock" the job holds a lock for
+ * as long as it lives: one of an open file description (fcntl, as QEMU's own), which
+ * the kernel lets go when the File Daemon dies, and which NFS takes to its server.
+ * A folder is cleared away when its job is surely dead:
+ *
+ *     the folder is …                                        dead when …
+ *     another machine's                                      never: that machine's jobs see to it
+ *     of an earlier boot of this machine                     nobody holds its lock
+ *     of a process here that has ended                       nobody holds its lock
+ *     of another process here that lives                     never, whatever the lock says
+ *     of this process, or in another name space of processes its lock can be taken, and
+ *                                                            tells: it was made in this very
+ * directory of the released version: qemu-fd-<jobid>-XXXXXX        its lock (flock) can be taken
  */
 #ifndef QEMU_FD_WORKPLACE_H
 #define QEMU_FD_WORKPLACE_H
@@ -17,11 +31,12 @@
 
 struct workplace {
     char *path;     /* absolute; NULL while there is none */
-    int descriptor; /* holds the lock */
+    int descriptor; /* of the folder */
+    int lock;       /* holds the lock; where there are none, the folder's name must do */
     int parent;     /* the directory that it was made in, wherever that is now */
 };
 
-#define WORKPLACE_NONE ((struct workplace){.descriptor = -1, .parent = -1})
+#define WORKPLACE_NONE ((struct workplace){.descriptor = -1, .lock = -1, .parent = -1})
 
 /* Makes the folder, after removing those of jobs that are dead.  `parent` is
  * an absolute path of an existing directory.  Errors: it is missing, no
@@ -38,7 +53,8 @@ void workplace_close(struct workplace *workplace);
  * (mkdtemp chose them). */
 const char *workplace_tag(const struct workplace *workplace);
 
-/* Whether a living job holds the folder at `path`. */
+/* Whether a living job may work in the folder at `path`, which need not be seen from
+ * here: true unless it is surely dead. */
 bool workplace_is_held(const char *path);
 
 /* Bytes that may still be written there. */

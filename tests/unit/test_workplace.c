@@ -4,9 +4,12 @@
 #include "support.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 
+#include "base/owner.h"
 #include "base/workplace.h"
 
 static void open_one(struct workplace *workplace, const char *parent, uint32_t job)
@@ -24,6 +27,8 @@ static char *leave_dead_folder(const char *parent)
 
     open_one(&workplace, parent, 7);
     close(workplace.descriptor);
+    close(workplace.lock);
+    close(workplace.parent);
     return workplace.path;
 }
 
@@ -140,6 +145,128 @@ static void a_living_folder_is_kept(void **state)
     close(ready[1]);
 }
 
+/* Whose folder a name says that is made by hand; none of them has a lock that is held. */
+enum whose { OWN, MACHINE, BOOT, SPACE, SPACE_AND_PLACE, PLACE, ENDED, ENDED_AND_PLACE, LIVES };
+
+static struct owner make_owner(enum whose whose, const char *parent, pid_t living)
+{
+    int directory = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct owner owner = owner_self(directory);
+
+    close(directory);
+    assert_true(owner.boot && owner.space && owner.place && owner.process.pid);
+    if (whose == MACHINE || !owner.machine)
+        owner.machine++;
+    if (whose == MACHINE || whose == BOOT)
+        owner.boot++;
+    if (whose == SPACE || whose == SPACE_AND_PLACE)
+        owner.space++;
+    if (whose == PLACE || whose == SPACE_AND_PLACE || whose == ENDED_AND_PLACE)
+        owner.place++;
+    if (whose == ENDED || whose == ENDED_AND_PLACE)
+        owner.process.begun++;
+    if (whose == LIVES)
+        owner.process = process_note(living);
+    return owner;
+}
+
+static const char *folder_of(const char *parent, const struct owner *owner, bool with_lock)
+{
+    char text[OWNER_TEXT_SIZE], name[160];
+    const char *path;
+
+    owner_write(owner, text);
+    (void)snprintf(name, sizeof(name), "qemu-fd-7-%s-Ab3xYz", text);
+    path = in_folder(parent, name);
+    assert_int_equal(mkdir(path, 0700), 0);
+    put_file(in_folder(path, "0.qcow2"), "a dump");
+    if (with_lock)
+        put_file(in_folder(path, "lock"), "");
+    return path;
+}
+
+static void only_what_is_surely_dead_is_removed(void **state)
+{
+    static const struct {
+        enum whose whose;
+        bool removed; /* so it is not held, when it is there … */
+        bool gone;    /* … and when it is not */
+    } rows[] = {
+        {OWN, true, true},   {MACHINE, false, false},         {BOOT, true, true},
+        {SPACE, true, true}, {SPACE_AND_PLACE, false, false}, {PLACE, false, true},
+        {ENDED, true, true}, {ENDED_AND_PLACE, true, true},   {LIVES, false, true},
+    };
+    pid_t living = fork();
+
+    if (living == 0)
+        for (;;)
+            pause();
+    for (size_t i = 0; i < 2 * ARRAY_SIZE(rows); i++) {
+        struct owner owner = make_owner(rows[i / 2].whose, *state, living);
+        const char *path = folder_of(*state, &owner, i % 2 == 0);
+        struct workplace workplace;
+
+        check_number(path, !workplace_is_held(path), rows[i / 2].removed);
+        open_one(&workplace, *state, 8);
+        check_number(path, !is_there(path), rows[i / 2].removed);
+        if (!rows[i / 2].removed) {
+            check_string(path, file_content(in_folder(path, "0.qcow2")), "a dump");
+            (void)unlink(in_folder(path, "0.qcow2"));
+            (void)unlink(in_folder(path, "lock"));
+            assert_int_equal(rmdir(path), 0);
+        }
+        check_number(path, !workplace_is_held(path), rows[i / 2].gone);
+        workplace_close(&workplace);
+    }
+    assert_int_equal(kill(living, SIGKILL), 0);
+    assert_int_equal(waitpid(living, NULL, 0), living);
+}
+
+/* Also of one that seems dead: a machine that was cloned, its clock of processes set anew. */
+static void whoever_holds_the_lock_lives(void **state)
+{
+    static const enum whose rows[] = {OWN, MACHINE, BOOT, SPACE, ENDED, ENDED_AND_PLACE};
+
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct owner owner = make_owner(rows[i], *state, 0);
+        const char *path = folder_of(*state, &owner, true);
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        int file = open(in_folder(path, "lock"), O_RDWR | O_CLOEXEC);
+        struct workplace workplace;
+
+        assert_int_equal(fcntl(file, F_OFD_SETLK, &lock), 0);
+        check("held", workplace_is_held(path));
+        open_one(&workplace, *state, 8);
+        check_string(path, file_content(in_folder(path, "0.qcow2")), "a dump");
+        workplace_close(&workplace);
+        close(file);
+        (void)unlink(in_folder(path, "0.qcow2"));
+        (void)unlink(in_folder(path, "lock"));
+        assert_int_equal(rmdir(path), 0);
+    }
+}
+
+/* What the first release makes and leaves: it locks the folder itself. */
+static void a_folder_of_the_first_release_is_known_by_its_lock(void **state)
+{
+    const char *path = in_folder(*state, "qemu-fd-7-Ab3xYz");
+    struct workplace workplace;
+    int folder;
+
+    assert_int_equal(mkdir(path, 0700), 0);
+    folder = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    assert_int_equal(flock(folder, LOCK_EX), 0);
+    assert_true(workplace_is_held(path));
+    open_one(&workplace, *state, 8);
+    assert_true(is_there(path));
+    close(folder);
+    assert_false(workplace_is_held(path));
+    workplace_close(&workplace);
+    open_one(&workplace, *state, 8);
+    assert_false(is_there(path));
+    workplace_close(&workplace);
+}
+
 /* Things of that name that are no folder of ours. */
 static void what_others_put_there_is_left_alone(void **state)
 {
@@ -184,11 +311,22 @@ static void another_users_folder_is_left_alone(void **state)
 static void a_users_folder_is_no_dead_one(void **state)
 {
     static const char *const names[] = {
-        "qemu-fd-archive",  "qemu-fd-",
-        "qemu-fd-1",        "qemu-fd-1-",
-        "qemu-fd-2026-old", "qemu-fd-x-aaaaaa",
-        "qemu-fd--aaaaaa",  "qemu-fd-1-aaaaaaa",
-        "qemu-fd-1-aaaa.a", "qemu-fd-4294967296-aaaaaa",
+        "qemu-fd-archive",
+        "qemu-fd-",
+        "qemu-fd-1",
+        "qemu-fd-1-",
+        "qemu-fd-2026-old",
+        "qemu-fd-x-aaaaaa",
+        "qemu-fd--aaaaaa",
+        "qemu-fd-1-aaaaaaa",
+        "qemu-fd-1-aaaa.a",
+        "qemu-fd-4294967296-aaaaaa",
+        "qemu-fd-1-00000000-00000000-00000000-00000000-1-aaaaaa",
+        "qemu-fd-1-00000000-00000000-00000000-0000000-1-1-aaaaaa",
+        "qemu-fd-1-00000000-00000000-00000000-0000000G-1-1-aaaaaa",
+        "qemu-fd-1-00000000-00000000-00000000-00000000-1-1-aaaaa",
+        "qemu-fd-1-00000000-00000000-00000000-00000000-1-1xaaaaaa",
+        "qemu-fd-1-00000000-00000000-00000000-00000000--1-aaaaaa",
     };
     struct workplace workplace;
 
@@ -230,7 +368,7 @@ static void cleans_up_where_it_worked(void **state)
     assert_int_equal(mkdir(elsewhere, 0700), 0);
     open_one(&workplace, parent, 1);
     name = text_copy(strrchr(workplace.path, '/') + 1);
-    assert_string_equal(workplace_tag(&workplace), name + strlen("qemu-fd-1-"));
+    assert_string_equal(workplace_tag(&workplace), name + strlen(name) - 6);
     put_file(in_folder(workplace.path, "0.qcow2"), "a dump");
     assert_int_equal(rename(parent, moved), 0);
     assert_int_equal(symlink(elsewhere, parent), 0);
@@ -311,6 +449,9 @@ int main(void)
         test_in_folder(jobs_live_side_by_side),
         test_in_folder(a_dead_folder_is_removed),
         test_in_folder(a_living_folder_is_kept),
+        test_in_folder(only_what_is_surely_dead_is_removed),
+        test_in_folder(whoever_holds_the_lock_lives),
+        test_in_folder(a_folder_of_the_first_release_is_known_by_its_lock),
         test_in_folder(what_others_put_there_is_left_alone),
         test_in_folder(another_users_folder_is_left_alone),
         test_in_folder(a_users_folder_is_no_dead_one),

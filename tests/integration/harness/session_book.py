@@ -16,7 +16,7 @@ SESSIONS = Path(__file__).resolve().parents[3] / "docs" / "sessions"
 RECORD = "DOCS_RECORD"  # in the environment: write the sessions instead of comparing them
 
 _MOMENTS = (
-    (r"\bqemu-fd-(\d+)-\w{6}\b", r"qemu-fd-\1-XXXXXX"),
+    (r"\bqemu-fd-(\d+)-([0-9a-f]{8}-){4}\d+-\d+-\w{6}\b", r"qemu-fd-\1-…-XXXXXX"),
     (r"\b20\d\d-\d\d-\d\d_\d\d\.\d\d\.\d\d_\d\d\b", "2026-11-23_01.05.00_07"),
     (r"\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\b", "2026-11-23 01:05:00"),
     (r"\b\d\d-\w{3}-20\d\d \d\d:\d\d:\d\d\b", "23-Nov-2026 01:05:00"),
