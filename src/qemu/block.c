@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "qemu/chain.h"
 #include "qemu/device.h"
 #include "qemu/ejected.h"
 #include "qemu/files.h"
@@ -134,22 +135,25 @@ static bool read_bitmap(const json_t *entry, struct bitmap *bitmap)
     return bitmap->name != NULL;
 }
 
+/* Too many are no reason to fail: other programs' are of no interest then, and a
+ * base among ours that is not seen is a full dump. */
 static bool read_bitmaps(const json_t *list, struct disk *disk, struct error *error)
 {
     size_t count = json_array_size(list);
+    bool ours_only = count > BITMAP_LIMIT;
     size_t index;
     json_t *entry;
 
-    if (count > BITMAP_LIMIT)
-        return error_set(error, ERROR_GENERAL, "it has more than %d bitmaps", BITMAP_LIMIT);
-    disk->bitmaps = calloc(count + 1, sizeof(*disk->bitmaps));
+    disk->bitmaps = calloc((ours_only ? BITMAP_LIMIT : count) + 1, sizeof(*disk->bitmaps));
     if (!disk->bitmaps)
         return error_memory(error);
     json_array_foreach (list, index, entry) {
         const char *name = json_member_string(entry, "name");
 
-        if (!name || !*name)
-            continue; /* a running job's own */
+        if (!name || !*name || (ours_only && !chain_is_ours(name)))
+            continue; /* a running job's own; another program's */
+        if (disk->bitmap_count == BITMAP_LIMIT)
+            break;
         if (!read_bitmap(entry, &disk->bitmaps[disk->bitmap_count]))
             return error_memory(error);
         disk->bitmap_count++;

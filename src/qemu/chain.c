@@ -135,6 +135,15 @@ uint64_t chain_witness_backing(const char *name)
     return read_witness(name, &size, &backing, &job) ? backing : 0;
 }
 
+bool chain_is_ours(const char *name)
+{
+    struct chain_name own;
+    const char *job;
+    uint64_t size;
+
+    return chain_name_read(name, &own) || chain_witness_read(name, &size, &job);
+}
+
 bool chain_is_of_job(const char *name, const char *job)
 {
     struct chain_name own;

@@ -85,6 +85,9 @@ void chain_choose(const struct disk *disk, char level, const char *previous_job,
  * what it was not made from.  A part 0 takes the place of all before it. */
 void chain_start_anew(char level, struct chain_choice *choice);
 
+/* Whether a bitmap's name is one that we give, a witness' too. */
+bool chain_is_ours(const char *name);
+
 /* Whether a bitmap belongs to this very job. */
 bool chain_is_of_job(const char *name, const char *job);
 

@@ -51,6 +51,8 @@ _RUN_BY = {
     "cat fd.key fd.crt | install -m 600 /dev/stdin /etc/bacula/fd-keys.pem": "test_file_daemon_takes_the_keys",
     "openssl x509 -noout -fingerprint -sha256": "test_pve_access.py",
     "python3 examples/remove-bitmaps.py /run/vm1.qmp": "test_examples.py",
+    "python3 examples/remove-bitmaps.py /run/vm1.qmp --job VM1 --remove": "test_examples.py",
+    "python3 examples/remove-bitmaps.py /run/vm1.qmp --older-than 90 --remove": "test_examples.py",
     "python3 examples/remove-bitmaps.py /run/vm1.qmp --remove": "test_examples.py",
     "python3 restore-guest.py convdestination=yes -- fileset=VM1 where=/ select current all done":
         "test_restore_script.py",

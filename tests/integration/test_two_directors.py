@@ -1,5 +1,7 @@
 """Two Directors whose Jobs and Clients have the same names, on one guest: nobody tells them apart but their bases."""
 
+import re
+
 import pytest
 from harness.disk import MIB, Disk, make_image
 from harness.history import History, dumped, sequences, wait_for_dump
@@ -109,3 +111,24 @@ def test_persistent_bitmaps_over_a_restart(make_histories):
     for history in histories:
         history.assert_restores()
     assert not _names(histories[0].guest) & set(killed)
+
+
+@one_version
+@pytest.mark.parametrize("count", [130, pytest.param(4100, marks=pytest.mark.long)])
+def test_bitmaps_of_other_jobs_do_not_pile_up(make_bacula, make_guest, workdir, count):
+    """Those that came along in migrations, or whose Job is no more; nor are too many of them an error."""
+    guest = make_guest(name="VM1", disks=[Disk("one", make_image(workdir / "one.qcow2", MIB, seed=1))])
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}"]})
+    names = [f"bacula:F:0:000000000000001f.{number:016x}:Gone{number}.2020-01-01_01.05.00_{number}"
+             for number in range(1, count + 1)]
+    for name in ("somebody-else's", *names):
+        guest.qmp("block-dirty-bitmap-add", node="one", name=name, granularity=MIB)
+    full = bacula.run("VM", "Full")
+    assert full.ok and full.log.count("qemu: Removed ") == 1, full.log
+    assert re.search(r"Removed \d+ bitmaps of other Jobs from VM1, the oldest: a disk had more than 128", full.log)
+    left = guest.bitmaps("one")
+    assert "somebody-else's" in left and any(full.name in name for name in left)
+    assert set(names[-127:]) < set(left)
+    increment = bacula.run("VM", "Incremental")
+    assert dumped(increment)["one"][0] == "Incremental" and increment.log.count("qemu: Removed ") == 1
+    assert len([name for name in guest.bitmaps("one") if name.startswith("bacula:")]) == 128
