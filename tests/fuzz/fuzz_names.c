@@ -8,7 +8,9 @@
  */
 #include "fuzz.h"
 
+#include "base/owner.h"
 #include "base/path.h"
+#include "base/workplace.h"
 #include "guest/saved_name.h"
 #include "guest_properties.h"
 #include "qemu/leftover.h"
@@ -37,6 +39,19 @@ static void look_at_bitmap(const char *name)
     }
     require(chain_resource_length(name) <= strlen(name));
     free(again);
+}
+
+static void look_at_owner(const char *name)
+{
+    char text[OWNER_TEXT_SIZE];
+    struct owner read, second;
+
+    (void)workplace_is_held(name);
+    if (!owner_read(name, strlen(name), &read))
+        return;
+    owner_write(&read, text);
+    require(owner_read(text, strlen(text), &second) && second.place == read.place);
+    require(second.process.pid == read.process.pid && second.process.begun == read.process.begun);
 }
 
 static void check_component(const char *component)
@@ -146,8 +161,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t count)
     look_at_path(names[0]);
     look_at_saved(names[0]);
     (void)scratch_name_read(names[0], &job);
-    for (size_t i = 0; i < found; i++)
+    for (size_t i = 0; i < found; i++) {
         look_at_bitmap(names[i]);
+        look_at_owner(names[i]);
+    }
     look_at_set(names, found);
     while (found)
         free(names[--found]);
