@@ -132,3 +132,23 @@ def test_bitmaps_of_other_jobs_do_not_pile_up(make_bacula, make_guest, workdir, 
     increment = bacula.run("VM", "Incremental")
     assert dumped(increment)["one"][0] == "Incremental" and increment.log.count("qemu: Removed ") == 1
     assert len([name for name in guest.bitmaps("one") if name.startswith("bacula:")]) == 128
+
+
+@one_version
+def test_bitmaps_of_the_first_release_are_bases(make_histories):
+    """Their names say no lineage.  An update of the plugin does not end the chains, nor does it mix them."""
+    histories = make_histories()
+    guest = histories[0].guest
+    for history in histories:
+        history.backup("Full")
+    for disk in guest.disks:
+        node = guest.disks[disk].format_node
+        for name in [name for name in guest.bitmaps(disk) if name.startswith("bacula:")]:
+            old = re.sub(r"\.[0-9a-f]{16}:", ":", name)
+            assert old != name
+            guest.qmp("block-dirty-bitmap-add", node=node, name=old)
+            guest.qmp("block-dirty-bitmap-merge", node=node, target=old, bitmaps=[name])
+            guest.qmp("block-dirty-bitmap-remove", node=node, name=name)
+    _alternate(_follow(histories[0], "IID", []), _follow(histories[1], "IDI", []))
+    for history in histories:
+        history.assert_restores()
