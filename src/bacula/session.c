@@ -423,15 +423,17 @@ bool session_keeps(const struct session *session, const char *name)
 
 const char *session_query(struct session *session, const char *command, const char *parameter)
 {
+    _cleanup_free_ char *answer = NULL;
     struct options options;
     struct error error;
 
     free(session->answer);
     if (!learn_facts(session, &error) || !command_read(command, &options, &error)) {
-        session->answer = query_error(&error);
+        answer = query_error(&error);
     } else {
-        session->answer = query_answer(&session->job, &options, parameter);
+        answer = query_answer(&session->job, &options, parameter);
         options_free(&options);
     }
-    return session->answer ? session->answer : "{\"error\":\"out of memory\"}";
+    session->answer = answer ? text_format("%s\n", answer) : NULL;
+    return session->answer ? session->answer : "{\"error\":\"out of memory\"}\n";
 }

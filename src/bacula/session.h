@@ -93,7 +93,8 @@ struct restore *session_restore(const struct session *session);
 /* Accurate mode: whether a file that was not sent counts as seen. */
 bool session_keeps(const struct session *session, const char *name);
 
-/* The answer to a `.query`, which lives until the next one. */
+/* The answer to a `.query`, a line of JSON with its line feed, as the Director
+ * adds none; lives until the next one. */
 const char *session_query(struct session *session, const char *command, const char *parameter);
 
 #endif

@@ -131,6 +131,13 @@ char *path_directory(const char *path)
     return slash == path ? text_copy("/") : strndup(path, (size_t)(slash - path));
 }
 
+void path_set_time(const char *path, time_t modified)
+{
+    const struct timespec times[] = {{.tv_sec = modified}, {.tv_sec = modified}};
+
+    (void)utimensat(AT_FDCWD, path, times, AT_SYMLINK_NOFOLLOW);
+}
+
 void path_sync_directory(const char *path)
 {
     _cleanup_free_ char *directory = path_directory(path);

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
+#include <time.h>
 
 #include "base/error.h"
 
@@ -38,6 +39,9 @@ bool path_write_all(int descriptor, const void *bytes, size_t count);
  * `path` when it is whole.  Both are in one file system. */
 bool path_write_file(const char *path, const char *unfinished, const void *bytes, size_t count,
                      struct error *error);
+
+/* Gives a file the time `modified`; where it cannot have it, it keeps its own. */
+void path_set_time(const char *path, time_t modified);
 
 /* Flushes the directory that `path` lies in, so that a rename survives a
  * power failure. */

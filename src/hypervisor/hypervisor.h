@@ -77,7 +77,8 @@ struct delivery {
     struct hypervisor_call call; /* its report and context are set */
     uint32_t job_id;             /* of the restore */
     enum replace replace;
-    void (*skipped)(void *context, const char *path, const char *why);
+    /* Replace leaves what is at a disk's place alone. */
+    void (*skipped)(void *context, const char *drive, const char *path, const char *why);
     /* An error beside the one that a call returns: something stays behind. */
     void (*problem)(void *context, struct error *error);
     const struct child_watch *watch; /* keeps the Director informed */
@@ -126,7 +127,9 @@ struct hypervisor {
      * before: delivery->vmid is set. */
     bool (*choose_vmid)(struct delivery *delivery, struct error *error);
 
-    /* Whether a disk could be delivered, asked before its data arrives. */
+    /* Whether a disk could be delivered, asked before its data arrives.
+     * False without `error` when Replace leaves alone what is there, and
+     * delivery->skipped was told. */
     bool (*may_deliver)(const struct delivery *delivery, const struct restored_image *image,
                         struct error *error);
 

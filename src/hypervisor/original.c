@@ -131,6 +131,20 @@ static bool check_image(const struct delivery *delivery, const struct restored_i
            replaceable_image(delivery, image->disk, place->path, &place->status, error);
 }
 
+/* Of a first part: the last one may be newer still, so ifnewer is seen when
+ * all are there. */
+static bool may_replace(const struct delivery *delivery, const struct restored_image *image,
+                        const struct place *place)
+{
+    const char *why;
+
+    if (delivery->replace == REPLACE_IF_NEWER ||
+        replace_allows(delivery->replace, place->path, image->modified, &why))
+        return true;
+    delivery->skipped(delivery->call.context, image->drive, place->path, why);
+    return false;
+}
+
 bool original_check(const struct delivery *delivery, const struct restored_image *image,
                     struct error *error)
 {
@@ -141,7 +155,8 @@ bool original_check(const struct delivery *delivery, const struct restored_image
         return false;
     if (place.exists && S_ISBLK(place.status.st_mode) && !claim_device(&place, &claim, error))
         return false;
-    return check_lock(&place, error) && check_image(delivery, image, &place, error);
+    return may_replace(delivery, image, &place) && check_lock(&place, error) &&
+           check_image(delivery, image, &place, error);
 }
 
 static bool write_device(const struct delivery *delivery, const struct restored_image *image,
@@ -191,6 +206,7 @@ static bool write_beside(const struct delivery *delivery, const struct restored_
     if (!image_convert(&tool, image->path, unfinished, image->disk->driver, false, error) ||
         !give_owner(file, place, image->disk, error))
         return false;
+    path_set_time(unfinished, image->modified);
     if (fsync(file) != 0)
         return error_errno(error, errno, "cannot flush \"%s\"", unfinished);
     /* A guest may have been started while we wrote. */
@@ -241,7 +257,7 @@ bool original_write(struct delivery *delivery, const struct restored_image *imag
     if (!find_place(image, &place, error))
         return false;
     if (!replace_allows(delivery->replace, place.path, image->modified, &why)) {
-        delivery->skipped(delivery->call.context, place.path, why);
+        delivery->skipped(delivery->call.context, image->drive, place.path, why);
         return true;
     }
     if (!check_image(delivery, image, &place, error))

@@ -146,10 +146,9 @@ static bool is_new(const struct backup *backup, const struct guest_backup *guest
 {
     if (!has_twin(backup, guest))
         return true;
-    error_set(error, ERROR_GENERAL,
-              "guest \"%s\" (%u): this job has backed up a guest of that name already",
-              guest->guest.name, guest->guest.vmid);
-    return error_hint(error, "give every guest its own -name, or use one job each");
+    error_set(error, ERROR_GENERAL, "this job has backed up a guest of that name already");
+    error_hint(error, "give every guest its own -name, or use one job each");
+    return job_error_of(error, guest->guest.name, guest->guest.vmid, NULL);
 }
 
 /* A guest that this very run has dumped has its bitmaps for good reason.  Not so
@@ -252,6 +251,12 @@ static enum produced give_object(struct backup *backup, struct outgoing_file *fi
     return PRODUCED_FAILED;
 }
 
+static bool blame(const struct guest_backup *guest, const struct dump_disk *disk,
+                  struct error *error)
+{
+    return job_error_of(error, guest->guest.name, guest->guest.vmid, disk->disk->drive);
+}
+
 static bool fill_disk(struct backup *backup, const struct guest_backup *guest,
                       struct outgoing_file *file, struct error *error)
 {
@@ -262,9 +267,10 @@ static bool fill_disk(struct backup *backup, const struct guest_backup *guest,
     backup->name = saved_name(&guest->guest, disk->disk->drive);
     if (!backup->name)
         return error_memory(error);
-    if (stat(disk->target, &status) != 0)
-        return error_errno(error, errno, "guest \"%s\", disk \"%s\": its dump is gone",
-                           guest->guest.name, disk->disk->drive);
+    if (stat(disk->target, &status) != 0) {
+        error_errno(error, errno, "its dump is gone");
+        return blame(guest, disk, error);
+    }
     *file = (struct outgoing_file){
         .kind = FILE_REGULAR,
         .name = backup->name,
@@ -377,9 +383,8 @@ static bool all_saved(struct backup *backup)
         return true;
     }
     number = errno;
-    error_errno(&error, number,
-                "guest \"%s\", disk \"%s\": the working directory lost a part of its dump",
-                guest->guest.name, disk->disk->drive);
+    error_errno(&error, number, "the working directory lost a part of its dump");
+    blame(guest, disk, &error);
     error_hint(&error, "see the kernel's messages, or set working= to another disk");
     job_report(backup->job, MESSAGE_ERROR, &error);
     errno = number;
@@ -437,8 +442,8 @@ static void disk_finished(struct backup *backup, struct guest_backup *guest)
         return;
     }
     error_set(&error, cancel_raised(&backup->job->cancel) ? ERROR_CANCELLED : ERROR_GENERAL,
-              "guest \"%s\", disk \"%s\": its dump could not be saved to its end",
-              guest->guest.name, disk->disk->drive);
+              "its dump could not be saved to its end");
+    blame(guest, disk, &error);
     error_hint(&error, "see the lines above; the next job takes a full dump of it");
     guest_backup_drop_disk(guest, backup->disk, &error);
     (void)go_on(backup, &error);

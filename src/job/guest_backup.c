@@ -24,6 +24,14 @@ static const char *name_or_path(const struct guest_backup *backup)
     return backup->target.name ? backup->target.name : backup->target.monitor;
 }
 
+static bool blame(const struct guest_backup *backup, const struct dump_disk *disk,
+                  struct error *error)
+{
+    uint32_t vmid = backup->guest.name ? backup->guest.vmid : backup->target.vmid;
+
+    return job_error_of(error, name_or_path(backup), vmid, disk ? disk->disk->drive : NULL);
+}
+
 /* What became of a guest that was stopped by a dump; once. */
 static void tell_of_guest(struct guest_backup *backup)
 {
@@ -44,9 +52,8 @@ static void tell_of_guest(struct guest_backup *backup)
     if (state->stands && !backup->told) {
         struct error error = state->cause;
 
-        error_context(&error,
-                      "guest \"%s\": it stands still at an I/O error and cannot be continued",
-                      name_or_path(backup));
+        error_context(&error, "it stands still at an I/O error and cannot be continued");
+        blame(backup, NULL, &error);
         error.hint[0] = '\0';
         error_hint(&error, "see to its storage and the working directory, then continue it (QMP "
                            "command cont, virsh resume, qm resume)");
@@ -242,21 +249,20 @@ bool guest_backup_start(struct guest_backup *backup, struct error *error)
     good = describe(backup, error);
     tell_of_guest(backup);
     if (!good)
-        return error_context(error, "guest \"%s\"", name_or_path(backup));
+        return blame(backup, NULL, error);
     job_message(backup->job, MESSAGE_INFO, "Start Backup vm: %s (%u)", backup->guest.name,
                 backup->guest.vmid);
     if (!dump_plan(dump, &backup->guest, error) || !all_fit(backup, error))
-        return error_context(error, "guest \"%s\"", backup->guest.name);
+        return blame(backup, NULL, error);
     backup->states = calloc(dump->count + 1, sizeof(*backup->states));
     if (!backup->states || !write_config(backup, error))
         return error_memory(error);
     say_what_is_special(backup);
     if (dump->count && !backup->hypervisor->hold(&backup->target, &backup->hold, error))
-        return error_context(error, "guest \"%s\"", backup->guest.name);
+        return blame(backup, NULL, error);
     if (backup->options->transaction_per_disk || dump->count == 0)
         return true;
-    return start_disks(backup, 0, dump->count, error) ||
-           error_context(error, "guest \"%s\"", backup->guest.name);
+    return start_disks(backup, 0, dump->count, error) || blame(backup, NULL, error);
 }
 
 /* Progress of a long dump. */
@@ -325,17 +331,15 @@ bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *
 
     if (backup->states[index] == DISK_PLANNED && dump_takes(disk) &&
         !start_disks(backup, index, 1, error))
-        return error_context(error, "guest \"%s\"", backup->guest.name);
+        return blame(backup, NULL, error);
     if (!dump_takes(disk)) {
         *error = disk->refusal;
         backup->states[index] = DISK_FAILED;
-        return error_context(error, "guest \"%s\", disk \"%s\"", backup->guest.name,
-                             disk->disk->drive);
+        return blame(backup, disk, error);
     }
     if (!dump_wait(&backup->dump, disk, limit, &watch, error)) {
         guest_backup_drop_disk(backup, index, error);
-        return error_context(error, "guest \"%s\", disk \"%s\"", backup->guest.name,
-                             disk->disk->drive);
+        return blame(backup, disk, error);
     }
     backup->states[index] = DISK_READY;
     tell_of_guest(backup);
@@ -376,8 +380,7 @@ static void drop_unsaved(struct guest_backup *backup, size_t index)
     guest_backup_drop_disk(backup, index, &error);
     if (error.kind != ERROR_STAYS)
         return;
-    error_context(&error, "guest \"%s\", disk \"%s\"", backup->guest.name,
-                  backup->dump.disks[index].disk->drive);
+    blame(backup, &backup->dump.disks[index], &error);
     job_report(backup->job, MESSAGE_FATAL, &error);
 }
 

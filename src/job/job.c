@@ -43,6 +43,17 @@ void job_report(const struct job *job, enum message_kind kind, const struct erro
         job->host->message(job->host->context, kind, line);
 }
 
+bool job_error_of(struct error *error, const char *guest, uint32_t vmid, const char *drive)
+{
+    if (vmid && drive)
+        return error_context(error, "guest \"%s\" (%u), disk \"%s\"", guest, vmid, drive);
+    if (vmid)
+        return error_context(error, "guest \"%s\" (%u)", guest, vmid);
+    if (drive)
+        return error_context(error, "guest \"%s\", disk \"%s\"", guest, drive);
+    return error_context(error, "guest \"%s\"", guest);
+}
+
 void job_report_memory(const struct job *job, enum message_kind kind)
 {
     struct error error;

@@ -29,7 +29,12 @@ void job_message(const struct job *job, enum message_kind kind, const char *form
  * job needs none: Bacula says it itself. */
 void job_report(const struct job *job, enum message_kind kind, const struct error *error);
 
-/* The same of a lack of memory. */
+/* Puts in front which guest, and which of its disks (NULL for none), an error
+ * is about: by its number too where it has one, as guests' names need not
+ * differ.  Returns false. */
+bool job_error_of(struct error *error, const char *guest, uint32_t vmid, const char *drive);
+
+/* Reports a lack of memory. */
 void job_report_memory(const struct job *job, enum message_kind kind);
 
 /* The directory that a Plugin line (or, in a restore, the form) chose. */

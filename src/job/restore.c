@@ -150,7 +150,7 @@ static enum accepted accept_image(struct restore *restore, const char *drive)
         if (!restored_guest_admits(guest, image, &restore->part, &error)) {
             image->state = error.kind == ERROR_NONE ? ASSEMBLY_SKIPPED : ASSEMBLY_FAILED;
             if (image->state == ASSEMBLY_FAILED) {
-                error_context(&error, "guest \"%s\", disk \"%s\"", guest->component, drive);
+                job_error_of(&error, guest->component, guest->vmid, drive);
                 return fail(restore, &error);
             }
         }
@@ -161,7 +161,7 @@ static enum accepted accept_image(struct restore *restore, const char *drive)
         return ACCEPTED_NOT;
     }
     if (!assembly_begin(image, &restore->part, &error)) {
-        error_context(&error, "guest \"%s\", disk \"%s\"", guest->component, drive);
+        job_error_of(&error, guest->component, guest->vmid, drive);
         return fail(restore, &error);
     }
     if (restore->part.sequence == 0)
@@ -191,7 +191,7 @@ enum accepted restore_accept(struct restore *restore, const struct incoming_file
         return fail(restore, &error);
     restore->guest = find_guest(restore, &name, &error);
     if (!restore->guest) {
-        error_context(&error, "guest \"%s\"", name.guest);
+        job_error_of(&error, name.guest, name.vmid, NULL);
         accepted = fail(restore, &error);
         restore->lost = restore->lost || name.drive;
     } else if (restore->guest->failed) {
@@ -248,7 +248,7 @@ void restore_end_file(struct restore *restore)
     if (restore->part.sequence && image->state == ASSEMBLY_GOOD)
         job_message(restore->job, MESSAGE_INFO, "Patching incremental: %s", image->drive);
     if (!assembly_end(image, &restore->part, &tool, &error)) {
-        error_context(&error, "guest \"%s\", disk \"%s\"", guest->component, image->drive);
+        job_error_of(&error, guest->component, guest->vmid, image->drive);
         error_hint(&error, "the disk is not restored");
         (void)fail(restore, &error);
     }

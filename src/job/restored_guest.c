@@ -18,6 +18,17 @@ static const char *shown_name(const struct restored_guest *guest)
     return guest->has_config ? guest->config.name : guest->component;
 }
 
+static bool blame(const struct restored_guest *guest, const char *drive, struct error *error)
+{
+    return job_error_of(error, shown_name(guest), guest->vmid, drive);
+}
+
+static bool blame_config(const struct restored_guest *guest, struct error *error)
+{
+    error_context(error, SAVED_NAME_CONFIG);
+    return blame(guest, NULL, error);
+}
+
 /* At EndRestoreJob nothing else travels between us and the Director for as
  * long as qemu-img works, and a connection that is silent may be cut. */
 static void sign_of_life(void *context, int64_t milliseconds)
@@ -43,13 +54,19 @@ static void report(void *context, const char *line)
     job_message(guest->job, MESSAGE_INFO, "%s", line);
 }
 
-/* The words are the File Daemon's own, for files that it restores itself. */
-static void skipped(void *context, const char *path, const char *why)
+/* The words are the File Daemon's own, for files that it restores itself.  Of
+ * a disk (config.json has no drive) they are no MESSAGE_SKIPPED, which most
+ * Messages resources pass over: the image of another time is still there. */
+static void skipped(void *context, const char *drive, const char *path, const char *why)
 {
     struct restored_guest *guest = context;
 
     guest->left_alone = true;
-    job_message(guest->job, MESSAGE_SKIPPED, "File skipped. %s: %s", why, path);
+    if (drive)
+        job_message(guest->job, MESSAGE_INFO, "Not restored: %s/%s. File skipped. %s: %s",
+                    shown_name(guest), drive, why, path);
+    else
+        job_message(guest->job, MESSAGE_SKIPPED, "File skipped. %s: %s", why, path);
 }
 
 static void fail(const struct restored_guest *guest, struct error *error)
@@ -61,7 +78,7 @@ static void problem(void *context, struct error *error)
 {
     const struct restored_guest *guest = context;
 
-    error_context(error, "guest \"%s\"", shown_name(guest));
+    blame(guest, NULL, error);
     fail(guest, error);
 }
 
@@ -207,13 +224,14 @@ static char *place_of(const struct restored_guest *guest, const char *drive)
     return text_format("%s/%s" SAVED_NAME_IMAGE, guest->directory, drive);
 }
 
-static bool may_replace(struct restored_guest *guest, const char *place, time_t modified)
+static bool may_replace(struct restored_guest *guest, const char *drive, const char *place,
+                        time_t modified)
 {
     const char *why;
 
     if (replace_allows((enum replace)guest->job->facts.replace, place, modified, &why))
         return true;
-    skipped(guest, place, why);
+    skipped(guest, drive, place, why);
     return false;
 }
 
@@ -234,7 +252,8 @@ bool restored_guest_admits(struct restored_guest *guest, const struct assembly *
         /* Later parts may be newer: seen when all are there. */
         if (place && (enum replace)guest->job->facts.replace == REPLACE_IF_NEWER)
             return true;
-        return place ? may_replace(guest, place, part->modified) : error_memory(error);
+        return place ? may_replace(guest, image->drive, place, part->modified)
+                     : error_memory(error);
     }
     /* Without a config yet, it is seen at the end. */
     return !restored.disk || guest->hypervisor->may_deliver(&delivery, &restored, error);
@@ -247,11 +266,14 @@ static bool put_config(struct restored_guest *guest, struct error *error)
 
     if (!place || !unfinished)
         return error_memory(error);
-    if (!stays_below_root(guest) || !may_replace(guest, place, guest->config_modified))
+    if (!stays_below_root(guest) || !may_replace(guest, NULL, place, guest->config_modified))
         return true;
-    return path_make_directories(guest->directory, strlen(guest->root), error) &&
-           path_write_file(place, unfinished, guest->config_text.data, guest->config_text.length,
-                           error);
+    if (!path_make_directories(guest->directory, strlen(guest->root), error) ||
+        !path_write_file(place, unfinished, guest->config_text.data, guest->config_text.length,
+                         error))
+        return false;
+    path_set_time(place, guest->config_modified);
+    return true;
 }
 
 /* `config` is taken over.  It says which files are written, and a volume is
@@ -278,13 +300,12 @@ bool restored_guest_take_config(struct restored_guest *guest, struct error *erro
         !config_read(guest->config_text.data, guest->config_text.length, &config, error)) {
         if (!guest->config_text.data)
             error_set(error, ERROR_GENERAL, "it is empty");
-        return error_context(error, "guest \"%s\": " SAVED_NAME_CONFIG, shown_name(guest));
+        return blame_config(guest, error);
     }
     if (!take_description(guest, &config, error))
-        return error_context(error, "guest \"%s\": " SAVED_NAME_CONFIG, shown_name(guest));
+        return blame_config(guest, error);
     announce_start(guest);
-    return put_config(guest, error) ||
-           error_context(error, "guest \"%s\": " SAVED_NAME_CONFIG, shown_name(guest));
+    return put_config(guest, error) || blame_config(guest, error);
 }
 
 /* The image gets its final name only now, when it is whole. */
@@ -296,10 +317,11 @@ static bool put_below_root(struct restored_guest *guest, struct assembly *image,
     if (!place)
         return error_memory(error);
     guest->left_alone = false;
-    if (!may_replace(guest, place, image->modified))
+    if (!may_replace(guest, image->drive, place, image->modified))
         return true;
     if (!path_make_directories(guest->directory, strlen(guest->root), error))
         return false;
+    path_set_time(image->path, image->modified);
     if (rename(image->path, place) != 0)
         return error_errno(error, errno, "cannot move the image to \"%s\"", place);
     path_sync_directory(place);
@@ -312,7 +334,7 @@ static bool put_below_root(struct restored_guest *guest, struct assembly *image,
 static void fail_disk(const struct restored_guest *guest, struct assembly *image,
                       struct error *error)
 {
-    error_context(error, "guest \"%s\", disk \"%s\"", shown_name(guest), image->drive);
+    blame(guest, image->drive, error);
     fail(guest, error);
     image->state = ASSEMBLY_FAILED;
 }
@@ -442,7 +464,7 @@ static void finish_at_hypervisor(struct restored_guest *guest)
     if (!images)
         error_memory(&error);
     if (!images || !deliver(guest, images, &error)) {
-        error_context(&error, "guest \"%s\"", shown_name(guest));
+        blame(guest, NULL, &error);
         fail(guest, &error);
     }
     free(images);

@@ -14,7 +14,7 @@ static bool describe(const struct hypervisor *hypervisor, const struct hyperviso
         asked.guest = (struct guest){0};
         return true;
     }
-    return error_context(error, "guest \"%s\"", target->name ? target->name : target->monitor);
+    return job_error_of(error, target->name ? target->name : target->monitor, target->vmid, NULL);
 }
 
 bool survey_take(const struct job *job, const struct options *options, struct survey *survey,

@@ -126,9 +126,10 @@ static const char *take_message(struct job *job, int type)
     const struct numbers *numbers = numbers_of(job);
 
     if (type == numbers->fatal) {
-        int running = 'R';
-
-        (void)atomic_compare_exchange_strong(&job->status, &running, 'f');
+        /* Also of a job that seemed to have ended well: the daemon tells the
+         * Director afterwards. */
+        if (!job_cancelled(job))
+            atomic_store(&job->status, 'f');
         atomic_fetch_add(&job->errors, 1);
         return "Fatal error: ";
     }

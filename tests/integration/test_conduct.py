@@ -324,7 +324,7 @@ def test_one_name_twice_in_one_job(make_bacula, make_guest, workdir):
     filesets = {"twins": [_line(first), _line(second)], "twice": [_line(first), _line(first)]}
     bacula = make_bacula(filesets=filesets)
     said = {
-        "twins": 'guest "twin" (0): this job has backed up a guest of that name already; give every',
+        "twins": 'guest "twin": this job has backed up a guest of that name already; give every',
         "twice": 'guest "twin": disk "vda": this job has backed it up already; name each guest on',
     }
     for job, text in said.items():

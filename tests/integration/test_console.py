@@ -165,6 +165,7 @@ def test_queries_are_as_in_the_manual(bacula, bacula_version, guest, line):
         assert set(answers) == {".query: is an invalid command."}
     else:
         assert answers == ['[{"name":"VM1","vmid":0}]'] * 2
+        assert f"{answers[0]}\n" in bacula.query(line, "vm")  # the Director adds no line feed
         for parameter in ("storage", "VM"):
             said = f'there is nothing to query as "{parameter}"; query vm or vmid, or with mode=PVE storage'
             assert json.loads(listing.answer(bacula.query(line, parameter))) == {"error": said}

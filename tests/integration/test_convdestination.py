@@ -181,7 +181,8 @@ def test_replace(saved):
         job = _restore(saved, replace=replace)
         assert job.ok
         for disk in saved.guest.disks.values():
-            assert f"File skipped. {why}: {disk.path}\n" in job.log
+            assert f"qemu: Not restored: {saved.guest.name}/{disk.name}. File skipped. {why}: {disk.path}\n" in job.log
+            assert (f"Restoring device: {disk.name}" in job.log) == (replace == "ifnewer")
             assert _is_kept(disk)
     for disk in saved.guest.disks.values():
         os.utime(disk.path, (1, 1))

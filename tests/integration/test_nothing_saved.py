@@ -5,12 +5,14 @@ What lost a part only ends as T, with JobErrors in the catalog: docs/backup.md s
 
 import contextlib
 import re
+import time
 from pathlib import Path
 
 import pytest
 from harness import restored
 from harness.disk import MIB, Disk, make_image
 from harness.history import History
+from harness.process import PATIENCE, wait_until
 from harness.vm1 import FILES, restored_files
 
 _VAIN = "nothing was saved of any guest, so the job fails; see the lines above"
@@ -134,11 +136,40 @@ def test_restore_of_one_disk_of_two(vm1, workdir):
 
 
 @pytest.mark.parametrize("replace", ["never", "ifnewer"])
-def test_what_replace_leaves_alone_is_no_failure(replace, vm1, workdir):
-    """The second restore brings nothing, as it was asked to."""
+def test_what_replace_leaves_alone(replace, vm1, workdir):
+    """The second restore brings nothing, as it was asked to: no failure, and a line a disk.
+
+    Restored files have the time of the backup, so ifnewer sees that nothing is newer.
+    """
     where = workdir / "restored"
+    begun = time.time()
+    wait_until(lambda: time.time() > begun + 1.1, PATIENCE, "the next second")
     assert vm1.bacula.restore(vm1.jobids, where).ok
+    for name in FILES:
+        assert (where / name).stat().st_mtime <= begun, name
     again = vm1.bacula.restore(vm1.jobids, where, replace=replace)
     assert again.ok, again.log
+    why = {"never": "Already exists", "ifnewer": "Not newer"}[replace]
+    said = re.findall(r"^fd JobId \d+: qemu: Not restored: (.*)", again.log, re.M)
+    assert said == [
+        f"VM1/{disk}. File skipped. {why}: {where}/@qemu/VM1/0/{disk}.qcow2" for disk in vm1.contents
+    ]
+    assert ("Restoring device" in again.log) == (replace == "ifnewer")  # else it is known before
     only_config = vm1.bacula.restore(vm1.jobids, where, files=[f"/{FILES[0]}"])
     assert only_config.ok, only_config.log
+
+
+def test_older_state_and_newer_one(own_vm1, workdir):
+    """With ifnewer the state of an earlier job leaves the image of a later one alone, and not the other way."""
+    where = workdir / "restored"
+    first, rest = own_vm1.jobids[:1], own_vm1.jobids
+    begun = time.time()
+    wait_until(lambda: time.time() > begun + 1.1, PATIENCE, "the next second")
+    own_vm1.backup()
+    assert own_vm1.bacula.restore(first, where).ok
+    newer = own_vm1.bacula.restore(own_vm1.jobids, where, replace="ifnewer")
+    assert newer.ok and "Not restored" not in newer.log, newer.log
+    restored.assert_restored(own_vm1.contents, where, "VM1")
+    older = own_vm1.bacula.restore(rest, where, replace="ifnewer")
+    assert older.ok and older.log.count("Not restored: VM1/ide0-hd") == 2, older.log
+    restored.assert_restored(own_vm1.contents, where, "VM1")

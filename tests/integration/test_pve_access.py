@@ -244,7 +244,7 @@ def test_token_with_few_rights(make_proxmox, make_bacula):
               reason="Permission check failed (/vms/100, VM.Audit)")
     result = bacula.run("VM")
     said = (
-        f'guest "vm1": Proxmox API at {pve.url}: GET /nodes/pve9/qemu/100/config: Proxmox says:'
+        f'guest "vm1" (100): Proxmox API at {pve.url}: GET /nodes/pve9/qemu/100/config: Proxmox says:'
         " Permission check failed (/vms/100, VM.Audit) (status 403); give the token's role what"
         " docs/proxmox.md lists"
     )

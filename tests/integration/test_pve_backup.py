@@ -230,7 +230,7 @@ def test_locked_guest(version, make_proxmox, make_bacula):
     lines = {"VM": [LINE], "abort": [f"{LINE} abort_on_error=1"]}
     bacula = make_bacula(filesets=lines, fd_wrapper=pve.fd_wrapper)
     text = (
-        'guest "vm{}": it is locked ({}); let what locks it end; a lock that was left behind is'
+        'guest "vm{0}" ({0}): it is locked ({1}); let what locks it end; a lock that was left behind is'
         ' removed by "qm unlock VMID"'
     )
     complaints = [text.format(100, "snapshot"), text.format(102, "migrate")]

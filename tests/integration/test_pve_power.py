@@ -82,7 +82,7 @@ def test_without_qmeventd(version, make_proxmox, make_bacula):
     pve.qmeventd.stop()
     result = bacula.run("VM")
     text = (
-        'guest "vm1": qmeventd cannot be told to keep its QEMU should the guest power itself off'
+        'guest "vm1" (100): qmeventd cannot be told to keep its QEMU should the guest power itself off'
         " (/var/run/qmeventd.sock): No such file or directory; start it: systemctl start qmeventd"
     )
     assert re.findall(r" Error: qemu: (.*)", result.log) == [text]

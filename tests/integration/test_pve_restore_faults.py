@@ -92,7 +92,7 @@ def test_creation_refused(world, fault):
     reason = "unable to create VM 101 - it is Sunday"
     world.pve.fault(**fault, **{"reason" if "status" in fault else "text": reason})
     error, _ = _fail(world)
-    assert error.startswith('guest "vm1": ') and f"Proxmox says: {reason}" in error
+    assert error.startswith('guest "vm1" (100): ') and f"Proxmox says: {reason}" in error
     assert world.removed() == []
 
 
@@ -126,7 +126,7 @@ def test_no_volume(world, note_import, skip, storage, which):
     world.pve.fault("status", f"^POST .*{_CONTENT}", skip=skip, status=500, reason=reason)
     error, result = _fail(world, note_import(f"storage full, at {which} volume"))
     disk = ("scsi0", "virtio1")[skip]
-    assert error.startswith(f'guest "vm1", disk "drive-{disk}": storage "{storage}": ')
+    assert error.startswith(f'guest "vm1" (100), disk "drive-{disk}": storage "{storage}": ')
     assert f"Proxmox says: {reason}" in error
     assert _REMOVED in result.log
     world.assert_next_restore()
@@ -137,7 +137,7 @@ def test_import_fails(world, note_import):
     world.gate.fail("qemu-img: error while writing at byte 0: No space left on device", after=1)
     error, result = _fail(world, note_import("qemu-img convert fails"))
     assert error.startswith(
-        'guest "vm1", disk "drive-virtio1": volume "data:101/vm-101-disk-2.raw": qemu-img convert '
+        'guest "vm1" (100), disk "drive-virtio1": volume "data:101/vm-101-disk-2.raw": qemu-img convert '
         "ended with status 1: qemu-img: error while writing at byte 0: No space left on device"
     )
     assert "Successfully imported device drive-scsi0 as local:101/vm-101-disk-0.qcow2" in result.log
@@ -205,7 +205,7 @@ def test_attaching_refused(world):
     """Proxmox refuses the disks; a guest that was to be protected can still be removed."""
     world.pve.fault("status", "^PUT ", status=500, reason="not now")
     error, result = _fail(world)
-    assert error.startswith('guest "vm1": ') and "Proxmox says: not now" in error
+    assert error.startswith('guest "vm1" (100): ') and "Proxmox says: not now" in error
     assert _REMOVED in result.log
 
 
@@ -335,7 +335,7 @@ def test_missing_part(world):
     assert 'disk "drive-virtio1": part 2 came where part 1 should be' in errors
     assert world.pve.requests("^(POST|PUT|DELETE)") == []
     world.assert_nothing_left()
-    assert 'guest "vm1": it is not made, since not all its disks could be restored' in errors
+    assert 'guest "vm1" (100): it is not made, since not all its disks could be restored' in errors
 
 
 def test_no_config(world):
@@ -350,6 +350,6 @@ def test_no_config(world):
             catalog.execute("UPDATE RestoreObject SET JobId = -JobId")
             catalog.commit()
     assert error == (
-        'guest "vm1": the backup does not hold its Proxmox configuration; restore its config.json'
+        'guest "vm1" (100): the backup does not hold its Proxmox configuration; restore its config.json'
         " as well, or restore to a directory (where=/some/path)"
     )

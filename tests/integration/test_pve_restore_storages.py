@@ -166,7 +166,7 @@ def test_original_storage_gone(world, storage):
         result = world.restore(**options)
         assert not result.ok
         refusal = (
-            f'Error: qemu: guest "vm1", disk "drive-scsi2": this host has no storage'
+            f'Error: qemu: guest "vm1" (100), disk "drive-scsi2": this host has no storage'
             f' "{storage or "thick"}" that takes disk images; choose one of these as restore'
             " option storage: data, "
         )
@@ -191,7 +191,7 @@ def test_storage_without_room(world, kind):
     world.pve.add_storage(name, kind, available=whole - 1 if kind == "lvm" else MIB)
     result = world.restore(plugin_options={"storage": name})
     assert not result.ok
-    assert 'guest "vm1"' in result.log and f'storage "{name}" has ' in result.log
+    assert 'guest "vm1" (100)' in result.log and f'storage "{name}" has ' in result.log
     assert "choose another storage as restore option storage" in result.log
     assert world.pve.requests("^(POST|PUT|DELETE)") == []
     world.assert_clean()

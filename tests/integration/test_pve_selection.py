@@ -129,8 +129,8 @@ _IMPOSSIBLE = {
     "vmid=999": ("999", _ABSENT.format("VMID", "vmid")),
     "vm=far": ("far", _ABSENT.format("name", "vm")),
     "vmid=112": ("112", _ABSENT.format("VMID", "vmid")),
-    "vm=sleeper": ("sleeper", f"it is stopped; {_NOT_RUNNING}"),
-    "vmid=111": ("mould", f"it is a template; {_NOT_RUNNING}"),
+    "vm=sleeper": ("sleeper (110)", f"it is stopped; {_NOT_RUNNING}"),
+    "vmid=111": ("mould (111)", f"it is a template; {_NOT_RUNNING}"),
 }
 
 
@@ -158,8 +158,9 @@ def _saved(bacula, result):
 
 
 def _complaints(text):
-    """What the plugin says to be wrong: [(guest, why)]."""
-    return sorted(re.findall(r'qemu: guest "([^"]*)": (.*)', text))
+    """What the plugin says to be wrong: [(guest, with its number where it has one, why)]."""
+    found = re.findall(r'qemu: guest "([^"]*)"( \(\d+\))?: (.*)', text)
+    return sorted((name + number, why) for name, number, why in found)
 
 
 def test_guests_that_cannot_be_had(pve, make_bacula, workdir):

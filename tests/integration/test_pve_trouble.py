@@ -94,7 +94,7 @@ def test_trouble_with_one_guest(make_proxmox, make_bacula):
     pve.fault("garbage", match="/qemu/100/config", times=-1)
     result = bacula.run("VM")
     (said,) = re.findall(r"Error: qemu: (.*)", result.log)
-    assert said.startswith('guest "vm100": Proxmox API') and "/qemu/100/config" in said
+    assert said.startswith('guest "vm100" (100): Proxmox API') and "/qemu/100/config" in said
     assert "Finish backup of vm101/drive-scsi0" in result.log and "vm100/" not in result.log
     assert result.status == "T" and result.errors == 1
     assert_nothing_left(pve, bacula)
