@@ -66,7 +66,7 @@ static bool is_left_out(const struct estimate *estimate, const struct guest *gue
     if (!disk->unfit)
         return disk->skipped != NULL;
     error_set(&error, ERROR_GENERAL, "%s", disk->unfit);
-    error_context(&error, "guest \"%s\", disk \"%s\"", guest->name, disk->drive);
+    job_error_of(&error, guest->name, guest->vmid, disk->drive);
     error_hint(&error, "%s", disk->cure);
     job_report(estimate->job, MESSAGE_ERROR, &error);
     return true;
