@@ -33,6 +33,8 @@ _OWN_NETWORK = pytest.StashKey[bool]()
 # Fixtures that take seconds to make, and what they are made for.
 _MADE_ONCE = {"_shared_vm1", "_shared", "_world", "saved", "host", "_two_guests", "_simple",
               "_hosts", "_hosts_with_token"}
+# Files with tests that take half a minute and more, most of it waiting.
+_LASTING = {"test_faults", "test_guest_first", "test_walk", "test_conduct", "test_memory", "test_torture"}
 _MADE_FOR = {"bacula_version", "host", "_hosts", "_hosts_with_token"}
 
 
@@ -65,7 +67,7 @@ def pytest_collection_modifyitems(config, items):
 
 def _turn(item):
     """What lasts long begins early, lest the last worker runs alone: whole groups above all."""
-    return not item.get_closest_marker("xdist_group")
+    return not item.get_closest_marker("xdist_group"), item.path.stem not in _LASTING
 
 
 def _group_of(item, own_network):
