@@ -1,6 +1,7 @@
 """Fixtures: each test gets Baculas and guests of its own and leaves nothing."""
 
 import contextlib
+import fcntl
 import functools
 import hashlib
 import os
@@ -29,7 +30,9 @@ _PLUGIN = Path(os.environ.get("QEMU_FD", _BUILT)).resolve()
 _QEMU = os.environ.get("QEMU_FD_QEMU")  # a folder of tools/fetch-qemu, for guests, plugin and tests
 _TESTS = _TOP / "build" / "tests"
 _VERSIONS = ("9.6.7", "15.0.3")
+_ELSEWHERE = "QEMU_FD_TESTS_FOLDER"  # for the workers
 _OWN_NETWORK = pytest.StashKey[bool]()
+_CLAIM = pytest.StashKey()
 # Fixtures that take seconds to make, and what they are made for.
 _MADE_ONCE = {"_shared_vm1", "_shared", "_world", "saved", "host", "_two_guests", "_simple",
               "_hosts", "_hosts_with_token"}
@@ -44,12 +47,29 @@ def pytest_configure(config):
     Of the chosen QEMU the programs come first: the File Daemon looks qemu-img up in its PATH.
     """
     surroundings.leave_behind()
+    if not hasattr(config, "workerinput"):
+        config.stash[_CLAIM] = _claim_folder()
     with contextlib.suppress(OSError):
         enter_own_network()
         config.stash[_OWN_NETWORK] = True
     if _QEMU:
         programs = Path(_QEMU).resolve() / "usr" / "bin"
         os.environ["PATH"] = f"{programs}{os.pathsep}{os.environ['PATH']}"
+
+
+def _claim_folder():
+    """Let another run in this checkout keep its tests' folders: ours are elsewhere then."""
+    _TESTS.parent.mkdir(exist_ok=True)
+    claim = _TESTS.with_suffix(".lock").open("w")
+    try:
+        fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.environ[_ELSEWHERE] = f"{_TESTS}-{os.getpid()}"
+    return claim
+
+
+def _tests_folder():
+    return Path(os.environ.get(_ELSEWHERE, _TESTS))
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
@@ -112,7 +132,7 @@ def _folder_name(test):
 @pytest.fixture
 def workdir(request):
     """A folder of the test's own, kept when it fails."""
-    folder = _TESTS / _folder_name(request.node.name)
+    folder = _tests_folder() / _folder_name(request.node.name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     yield folder
@@ -231,7 +251,7 @@ def make_proxmox(workdir):
 
 @pytest.fixture(scope="module")
 def _shared_vm1(bacula_root, plugin, request):
-    folder = _TESTS / f"{request.module.__name__}-{bacula_root.name}"
+    folder = _tests_folder() / f"{request.module.__name__}-{bacula_root.name}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     before = request.session.testsfailed
