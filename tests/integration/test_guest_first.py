@@ -44,7 +44,8 @@ def make_writing_guest(workdir):
 # Room
 
 
-@pytest.mark.parametrize("werror", ["", "report"], ids=["stops", "reports"])
+@pytest.mark.parametrize("werror", [pytest.param("", marks=pytest.mark.long), "report"],
+                         ids=["stops", "reports"])
 def test_two_jobs_do_not_count_the_same_room(make_writing_guest, make_bacula, make_tmpfs, workdir,
                                              werror):
     """The second one finds that it is taken, before its guest is touched."""
@@ -72,6 +73,7 @@ def test_two_jobs_do_not_count_the_same_room(make_writing_guest, make_bacula, ma
     assert bacula.run("two", "Full").ok
 
 
+@pytest.mark.long
 def test_what_fills_the_directory_meanwhile_harms_nobody(make_writing_guest, make_bacula,
                                                          make_tmpfs, workdir):
     """The dump has its room, whoever takes the rest; an increment's too."""
@@ -140,7 +142,8 @@ def fill(room, leave):
             time.sleep(0.002)
 
 
-@pytest.mark.parametrize("werror", ["", "report"], ids=["stops", "reports"])
+@pytest.mark.parametrize("werror", ["", pytest.param("report", marks=pytest.mark.long)],
+                         ids=["stops", "reports"])
 def test_the_room_is_watched_while_it_is_waited_for(make_writing_guest, unreserved, make_tmpfs,
                                                     workdir, werror):
     """Somebody fills the directory: the dump is cancelled before the guest meets the end."""
@@ -416,6 +419,7 @@ def slow_guest(make_guest, workdir):
     return guest
 
 
+@pytest.mark.long
 def test_a_cancel_while_the_monitor_is_held_for_a_while(slow_guest, make_bacula):
     """The job waits for it at its end, and leaves nothing."""
     guest = slow_guest
