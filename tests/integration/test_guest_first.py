@@ -4,17 +4,17 @@ import contextlib
 import os
 import signal
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
 import pytest
-from harness.disk import MIB, Disk, copy_sparse, make_image
+from harness.disk import MIB, Disk, make_image
 from harness.history import History, wait_for_dump
 from harness.monitor import Monitor
 from harness.preload import BrokenStorage, build
 from harness.pace import patient
-from harness.process import PATIENCE, run, spawn, stop, wait_until
+from harness.process import PATIENCE, run, wait_until
+from harness.served_disk import ServedDisk, Server
 from harness.writing_guest import WritingGuest
 
 pytestmark = pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
@@ -284,49 +284,12 @@ def test_a_guest_that_was_paused_before_stays_so(make_guest, make_bacula, workdi
 # A source that does not answer
 
 
-class Server:
-    """A qemu-nbd over a raw image."""
-
-    def __init__(self, folder, image):
-        self.folder = Path(tempfile.mkdtemp(prefix="nbd-"))
-        self.socket = self.folder / "socket"
-        self._process = spawn(["qemu-nbd", "-f", "raw", "-t", "-e", "4", "-k", self.socket, image],
-                              folder / "nbd.log")  # fmt: skip
-        wait_until(self.socket.exists, PATIENCE, "qemu-nbd")
-
-    def stall(self):
-        """Answer nothing."""
-        os.kill(self._process.pid, signal.SIGSTOP)
-
-    def go_on(self):
-        """Answer what was asked meanwhile."""
-        os.kill(self._process.pid, signal.SIGCONT)
-
-    def close(self):
-        self.go_on()
-        stop(self._process)
-        self.socket.unlink(missing_ok=True)
-        self.folder.rmdir()
-
-
-class RemoteDisk(Disk):
-    """A slow disk on such a server."""
-
-    server = None
-
-    def block_node(self):
-        node = super().block_node()
-        server = {"type": "unix", "path": str(self.server.socket)}
-        node["file"]["file"] = {"driver": "nbd", "server": server, "node-name": f"e-{self.name}"}
-        return node
-
-
 @pytest.fixture
 def remote(make_guest, workdir):
     """(guest, server) of a disk that can be stalled."""
     image = make_image(workdir / "a.raw", 16 * MIB, "raw", 1, 1)
-    server = Server(workdir, copy_sparse(image, workdir / "served.raw"))  # which it locks
-    disk = RemoteDisk("slow", image, "raw", style="slow")
+    server = Server(workdir, image)
+    disk = ServedDisk("slow", image, "raw", style="slow")
     disk.server = server
     try:
         yield make_guest(disks=[disk]), server

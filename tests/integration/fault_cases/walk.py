@@ -141,8 +141,8 @@ class Walk:
         cell.fault.heal(scene)
         if cell.fault.halts or cell.fault.harms:
             self.judge.excuse()
-        if alone:
-            scene.assert_folder_is_clean(60)  # the File Daemon has it a little longer
+        if alone or cell.ends == cells.CANCELLED:
+            scene.assert_folder_is_clean(120)  # the File Daemon has it a little longer
         assert self.bacula.fd_lives()
         self.faults[cell.fault.name] += 1
         self.dirty = self.dirty or cell.fault.victim in VICTIMS
