@@ -1,5 +1,6 @@
 """Faults that the guest could come to feel: storage that stalls, room that ends, a dump that nobody can end."""
 
+import os
 import threading
 import time
 from dataclasses import replace
@@ -70,15 +71,17 @@ _UNRESERVABLE = {"working": 64 * MIB, "reservable": False}
 
 
 def _fill_slowly(scene, jobid):
-    """A few MiB a second, until the dump is out of QEMU: it would end last."""
-    scene.slow_down(MIB // 8)
+    """Nearly at once, then a MiB a second for as long as the dump goes on: it would end last."""
+    scene.slow_down(MIB)
     with (scene.working / "filler").open("wb", 0) as filler:
-        while _dumps(scene.guest, jobid):
+        space = os.statvfs(scene.working)
+        filler.write(bytes(max(0, space.f_bavail * space.f_bsize - 12 * MIB)))
+        while any(job["status"] == "running" for job in _dumps(scene.guest, jobid)):
             try:
                 filler.write(bytes(MIB // 4))
             except OSError:
                 break
-            time.sleep(0.1)
+            time.sleep(0.25)
     wait_until(lambda: not _dumps(scene.guest, jobid), 60, "the dump to be given up")
 
 
