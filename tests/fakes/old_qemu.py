@@ -41,6 +41,8 @@ _COMMANDS = {
     "job-dismiss": "id",
     "qmp_capabilities": "enable",
     "qom-get": "path property",
+    "qom-list": "path",
+    "query-blockstats": "query-nodes",
     "query-block": "",
     "query-fdsets": "",
     "query-jobs": "",
