@@ -12,14 +12,14 @@
  * the kernel lets go when the File Daemon dies, and which NFS takes to its server.
  * A folder is cleared away when its job is surely dead:
  *
- *     the folder is …                                        dead when …
- *     another machine's                                      never: that machine's jobs see to it
- *     of an earlier boot of this machine                     nobody holds its lock
- *     of a process here that has ended                       nobody holds its lock
- *     of another process here that lives                     never, whatever the lock says
- *     of this process, or in another name space of processes its lock can be taken, and
- *                                                            tells: it was made in this very
- * directory of the released version: qemu-fd-<jobid>-XXXXXX        its lock (flock) can be taken
+ *     the folder is …                                   it is dead when …
+ *     another machine's                                 never: that machine's jobs see to it
+ *     of an earlier boot of this machine                nobody holds its lock
+ *     of a process here that has ended                  nobody holds its lock
+ *     of another process here that lives                never, whatever the lock says
+ *     of this process, or in another name space         its lock can be taken, and tells: the
+ *     of processes                                      folder was made in this very directory
+ *     the released version's: qemu-fd-<jobid>-XXXXXX    its lock (flock) can be taken
  */
 #ifndef QEMU_FD_WORKPLACE_H
 #define QEMU_FD_WORKPLACE_H

@@ -9,9 +9,8 @@
 
 #include "base/path.h"
 #include "base/text.h"
-#include "guest/object.h"
 #include "guest/saved_name.h"
-#include "job/line.h"
+#include "job/object_walk.h"
 
 /* What comes next from the line that is being worked on. */
 enum step { STEP_GUEST, STEP_FORM, STEP_CONFIG, STEP_DISK, STEP_OBJECT, STEP_END };
@@ -27,11 +26,8 @@ struct backup {
     enum step step;
     size_t guest;
     size_t disk;
-    bool last;           /* no line follows the current one */
-    size_t object_line;  /* whose guest's … */
-    size_t object_guest; /* … object comes next, … */
-    size_t piece;        /* … from this piece on */
-    char *object;        /* the piece that is out */
+    bool last; /* no line follows the current one */
+    struct object_walk objects;
     char *form;
     bool form_given; /* of the current line */
     enum out out;
@@ -209,46 +205,18 @@ static enum produced give_config(struct backup *backup, struct outgoing_file *fi
     return PRODUCED_FILE;
 }
 
-/* The guest whose object, or the rest of it, comes next; NULL after the last. */
-static const struct guest_backup *next_object(struct backup *backup)
-{
-    for (; backup->object_line < backup->line_count; backup->object_line++) {
-        const struct line *line = backup->lines[backup->object_line];
-
-        for (; backup->object_guest < line->count; backup->object_guest++) {
-            const struct guest_backup *guest = &line->guests[backup->object_guest];
-
-            if (guest->announced && backup->piece < object_pieces(guest->object))
-                return guest;
-            backup->piece = 0;
-        }
-        backup->object_guest = 0;
-    }
-    return NULL;
-}
-
-/* What config.json says, for the catalog, a piece at a time. */
+/* What config.json says, for the catalog. */
 static enum produced give_object(struct backup *backup, struct outgoing_file *file)
 {
-    const struct guest_backup *guest = next_object(backup);
-    _cleanup_free_ char *component = guest ? path_encode(guest->guest.name) : NULL;
+    enum produced given =
+        object_walk_next(&backup->objects, backup->lines, backup->line_count, file);
 
-    if (!guest) {
+    if (given != PRODUCED_FILE)
         backup->step = STEP_END;
-        return PRODUCED_END;
-    }
-    free(backup->object);
-    backup->object =
-        component ? object_piece(guest->object, backup->piece++, guest->guest.vmid, component)
-                  : NULL;
-    *file = (struct outgoing_file){
-        .kind = FILE_OBJECT, .name = "qemu-fd config", .object = backup->object};
-    if (backup->object)
-        return PRODUCED_FILE;
     /* The daemon takes the end of the Plugin line for a good one. */
-    job_report_memory(backup->job, MESSAGE_FATAL);
-    backup->step = STEP_END;
-    return PRODUCED_FAILED;
+    if (given == PRODUCED_FAILED)
+        job_report_memory(backup->job, MESSAGE_FATAL);
+    return given;
 }
 
 static bool blame(const struct guest_backup *guest, const struct dump_disk *disk,
@@ -532,7 +500,7 @@ void backup_free(struct backup *backup)
         line_free(backup->lines[i]);
     free(backup->lines);
     free(backup->form);
-    free(backup->object);
+    object_walk_free(&backup->objects);
     free(backup->name);
     free(backup);
 }

@@ -10,7 +10,7 @@
 #include "guest/config.h"
 #include "guest/object.h"
 #include "guest/saved_name.h"
-#include "job/restored_guest.h"
+#include "job/restored_finish.h"
 
 struct restore {
     struct job *job;

@@ -58,15 +58,37 @@ bool restored_guest_admits(struct restored_guest *guest, const struct assembly *
 /* config.json is complete. */
 bool restored_guest_take_config(struct restored_guest *guest, struct error *error);
 
-/* Brings all good images to their places; reports what cannot.  Then each is
- * ASSEMBLY_PLACED, ASSEMBLY_SKIPPED or lost. */
-void restored_guest_finish(struct restored_guest *guest);
-
 /* How many of its images are in that state. */
 size_t restored_guest_count(const struct restored_guest *guest, enum assembly_state state);
 
 /* For qemu-img: shows that something goes on. */
 struct image_tool restored_guest_tool(struct restored_guest *guest, struct child_watch *watch);
+
+/* Its name as people know it: config.json's, else that of its files. */
+const char *restored_guest_name(const struct restored_guest *guest);
+
+/* Puts the guest, and a disk of it (NULL: none), in front of an error; false. */
+bool restored_guest_blame(const struct restored_guest *guest, const char *drive,
+                          struct error *error);
+
+/* Reports an error as what abort_on_error makes of it. */
+void restored_guest_fail(const struct restored_guest *guest, struct error *error);
+
+/* What the hypervisor gets with every call; `watch` is borrowed and may be NULL. */
+struct delivery restored_guest_delivery(struct restored_guest *guest,
+                                        const struct child_watch *watch);
+
+/* Whether its images stay below where= or in the working directory, and where
+ * one of them does; the caller's, NULL without memory. */
+bool restored_guest_stays(const struct restored_guest *guest);
+char *restored_guest_place(const struct restored_guest *guest, const char *drive);
+
+/* Whether Replace lets `place` be written; else says that it was left alone. */
+bool restored_guest_may_replace(struct restored_guest *guest, const char *drive, const char *place,
+                                time_t modified);
+
+/* "Start Restore vm: …", once. */
+void restored_guest_announce(struct restored_guest *guest);
 
 void restored_guest_free(struct restored_guest *guest);
 
