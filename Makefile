@@ -229,7 +229,7 @@ FAULT_NAMES := test_fault or an_import or daemon_killed or director_killed or im
 
 check-faults: all bacula
 	rm -rf $(BUILD)/faults
-	QEMU_FD_ALL_FAULTS=1 $(PYTHON) -m pytest -q -c tests/integration/pytest.ini -n 4 --dist loadgroup \
+	QEMU_FD_ALL_FAULTS=1 $(PYTHON) -m pytest -q -c tests/integration/pytest.ini -n "$$(($$(nproc) * 4))" --dist loadgroup \
 	    $(FAULT_TESTS) -k "$(FAULT_NAMES)"; result=$$?; \
 	    $(PYTHON) tools/fault-table && exit $$result
 

@@ -168,6 +168,7 @@ def test_left_out(version, make_proxmox, make_bacula, workdir):
         "name": "vm1", "vmid": 100, "uuid": guest.uuid, "hypervisor": "Proxmox VE",
         "qemu_version": _qemu_version(guest),
     }.items()
+    assert re.fullmatch("[0-9a-f]{64}", saved["proxmox"].pop("seal"))
     assert saved["proxmox"] == {
         "node": pve.node,
         "version": f"pve-manager/{_BUILD[version]}",

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Callable
 
-from harness.disk import MIB
+from harness.disk import MIB, make_read_only, make_writable
 from harness.history import sequences
 from harness.monitor import Monitor
 from harness.pace import wait_within
@@ -174,10 +174,6 @@ def _make_room(scene):
     (scene.working / "filler").unlink()
 
 
-def _remount(flags):
-    return lambda scene, *_: run(["mount", "-o", f"remount,{flags}", scene.working])
-
-
 def _unmount(scene, *_):
     run(["umount", scene.working])
     scene.working.rmdir()
@@ -215,8 +211,9 @@ def _back(scene):
 
 
 DIRECTORY_FULL = Fault("working directory full", _fill, _make_room, options=_working())
-DIRECTORY_READ_ONLY = Fault("working directory read-only", _remount("ro"),
-                            _remount("rw"), victim=VICTIM_FOLDER,
+DIRECTORY_READ_ONLY = Fault("working directory read-only",
+                            lambda scene, _: make_read_only(scene.working),
+                            lambda scene: make_writable(scene.working), victim=VICTIM_FOLDER,
                             options=_working())
 DIRECTORY_MISSING = Fault("working directory missing", _unmount, _mount_again, options=_working())
 DIRECTORY_REMOVED = Fault("working directory removed", _remove, _mount_again, options=_working())

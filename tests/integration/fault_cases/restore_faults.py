@@ -3,10 +3,11 @@
 import shutil
 from dataclasses import replace
 
+from harness.disk import make_read_only, make_writable
 from harness.process import PATIENCE, wait_until
 
 from .faults import VICTIM_FOLDER, Fault
-from .restore_scene import SMALL, empty, fill, quietly_quit, remount
+from .restore_scene import SMALL, empty, fill, quietly_quit
 
 _SMALL = {"small": SMALL}
 
@@ -71,8 +72,8 @@ def _lead_back(scene):
 
 
 FULL = Fault("destination full", lambda scene, _: fill(scene.destination), _unfill, options=_SMALL)
-READ_ONLY = Fault("destination read-only", lambda scene, _: remount(scene.destination, "ro"),
-                  lambda scene: remount(scene.destination, "rw"), victim=VICTIM_FOLDER,
+READ_ONLY = Fault("destination read-only", lambda scene, _: make_read_only(scene.destination),
+                  lambda scene: make_writable(scene.destination), victim=VICTIM_FOLDER,
                   options=_SMALL)
 MISSING = Fault("destination missing", lambda scene, _: None)
 ORIGINALS_MISSING = Fault("the originals' folder missing", _take_away, _put_back,
@@ -101,8 +102,8 @@ def _make_room_in_working(scene):
 
 WORKING_FULL = Fault("working directory full", _fill_working, _make_room_in_working,
                      options=_WORKING)
-WORKING_READ_ONLY = Fault("working directory read-only", lambda scene, _: remount(scene.working, "ro"),
-                          lambda scene: remount(scene.working, "rw"), options=_WORKING)
+WORKING_READ_ONLY = Fault("working directory read-only", lambda scene, _: make_read_only(scene.working),
+                          lambda scene: make_writable(scene.working), options=_WORKING)
 # While the job has something there, which stays until the next one.
 WORKING_KEPT = replace(WORKING_READ_ONLY, victim=VICTIM_FOLDER)
 WORKING_MISSING = Fault("working directory missing", lambda scene, _: scene.working.rmdir(),

@@ -299,11 +299,6 @@ def fill(folder):
             pass
 
 
-def remount(folder, flags):
-    """Such as "ro"."""
-    run(["mount", "-o", f"remount,{flags}", folder])
-
-
 def empty(folder):
     """Remove all that is in it."""
     for entry in folder.iterdir():

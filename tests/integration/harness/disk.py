@@ -306,6 +306,20 @@ def ext2(folder, size):
         run(["umount", "--lazy", folder])
 
 
+def make_read_only(folder):
+    """As a file system that has met an error: what is opened from now on can only be read.
+
+    A plain remount is refused while a job holds its lock, a file that is open for writing.
+    """
+    run(["mount", "--bind", folder, folder])
+    run(["mount", "-o", "remount,ro,bind", folder])
+
+
+def make_writable(folder):
+    """Takes that back."""
+    run(["umount", "--lazy", folder])
+
+
 def loop_devices_work(folder):
     """Whether this machine lets us make loop devices."""
     with tempfile.NamedTemporaryFile(dir=folder) as file:
