@@ -82,7 +82,7 @@ def _qemu_cells():
             yield Cell(fault, moment, GOOD)
 
 
-_STAYS = ".*; the job fails, since its bitmap may have stayed in QEMU: "
+STAYS = ".*; the job fails, since its bitmap may have stayed in QEMU: "
 
 
 def _monitor_cells():
@@ -110,9 +110,9 @@ def _monitor_cells():
         during = r"within \d+ seconds is not known: the monitor" if fault in late else why
         yield Cell(fault, BEFORE, WARNS, (_guest(_SOCKET + why),), bound=90)
         looked = f"({during}|{in_a_talk.get(fault, during)})"
-        yield Cell(fault, DUMPING, FAILS, (_disk("first", looked + _STAYS),), bound=120)
-        yield Cell(fault, DUMPED, FAILS, (_disk("second", during + _STAYS),), bound=120)
-        yield Cell(fault, FIRST, FAILS, (_disk("second", during + _STAYS),), bound=120)
+        yield Cell(fault, DUMPING, FAILS, (_disk("first", looked + STAYS),), bound=120)
+        yield Cell(fault, DUMPED, FAILS, (_disk("second", during + STAYS),), bound=120)
+        yield Cell(fault, FIRST, FAILS, (_disk("second", during + STAYS),), bound=120)
         yield Cell(fault, SECOND, GOOD)
         yield Cell(fault, LAST_BYTE, GOOD)
     yield Cell(f.MONITOR_BORROWED, FIRST, GOOD)

@@ -8,7 +8,9 @@ from harness.disk import assert_same
 from harness.history import sequences
 
 _KEPT = {"F": "", "D": "F", "I": "FDI"}  # levels that a restore still needs before such a job
-_MOST_BITMAPS = 4  # its own, its base's, that of the Full behind it, and the one before its own
+# Its own, its base's, that of the Full behind it, and the one before its own; and of
+# lineages before that Full (chain_keep.h, CHAIN_OTHERS_LIMIT).
+_MOST_BITMAPS = 4 + 12
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -40,9 +41,25 @@ def _hardest(chosen, order):
     return best.values()
 
 
-def assert_end(cell, result, version):
+def _without_bitmaps(cell, errors, disks):
+    """The same cell where these disks get no bitmap, so that none can stay in QEMU.
+
+    The job then fails only when a dump is not known to have ended in time.
+    """
+    def lost(pattern):
+        return pattern.endswith(cells.STAYS) and any(f'disk "{disk}": ' in pattern for disk in disks)
+
+    if not any(map(lost, cell.says)):
+        return cell
+    says = tuple(pattern.removesuffix(cells.STAYS) if lost(pattern) else pattern for pattern in cell.says)
+    late = any("is not known: the monitor" in line for line in errors)
+    return replace(cell, says=says, ends=cells.FAILS if late else cells.WARNS)
+
+
+def assert_end(cell, result, version, without_bitmaps=()):
     """Its status, and one line of ours for everything that was lost, or Bacula's own lines."""
     errors = own_errors(result.log)
+    cell = _without_bitmaps(cell, errors, without_bitmaps)
     if cell.ends in (cells.LOST, cells.CANCELLED):
         daemons.end_of(cell, version).check(result, errors)
         return

@@ -137,7 +137,8 @@ class Walk:
         if scene.striker:
             scene.striker.finish()
         self._say(f"    job {jobid} ended {result.status}")
-        assert_end(cell, result, self.bacula.version)
+        shared = [name for name, disk in self.guest.disks.items() if disk.shared]
+        assert_end(cell, result, self.bacula.version, shared)
         cell.fault.heal(scene)
         if cell.fault.halts or cell.fault.harms:
             self.judge.excuse()
