@@ -291,8 +291,9 @@ void restore_end(struct restore *restore, enum restore_outcome outcome)
             restored_guest_finish(restore->guests[i]);
         workplace_close(&restore->guests[i]->workplace);
     }
-    /* After errors before its end the File Daemon calls it failed by itself. */
-    if (outcome == RESTORE_GOOD && is_in_vain(restore))
+    /* After errors before its end the File Daemon calls it failed by itself; a job
+     * that is cancelled while its images go to their places, cancelled. */
+    if (outcome == RESTORE_GOOD && !cancel_raised(&restore->job->cancel) && is_in_vain(restore))
         fail_in_vain(restore);
 }
 
