@@ -196,6 +196,7 @@ static void a_cancelled_job_ends_it(void **state)
     struct canceller canceller = {.sign = in_folder(*state, "started")};
     _cleanup_result_ struct child_result result;
     struct error error;
+    const char *number;
     pthread_t thread;
     int64_t begun = clock_now();
 
@@ -204,7 +205,8 @@ static void a_cancelled_job_ends_it(void **state)
     assert_int_equal(pthread_join(thread, NULL), 0);
     check_error("cancel", &error, ERROR_CANCELLED, "the job was cancelled");
     assert_true(clock_now() - begun < SOON);
-    assert_true(ends_soon((pid_t)atoi(file_content(canceller.sign))));
+    number = file_content(canceller.sign);
+    assert_true(number && ends_soon((pid_t)atoi(number)));
     no_child_is_left();
 }
 
