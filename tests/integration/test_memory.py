@@ -217,7 +217,7 @@ def test_cancels_at_random_moments_share_nothing(make_guest, workdir):
         jobs = [host.backup(f"{turn}-{base}", line, "I", base) for base, line in zip(bases[:4], lines)]
         jobs += [host.restore([base], workdir / f"{turn}-{base}") for base in bases[:3]]
         jobs += [host.estimate(lines[4]), host.estimate(f"{lines[4]} listing=/vmid"), host.query(lines[4], "vm")]
-        jobs = [[job[0], f"--cancel-after={source.randint(1, patient(300))}", *job[1:]] for job in jobs]
+        jobs = [[job[0], f"--cancel-after={source.randint(1, patient(150))}", *job[1:]] for job in jobs]
         result = host.run(*jobs, options=["--parallel"])
         assert result.code in (0, 1), result.log
         # A cancel in the middle of a read makes that read an error of the daemon's.
