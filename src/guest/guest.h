@@ -27,36 +27,36 @@ struct bitmap {
 /* One disk of a guest.  Everything but `skipped` is known for a disk that is
  * backed up. */
 struct disk {
-    char *drive;        /* the name that its file has in a backup */
-    uint64_t place;     /* a hash of that file's whole name; 0 where nobody asks */
-    char *device;       /* device id; "" for a disk from -blockdev */
-    char *qdev;         /* qdev id or QOM path of the guest's device; "" if none */
-    char *node;         /* the format node: the first below any filters.  Bitmaps
-                         * live on it and dumps name it */
-    json_t *twins;      /* other devices on that node, [{"drive", "device", "qdev"}], or NULL */
-    char *driver;       /* of that node: "qcow2", "raw", … */
-    char *file;         /* the image's absolute path where QEMU knows one */
-    uint64_t size;      /* virtual, bytes */
-    uint64_t allocated; /* bytes that hold data, over the backing chain */
-    json_t *files;      /* the files that they lie in (files.h); NULL where nobody asks */
-    char *volume;       /* Proxmox': "local-lvm:vm-100-disk-0"; else NULL */
-    uint32_t owner;     /* of `file`, to be given to a restored one */
+    char *drive;         /* the name that its file has in a backup */
+    uint64_t place;      /* a hash of that file's whole name; 0 where nobody asks */
+    char *device;        /* device id; "" for a disk from -blockdev */
+    char *qdev;          /* qdev id or QOM path of the guest's device; "" if none */
+    char *node;          /* the format node: the first below any filters.  Bitmaps
+                          * live on it and dumps name it */
+    json_t *twins;       /* other devices on that node, [{"drive", "device", "qdev"}], or NULL */
+    char *driver;        /* of that node: "qcow2", "raw", … */
+    char *file;          /* the image's absolute path where QEMU knows one */
+    uint64_t size;       /* virtual, bytes */
+    uint64_t allocated;  /* bytes that hold data, over the backing chain */
+    json_t *files;       /* the files that they lie in (files.h); NULL where nobody asks */
+    uint64_t backing;    /* a hash of the names of the files that back it; 0 for none */
+    uint64_t empty_from; /* of a raw file: it holds no data from there on; 0 when not known */
+    char *volume;        /* Proxmox': "local-lvm:vm-100-disk-0"; else NULL */
+    uint32_t owner;      /* of `file`, to be given to a restored one */
     uint32_t group;
     uint32_t mode;       /* permission bits; 0 when unknown */
     uint32_t sequence;   /* of the part in this backup, … */
     bool sequence_known; /* … where config.json says it */
-    uint64_t backing;    /* a hash of the names of the files that back it; 0 for none */
-    uint64_t empty_from; /* of a raw file: it holds no data from there on; 0 when not known */
     bool on_block_device;
     bool below_filter; /* and `node` is the filter (QEMU before 4.2) */
     bool unbacked;     /* a qcow2 image that surely has no backing file */
     bool encrypted;
+    bool bitmaps_unseen;        /* QEMU does not show those that it may have */
     enum write_back write_back; /* to `file`, by convdestination=yes */
     char *skipped;              /* why it is not backed up; NULL when it is */
     char *always_full;          /* why no bitmap shows all that changes; NULL when one does */
     char *unfit;                /* why it cannot be backed up, an error; NULL when it can */
     const char *cure;           /* what to do about that */
-    bool bitmaps_unseen;        /* QEMU does not show those that it may have */
     struct bitmap *bitmaps;
     size_t bitmap_count;
     json_t *covered; /* array of names of bitmaps on the images below `node`, as under an external

@@ -334,7 +334,8 @@ def _assert_second_daemon(scene):
     increment = scene.other.backup("Incremental")
     assert increment.ok and set(sequences(scene.other.bacula, increment).values()) == {1}
     scene.other.assert_restores()
-    scene.others = {full.name, increment.name}
+    # A Full begins a lineage of its own; what it cannot tell from another Director's it leaves.
+    scene.others = {scene.second.name, full.name, increment.name}
 
 
 SECOND_DAEMON = Fault("a job of another File Daemon, of the same number", _second_daemon,
