@@ -17,7 +17,7 @@ def _reach(cell, scene):
     return jobid
 
 
-def strike_restore(cell, scene, note=lambda *_: None):
+def strike_restore(cell, scene, note=lambda *_: None, any_parts=False):
     """The job ends in time and says why; no image is false; the next restore is right.
 
     note is told how the job ended (its result, and after how many seconds) before that is judged.
@@ -30,7 +30,7 @@ def strike_restore(cell, scene, note=lambda *_: None):
     if scene.striker:
         scene.striker.finish()
     note(result, lasted)
-    assert_end(cell, result, scene.bacula.version)
+    assert_end(cell, result, scene.bacula.version, any_parts=any_parts)
     scene.assert_no_false_image()
     cell.fault.heal(scene)
     if alone:
