@@ -5,11 +5,11 @@
 #   make check      unit tests under ASan and UBSan, then the integration tests
 #   make check-all  everything: check with its long tests, and what follows here up to check-packages
 #   make check-asan the integration tests with every File Daemon under ASan, LSan and UBSan
-#   make check-faults  every fault at every moment; writes docs/faults.md
+#   make check-faults  every fault at every moment; writes docs/internals/faults.md
 #   make check-long a random walk over writes, levels, faults: STEPS=200 SEED=…
 #   make check-matrix  the main cases on several QEMUs, half an hour
 #   make demo       a backup and a restore of a real guest, shown step by step
-#   make bench      measures what docs/figures.md says, a quarter of an hour
+#   make bench      measures what docs/internals/figures.md says, a quarter of an hour
 #   make fuzz       libFuzzer on every parser, FUZZ_SECONDS each
 #   make lint       formatter, clang, gcc -fanalyzer, clang-tidy, cppcheck, shellcheck, pylint
 #   make man        build/qemu-fd.5; make pages and make sessions renew what docs/ includes
@@ -119,7 +119,7 @@ $(ASAN)/unit/%: tests/unit/%.c $(ASAN_OBJECTS)
 -include $(ASAN_OBJECTS:.o=.d) $(UNIT_TESTS:=.d)
 
 # Fuzz targets: run over their corpus with the unit tests, and searched with
-# libFuzzer by "make fuzz" (FUZZ_SECONDS each); docs/fuzzing.md.
+# libFuzzer by "make fuzz" (FUZZ_SECONDS each); docs/internals/fuzzing.md.
 FUZZ_NAMES   := $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 FUZZ_REPLAYS := $(FUZZ_NAMES:%=$(ASAN)/fuzz/replay_%)
 FUZZ_SECONDS ?= 600
@@ -222,7 +222,7 @@ check-asan: $(HOSTS) bacula
 	QEMU_FD_SANITIZE=1 $(PYTHON) tests/run.py --integration
 
 # Every fault at every moment on every Bacula ("make check" runs a choice), and
-# docs/faults.md from what came of it.
+# docs/internals/faults.md from what came of it.
 FAULT_TESTS := $(addprefix tests/integration/,test_faults_backup.py test_faults_restore.py \
                  test_pve_restore_ended.py test_pve_restore_faults.py)
 FAULT_NAMES := test_fault or an_import or daemon_killed or director_killed or import_fails or import_hangs or import_killed or api_dies or no_volume
@@ -242,7 +242,7 @@ check-long: all bacula
 	    -c tests/integration/pytest.ini tests/integration/test_walk.py -s --timeout=0
 
 # The main cases on QEMUs of several ages, each with every Bacula; makes the tables
-# of docs/versions.md.  QEMU="5.2 old" runs some rows, CASE=chain one column.
+# of docs/internals/versions.md.  QEMU="5.2 old" runs some rows, CASE=chain one column.
 check-matrix: all $(BUILD)/fd-host bacula
 	$(PYTHON) tests/matrix.py --rows="$(QEMU)" --case="$(CASE)"
 
@@ -259,7 +259,7 @@ check-all:
 demo: all bacula
 	$(PYTHON) demo/demo.py
 
-# For a quiet machine.  BENCH=--quick is a try that leaves docs/figures.md alone.
+# For a quiet machine.  BENCH=--quick is a try that leaves docs/internals/figures.md alone.
 bench: all bacula
 	$(PYTHON) tests/bench/run.py $(BENCH)
 
@@ -354,7 +354,8 @@ sessions: all bacula
 # --- installation and packages ---------------------------------------------
 
 # The folders stay as they are here: the documents link to each other.
-DOCUMENTS := README.md SECURITY.md CHANGELOG.md $(wildcard docs/*.md docs/examples/* docs/sessions/* docs/pictures/* examples/*)
+DOCUMENTS := README.md SECURITY.md CHANGELOG.md $(wildcard docs/*.md docs/internals/* docs/reference/* docs/examples/* docs/sessions/* \
+             docs/pictures/* examples/*)
 
 # 0755, as rpm looks at no other file for what it is linked with.
 install: all man
@@ -370,7 +371,7 @@ uninstall:
 	rm -f "$(DESTDIR)$(PLUGINDIR)/qemu-fd.so" "$(DESTDIR)$(PLUGINDIR)/qemu-fd-helper" \
 	    "$(DESTDIR)$(MANDIR)/man5/qemu-fd.5"
 	@for document in $(DOCUMENTS); do rm -f "$(DESTDIR)$(DOCDIR)/$$document" || exit 1; done
-	@for folder in /docs/examples /docs/sessions /docs/pictures /docs /examples ""; do \
+	@for folder in /docs/internals /docs/reference /docs/examples /docs/sessions /docs/pictures /docs /examples ""; do \
 	    rmdir "$(DESTDIR)$(DOCDIR)$$folder" 2>/dev/null || true; done
 
 SPEC := $(BUILD)/bacula-qemu-plugin.spec

@@ -1,6 +1,6 @@
 """Run the main cases on every QEMU with every Bacula, and write down what came of it.
 
-Without arguments all rows are run, and the tables in docs/versions.md are made
+Without arguments all rows are run, and the tables in docs/internals/versions.md are made
 anew.  With some rows (5.2, 7.2, 10.0, newest, old, interfaces) or one case the
 tables are printed only.  Both leave build/matrix.md and build/matrix.json.
 """
@@ -22,7 +22,7 @@ from run import in_parallel
 _TOP = Path(__file__).resolve().parents[1]
 _BUILD = _TOP / "build"
 _QEMUS = _BUILD / "qemu"
-_DOCUMENT = _TOP / "docs" / "versions.md"
+_DOCUMENT = _TOP / "docs" / "internals" / "versions.md"
 _MARKERS = ("<!-- made by make check-matrix -->\n", "<!-- end -->\n")
 
 _REAL = ("5.2", "7.2", "10.0", "newest")

@@ -21,7 +21,7 @@ _MARKED = re.compile(
 
 def pages():
     """All pages that may include something."""
-    return [TOP / "README.md", *sorted(DOCS.glob("*.md"))]
+    return [TOP / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
 def included(text):

@@ -66,7 +66,7 @@ _TAIL = r""".SH SEE ALSO
 .BR qemu\-img (1)
 .PP
 The documents that come with the plugin: restore.md, step by step;
-messages.md, every message with its cause and cure; proxmox.md.
+reference/messages.md, every message with its cause and cure; proxmox.md.
 """
 
 

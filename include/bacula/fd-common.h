@@ -2,7 +2,7 @@
  * SPDX-License-Identifier: AGPL-3.0-or-later
  *
  * Written from measurements of the real headers (offsets and sizes on
- * x86-64, in docs/bacula-interface.md), not copied from them: Bacula's own are
+ * x86-64, in docs/internals/bacula-interface.md), not copied from them: Bacula's own are
  * C++ from 13 on.  Included by exactly one of fd-14.h, fd-21.h, fd-22.h and
  * fd-23.h; every mirror is proved by assertions there.
  */

@@ -1,4 +1,4 @@
-"""Measure on this machine what docs/figures.md says, side by side, and write it there."""
+"""Measure on this machine what docs/internals/figures.md says, side by side, and write it there."""
 
 import argparse
 import fcntl
@@ -26,7 +26,7 @@ _VERSIONS = ("15.0.3", "9.6.7")
 _BACULA_DIR = Path(os.environ.get("BACULA_DIR", _TOP / "build" / "bacula")).resolve()
 _PLUGIN = Path(os.environ.get("QEMU_FD", _TOP / "build" / "qemu-fd.so")).resolve()
 _FOLDER = _TOP / "build" / "bench"
-_DOCUMENT = _TOP / "docs" / "figures.md"
+_DOCUMENT = _TOP / "docs" / "internals" / "figures.md"
 _ROOM = 12  # times the data of a disk, at most, in the folder
 
 
@@ -44,9 +44,9 @@ class Settings:
 def _options():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true",
-                        help="a small disk, to see that it works: docs/figures.md stays as it is")
+                        help="a small disk, to see that it works: docs/internals/figures.md stays as it is")
     parser.add_argument("--only", choices=_FIGURES, action="append",
-                        help="this figure alone (may be repeated); docs/figures.md stays as it is")
+                        help="this figure alone (may be repeated); docs/internals/figures.md stays as it is")
     parser.add_argument("--runs", type=int, default=5, help="of everything (default %(default)s)")
     parser.add_argument("--bacula", choices=_VERSIONS, default=_VERSIONS[0])
     options = parser.parse_args()

@@ -43,12 +43,12 @@ def _rows(page):
 
 
 def test_every_message_has_a_row():
-    """docs/messages.md names what the source can say, and nothing else."""
-    rows = list(_rows("messages.md"))
+    """docs/reference/messages.md names what the source can say, and nothing else."""
+    rows = list(_rows("reference/messages.md"))
     named = [code.removeprefix("; ") for row in rows for code in re.findall(r"`([^`]+)`", row[0])]
     said = messages()
-    assert sorted(set(said) - set(named)) == [], "missing in docs/messages.md"
-    assert sorted(set(named) - set(said)) == [], "in docs/messages.md, but nobody says it"
+    assert sorted(set(said) - set(named)) == [], "missing in docs/reference/messages.md"
+    assert sorted(set(named) - set(said)) == [], "in docs/reference/messages.md, but nobody says it"
     without = [row[0] for row in rows if not all(row[1:3])]
     assert without == [], "without a cause or a cure"
     contexts = [row for row in rows if len(row) < 3]
@@ -101,7 +101,7 @@ _BELOW = ["base", "guest", "pve", "qemu", "hypervisor", "job", "bacula"]
 
 
 def test_arrows_go_one_way():
-    """docs/house.md: a room knows only those below it; QEMU and Proxmox know nothing of each other."""
+    """house.md: a room knows only those below it; QEMU and Proxmox know nothing of each other."""
     for path in [*_TOP.glob("src/*/*.[ch]")]:
         room = path.parent.name
         if room == "helper":  # a program of its own, over the rooms that know no daemon

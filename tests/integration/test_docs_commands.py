@@ -1,4 +1,4 @@
-"""The commands that the documentation shows: each is run by a test, or docs/developing.md says that it is not."""
+"""The commands that the documentation shows: each is run by a test, or developing.md says that it is not."""
 
 import re
 import shlex
@@ -12,7 +12,7 @@ from harness.process import PATIENCE, Failure, run, spawn, stop, wait_until
 
 _TOP = Path(__file__).resolve().parents[2]
 _DOCS = _TOP / "docs"
-_PAGES = [_TOP / "README.md", _TOP / "SECURITY.md", *sorted(_DOCS.glob("*.md"))]
+_PAGES = [_TOP / "README.md", _TOP / "SECURITY.md", *sorted(_DOCS.rglob("*.md"))]
 
 # Where a command of the pages is run: "" stands for by whoever runs these tests, or the demo; else
 # a function of this file, or a file of the tests that runs the program.
@@ -82,7 +82,7 @@ _NO_COMMAND = (
     r"(Volume|MediaType|VolSession\w+|FileIndex)=",  # a bootstrap file
 )
 _TREE_OF_FOLDERS = "house.md"
-_NOT_RUN = r"^\| not run by any test \| why \|\n\|[-|]+\n((?:\|.*\n)+)"  # a table of docs/developing.md
+_NOT_RUN = r"^\| not run by any test \| why \|\n\|[-|]+\n((?:\|.*\n)+)"  # a table of developing.md
 
 
 def _code(page):
@@ -124,8 +124,8 @@ def test_console_commands_are_recorded():
 
 
 def _not_run():
-    """Beginnings of commands that docs/developing.md names as not run, each with a reason."""
-    developing = (_DOCS / "developing.md").read_text()
+    """Beginnings of commands that developing.md names as not run, each with a reason."""
+    developing = (_DOCS / "internals/developing.md").read_text()
     table = re.search(_NOT_RUN, developing, re.M)[1]
     rows = [line.strip("|").split(" | ") for line in table.splitlines()]
     assert all(reason.strip() for _, reason in rows)

@@ -1,4 +1,4 @@
-"""docs/faults.md shows every cell that the tables have, and no cell that failed."""
+"""docs/internals/faults.md shows every cell that the tables have, and no cell that failed."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from fault_cases import whole_table
 
-_PAGE = Path(__file__).resolve().parents[2] / "docs" / "faults.md"
+_PAGE = Path(__file__).resolve().parents[2] / "docs" / "internals" / "faults.md"
 _CELL = re.compile(r"[\w/]+, \d+ s ✓(?: \((?P<versions>[\d., ]+)\))?")
 
 

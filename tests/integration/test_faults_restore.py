@@ -1,6 +1,6 @@
 """Every fault that may strike a restore, at every moment where it matters.
 
-The table is fault_cases/restore_cells.py; what each cell came to is noted for docs/faults.md.
+The table is fault_cases/restore_cells.py; what each cell came to is noted for docs/internals/faults.md.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""Every row of docs/names.md: names of guests, drives, files, images, formats and folders."""
+"""Every row of docs/internals/names.md: names of guests, drives, files, images, formats and folders."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ _QCOW2 = ".qcow2"
 
 
 def test_the_document_shows_these_cases():
-    """docs/names.md is what the tables say, and there are enough of them."""
+    """docs/internals/names.md is what the tables say, and there are enough of them."""
     assert DOCUMENT.read_text() == render(), "write it anew: see harness/name_cases.py"
     assert count() >= 60
     for cases in (NAMES, SAVED, TARGETS, FORMATS):

@@ -58,7 +58,7 @@ def _only_error(result):
 def _fail(world, note=None, **options):
     """A restore that fails in one line and leaves nothing; the line.
 
-    note(result, seconds) notes it for docs/faults.md.
+    note(result, seconds) notes it for docs/internals/faults.md.
     """
     with Stopwatch() as watch:
         result = world.restore(**options)

@@ -16,8 +16,8 @@ enum { CLUSTER = 65536 };
 #define MIB (UINT64_C(1) << 20)
 #define TIB (UINT64_C(1) << 40)
 
-/* What QEMU made of full disks and of disks of zeroes (docs/figures.md), and no number that
- * is none. */
+/* What QEMU made of full disks and of disks of zeroes (docs/internals/figures.md), and no number
+ * that is none. */
 static void a_dump_has_tables_as_well(void **state)
 {
     (void)state;

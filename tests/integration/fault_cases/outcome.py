@@ -1,4 +1,4 @@
-"""What the cells of the fault table came to, noted for docs/faults.md."""
+"""What the cells of the fault table came to, noted for docs/internals/faults.md."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""All cells of docs/faults.md: what has to be run, and why the others are not."""
+"""All cells of docs/internals/faults.md: what has to be run, and why the others are not."""
 
 from . import cells, import_cells, moments, restore_cells, restore_moments
 

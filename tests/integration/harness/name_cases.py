@@ -1,4 +1,4 @@
-"""Names that lead elsewhere, and what becomes of them: the tables of docs/names.md.
+"""Names that lead elsewhere, and what becomes of them: the tables of docs/internals/names.md.
 
 test_names.py runs every row.  To write the document anew:
 
@@ -8,7 +8,7 @@ test_names.py runs every row.  To write the document anew:
 import re
 from pathlib import Path
 
-DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "names.md"
+DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "internals" / "names.md"
 
 _LONG = "x" * 255
 _WIDE = "ü" * 200  # 400 bytes of UTF-8
