@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "image/tool.h"
 #include "pve/settings.h"
-#include "qemu/image.h"
 
 enum {
     DEVICE_LIMIT = 15 * 1000, /* ms until a new volume's device shows up */

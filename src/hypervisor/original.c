@@ -16,7 +16,7 @@
 #include "base/text.h"
 #include "base/workplace.h"
 #include "hypervisor/replaceable.h"
-#include "qemu/image.h"
+#include "image/tool.h"
 #include "qemu/lock.h"
 
 /* The place, links followed, and what is there. */

@@ -10,7 +10,7 @@
 #include <sys/ioctl.h>
 
 #include "base/text.h"
-#include "qemu/header.h"
+#include "image/header.h"
 #include "qemu/overlay.h"
 
 enum { SECTOR = 512 };

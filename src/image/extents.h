@@ -25,8 +25,9 @@ enum extent_kind {
 
 enum { EXTENT_CLUSTER = 64 * 1024 };
 
-/* Of a disk; no larger one can be noted. */
-#define EXTENTS_SIZE_LIMIT (UINT64_C(1) << 52)
+/* Of a disk: a qcow2 of such clusters holds no larger one, for QEMU bounds its L1
+ * table (QCOW_MAX_L1_SIZE in block/qcow2.h). */
+#define EXTENTS_SIZE_LIMIT (UINT64_C(1) << 51)
 
 struct extents;
 

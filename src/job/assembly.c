@@ -9,7 +9,7 @@
 
 #include "base/path.h"
 #include "base/text.h"
-#include "qemu/qcow2.h"
+#include "image/qcow2.h"
 
 bool assembly_init(struct assembly *assembly, const char *drive, const struct workplace *workplace,
                    size_t number, struct error *error)

@@ -12,7 +12,7 @@
 
 #include "base/error.h"
 #include "base/workplace.h"
-#include "qemu/image.h"
+#include "image/tool.h"
 
 enum assembly_state {
     ASSEMBLY_EMPTY,

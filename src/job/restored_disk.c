@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "base/path.h"
-#include "qemu/qcow2.h"
+#include "image/qcow2.h"
 
 size_t restored_disk_count(const struct restored_guest *guest)
 {

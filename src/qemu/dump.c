@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "image/qcow2.h"
+#include "image/tool.h"
 #include "qemu/block.h"
-#include "qemu/image.h"
-#include "qemu/qcow2.h"
 #include "qemu/refusal.h"
 #include "qemu/room.h"
 #include "qemu/transaction.h"

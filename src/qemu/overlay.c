@@ -11,7 +11,7 @@
 #include "base/json.h"
 #include "base/path.h"
 #include "base/text.h"
-#include "qemu/header.h"
+#include "image/header.h"
 
 enum { ENTRY_LIMIT = 20000, JSON_DEPTH_LIMIT = 32 };
 

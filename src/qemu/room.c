@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "qemu/qcow2_tables.h"
+#include "image/qcow2_tables.h"
 
 enum {
     CLUSTER = 64 * 1024,

@@ -16,10 +16,10 @@
 #include "guest_properties.h"
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/qemu.h"
+#include "image/qcow2.h"
+#include "image/tool.h"
 #include "qemu/dump.h"
 #include "qemu/guard.h"
-#include "qemu/image.h"
-#include "qemu/qcow2.h"
 #include "qemu/room.h"
 
 static const uint8_t *said;

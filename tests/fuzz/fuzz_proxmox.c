@@ -10,9 +10,9 @@
 #include "hypervisor/hypervisor.h"
 #include "hypervisor/new_guest.h"
 #include "hypervisor/pve.h"
+#include "image/tool.h"
 #include "pve/api.h"
 #include "pve/settings.h"
-#include "qemu/image.h"
 
 static const char *rest; /* of the input; NULL: no more answers */
 static unsigned looks;   /* at the clock */

@@ -3,9 +3,9 @@
  */
 #include "fuzz.h"
 
-#include "qemu/header.h"
-#include "qemu/image.h"
-#include "qemu/qcow2.h"
+#include "image/header.h"
+#include "image/qcow2.h"
+#include "image/tool.h"
 
 static const uint8_t *printed;
 static size_t printed_count;

@@ -3,7 +3,7 @@
  */
 #include "fuzz.h"
 
-#include "qemu/qcow2_tables.h"
+#include "image/qcow2_tables.h"
 
 struct bytes {
     const uint8_t *data;

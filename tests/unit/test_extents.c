@@ -92,7 +92,7 @@ static void remembers_what_was_noted(void **state)
     (void)state;
     for (uint32_t round = 1; round <= 30; round++) {
         struct extents *extents = make((uint64_t)COUNT * CLUSTER);
-        uint32_t seed = round, notes = random_number(&seed) % (round * 200);
+        uint32_t seed = round, notes = random_number(&seed) % (round * 40);
         uint32_t longest = round % 3 == 0 ? LONGEST : 3;
 
         memset(wanted, '.', COUNT);

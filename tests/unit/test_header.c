@@ -1,9 +1,9 @@
-/* qemu-fd: tests of qemu/header and qemu/overlay, images beside a restored one.
+/* qemu-fd: tests of image/header and qemu/overlay, images beside a restored one.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
 #include "support.h"
 
-#include "qemu/header.h"
+#include "image/header.h"
 #include "qemu/overlay.h"
 
 static void finds_no_backing_file_where_none_is(void **state)

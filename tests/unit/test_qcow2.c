@@ -1,9 +1,9 @@
-/* qemu-fd: tests of qemu/qcow2, the header of a restored image.
+/* qemu-fd: tests of image/qcow2, the header of a restored image.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
 #include "support.h"
 
-#include "qemu/qcow2.h"
+#include "image/qcow2.h"
 
 /* What qemu-img 7.2 writes for an empty image of 1,000,448 bytes. */
 static const unsigned char recorded[QCOW2_HEADER_SIZE] = {

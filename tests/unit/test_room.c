@@ -1,4 +1,4 @@
-/* qemu-fd: tests of qemu/room, qemu/files and qemu/qcow2_tables.
+/* qemu-fd: tests of qemu/room, qemu/files and image/qcow2_tables.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
 #include "support.h"
@@ -6,9 +6,9 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "image/qcow2_tables.h"
 #include "qemu/files.h"
 #include "qemu/orphan.h"
-#include "qemu/qcow2_tables.h"
 #include "qemu/room.h"
 
 enum { CLUSTER = 65536 };

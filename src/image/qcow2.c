@@ -1,7 +1,7 @@
 /* qemu-fd: the header of a qcow2 image that came back in a restore.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
-#include "qemu/qcow2.h"
+#include "image/qcow2.h"
 
 #include <errno.h>
 #include <fcntl.h>

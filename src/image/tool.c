@@ -1,7 +1,7 @@
 /* qemu-fd: qemu-img as a child process.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
-#include "qemu/image.h"
+#include "image/tool.h"
 
 #include <errno.h>
 #include <string.h>

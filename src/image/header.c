@@ -1,7 +1,7 @@
 /* qemu-fd: the first bytes of an image that lies on this host.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
-#include "qemu/header.h"
+#include "image/header.h"
 
 #include <string.h>
 

@@ -5,8 +5,8 @@
  * the guest's, who could make them look like another format.  When qemu-img
  * fails, what it wrote to standard error is in the error.
  */
-#ifndef QEMU_FD_IMAGE_H
-#define QEMU_FD_IMAGE_H
+#ifndef QEMU_FD_TOOL_H
+#define QEMU_FD_TOOL_H
 
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 /* qemu-fd: how much a qcow2 image holds, by its own tables.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
-#include "qemu/qcow2_tables.h"
+#include "image/qcow2_tables.h"
 
 #include <string.h>
 
