@@ -90,16 +90,19 @@ bool new_guest_may_deliver(const struct delivery *delivery, const struct restore
                            struct error *error)
 {
     _cleanup_pve_host_ struct pve_host host = {0};
+    const struct pve_storage *storage;
     struct pve_storage *storages;
     size_t count;
-    bool good;
+    bool good = true;
 
     if (!open_host(delivery, &host, error) || !pve_storages(&host, &storages, &count, error))
         return false;
     /* A disk without a volume is not in the guest's newest configuration: it is
      * left out later. */
-    good = !image->disk->volume ||
-           new_volume_storage(delivery, storages, count, image->disk, error) != NULL;
+    if (image->disk->volume) {
+        storage = new_volume_storage(delivery, storages, count, image->disk, error);
+        good = storage && new_volume_may_make(delivery, storage, error);
+    }
     pve_storages_free(storages, count);
     return good;
 }
@@ -123,13 +126,15 @@ static bool check_images(const struct delivery *delivery, struct making *making,
 {
     for (size_t i = 0; i < count; i++) {
         const char *key = key_of(&images[i]);
+        const struct pve_storage *storage;
 
         if (!json_member_string(config_of(delivery), key)) {
             pve_settings_leave_out(&making->left_out, key, NOT_IN_CONFIG);
             continue;
         }
-        if (!new_volume_storage(delivery, making->storages, making->storage_count, images[i].disk,
-                                error))
+        storage = new_volume_storage(delivery, making->storages, making->storage_count,
+                                     images[i].disk, error);
+        if (!storage || !new_volume_may_make(delivery, storage, error))
             return error_context(error, "disk \"%s\"", images[i].drive);
         if (json_object_set_new(restored, key, json_true()) != 0)
             return error_memory(error);

@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "image/tool.h"
+#include "pve/activate.h"
 #include "pve/settings.h"
 
 enum {
@@ -51,11 +52,19 @@ const struct pve_storage *new_volume_storage(const struct delivery *delivery,
     return NULL;
 }
 
-/* Where a volume takes its whole size at once.  Elsewhere it takes what it holds;
- * whether a zvol is thin (sparse) only an administrator may ask. */
-static bool is_thick(const struct pve_storage *storage)
+bool new_volume_may_make(const struct delivery *delivery, const struct pve_storage *storage,
+                         struct error *error)
 {
-    return strcmp(storage->type, "lvm") == 0;
+    if (!pve_storage_makes_volumes(storage))
+        error_set(error, ERROR_GENERAL, "Proxmox makes no volumes on storages of type %s",
+                  storage->type);
+    else if (!storage->mapped_first || pve_can_activate(delivery->call.cancel, error))
+        return true;
+    else
+        error_context(error, "volumes must be mapped before they are written to (krbd)");
+    error_context(error, "storage \"%s\"", storage->name);
+    return error_hint(error, "choose another storage as restore option storage, or restore to a "
+                             "directory (where=/some/path)");
 }
 
 static bool room_for(const struct delivery *delivery, const struct pve_storage *storage,
@@ -64,7 +73,7 @@ static bool room_for(const struct delivery *delivery, const struct pve_storage *
     const struct image_tool tool = {.cancel = delivery->call.cancel};
     struct stat status;
 
-    if (is_thick(storage))
+    if (pve_storage_is_thick(storage))
         return image_size(&tool, image->path, "qcow2", bytes, error);
     if (stat(image->path, &status) != 0)
         return error_errno(error, errno, "cannot look at \"%s\"", image->path);
@@ -123,13 +132,11 @@ bool new_volume_check_room(const struct delivery *delivery, const struct pve_sto
  * what came from a volume, which can have snapshots as that could. */
 static const char *format_for(const struct pve_storage *storage, const struct disk *disk)
 {
-    static const char *const with_files[] = {"dir", "nfs", "cifs", "glusterfs", "btrfs"};
     const char *format = disk->volume ? pve_volume_format(disk->volume) : NULL;
 
-    for (size_t i = 0; i < ARRAY_SIZE(with_files); i++)
-        if (strcmp(storage->type, with_files[i]) == 0)
-            return format ? format : strcmp(storage->type, "btrfs") == 0 ? "raw" : "qcow2";
-    return NULL;
+    if (!pve_storage_has_files(storage))
+        return NULL;
+    return format ? format : strcmp(storage->type, "btrfs") == 0 ? "raw" : "qcow2";
 }
 
 /* udev makes the device of a new volume a moment later. */
@@ -185,6 +192,36 @@ static bool fill(const struct delivery *delivery, const struct pve_host *host, c
            (*path != '/' || strcmp(format, "raw") != 0 || zero_rest(path, size, error));
 }
 
+/* A device that stays is the guest's own, and its start makes use of it. */
+static void unmap(const struct delivery *delivery, const char *volume)
+{
+    _cleanup_free_ char *line = NULL;
+    struct error error;
+    char why[800];
+
+    if (pve_volume_deactivate(volume, NULL, &error))
+        return;
+    error_format(&error, why, sizeof(why));
+    line = text_format("Volume \"%s\" stays mapped: %s", volume, why);
+    if (line)
+        delivery->call.report(delivery->call.context, line);
+}
+
+/* One that fails stays mapped until it is removed: that unmaps it (RBDPlugin.pm,
+ * free_image). */
+static bool fill_mapped(const struct delivery *delivery, const struct pve_host *host,
+                        const struct new_volume *volume, const struct restored_image *image,
+                        uint64_t size, struct error *error)
+{
+    if (!volume->storage->mapped_first)
+        return fill(delivery, host, volume->name, image, size, error);
+    if (!pve_volume_activate(volume->name, delivery->call.cancel, error) ||
+        !fill(delivery, host, volume->name, image, size, error))
+        return false;
+    unmap(delivery, volume->name);
+    return true;
+}
+
 /* The answer was lost.  A volume of that name may also have been there before,
  * which Proxmox would have said, so it is named and not removed. */
 static void say_lost_volume(const struct delivery *delivery, const struct pve_host *host,
@@ -221,6 +258,6 @@ bool new_volume_make(const struct delivery *delivery, const struct pve_host *hos
             say_lost_volume(delivery, host, &wish);
         return error_context(error, "storage \"%s\"", wish.storage);
     }
-    return fill(delivery, host, volume->name, image, wish.size, error) ||
+    return fill_mapped(delivery, host, volume, image, wish.size, error) ||
            error_context(error, "volume \"%s\"", volume->name);
 }

@@ -5,7 +5,7 @@
 #define QEMU_FD_NEW_VOLUME_H
 
 #include "hypervisor/hypervisor.h"
-#include "pve/api.h"
+#include "pve/storage.h"
 
 /* The storage of that name (NULL: none), or NULL. */
 const struct pve_storage *new_volume_find_storage(const struct pve_storage *storages, size_t count,
@@ -17,6 +17,11 @@ const struct pve_storage *new_volume_find_storage(const struct pve_storage *stor
 const struct pve_storage *new_volume_storage(const struct delivery *delivery,
                                              const struct pve_storage *storages, size_t count,
                                              const struct disk *disk, struct error *error);
+
+/* Whether a volume can be made there and written to by us, as far as one can
+ * say before; `error` names the storage and what to do. */
+bool new_volume_may_make(const struct delivery *delivery, const struct pve_storage *storage,
+                         struct error *error);
 
 /* Whether the storages have room for these images, as far as one can say before
  * their volumes are made; `error` names the one that has not. */

@@ -12,9 +12,9 @@
 #include "base/text.h"
 #include "hypervisor/new_guest.h"
 #include "hypervisor/qemu.h"
-#include "pve/api.h"
 #include "pve/seal.h"
 #include "pve/settings.h"
+#include "pve/storage.h"
 
 #define MONITOR_FOLDER "/var/run/qemu-server"
 #define EVENT_SOCKET   "/var/run/qmeventd.sock"

@@ -54,9 +54,8 @@ bool pve_member_number(const json_t *object, const char *key, uint64_t *number)
     return true;
 }
 
-/* A GET whose answer is an object or an array; the caller's. */
-static bool get(const struct pve_host *host, const char *path, const struct text *form,
-                json_type type, json_t **data, struct error *error)
+bool pve_get(const struct pve_host *host, const char *path, const struct text *form, json_type type,
+             json_t **data, struct error *error)
 {
     _cleanup_pve_answer_ struct pve_answer answer = {0};
 
@@ -76,7 +75,7 @@ char *pve_host_version(const struct pve_host *host, struct error *error)
     const char *number, *build;
     char *version;
 
-    if (!get(host, "/version", NULL, JSON_OBJECT, &data, error))
+    if (!pve_get(host, "/version", NULL, JSON_OBJECT, &data, error))
         return NULL;
     number = json_member_string(data, "version");
     build = json_member_string(data, "repoid");
@@ -128,7 +127,7 @@ bool pve_guests(const struct pve_host *host, struct pve_guest **guests, size_t *
     size_t index;
     json_t *entry;
 
-    if (!get(host, path, NULL, JSON_ARRAY, &data, error))
+    if (!pve_get(host, path, NULL, JSON_ARRAY, &data, error))
         return error_hint(error, "see that this host's name is its name in the Proxmox cluster");
     if (json_array_size(data) > GUESTS_LIMIT)
         return error_set(error, ERROR_GENERAL, "Proxmox lists more than %d guests", GUESTS_LIMIT);
@@ -153,71 +152,7 @@ bool pve_guest_config(const struct pve_host *host, uint32_t vmid, json_t **confi
     /* Without it come changes that wait for the guest's next start. */
     if (!pve_form_add(&form, "current", "1"))
         return error_memory(error);
-    return get(host, path, &form, JSON_OBJECT, config, error);
-}
-
-void pve_storages_free(struct pve_storage *storages, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        free(storages[i].name);
-        free(storages[i].type);
-    }
-    free(storages);
-}
-
-static int compare_storages(const void *one, const void *other)
-{
-    const struct pve_storage *left = one, *right = other;
-
-    return strcmp(left->name, right->name);
-}
-
-static bool read_storage(const json_t *entry, struct pve_storage *storage)
-{
-    const char *name = json_member_string(entry, "storage");
-    const char *type = json_member_string(entry, "type");
-    uint64_t enabled = 1, active = 1;
-
-    *storage = (struct pve_storage){0};
-    (void)pve_member_number(entry, "enabled", &enabled);
-    (void)pve_member_number(entry, "active", &active);
-    storage->room_known = pve_member_number(entry, "avail", &storage->available);
-    if (!name || !type || !enabled || !active)
-        return false;
-    storage->name = text_copy(name);
-    storage->type = text_copy(type);
-    if (storage->name && storage->type)
-        return true;
-    free(storage->name);
-    free(storage->type);
-    return false;
-}
-
-bool pve_storages(const struct pve_host *host, struct pve_storage **storages, size_t *count,
-                  struct error *error)
-{
-    _cleanup_free_ char *path = text_format("/nodes/%s/storage", host->node);
-    _cleanup_text_ struct text form = PVE_FORM_EMPTY;
-    _cleanup_json_ json_t *data = NULL;
-    struct pve_storage *list;
-    size_t listed = 0;
-    size_t index;
-    json_t *entry;
-
-    if (!pve_form_add(&form, "content", "images"))
-        return error_memory(error);
-    if (!get(host, path, &form, JSON_ARRAY, &data, error))
-        return false;
-    list = calloc(json_array_size(data) + 1, sizeof(*list));
-    if (!list)
-        return error_memory(error);
-    json_array_foreach (data, index, entry)
-        if (read_storage(entry, &list[listed]))
-            listed++;
-    qsort(list, listed, sizeof(*list), compare_storages);
-    *storages = list;
-    *count = listed;
-    return true;
+    return pve_get(host, path, &form, JSON_OBJECT, config, error);
 }
 
 /* The answer is a number in a string. */
@@ -304,7 +239,7 @@ static bool wait_for_task(const struct pve_host *host, const char *task, struct 
         _cleanup_json_ json_t *data = NULL;
         const char *status, *result;
 
-        if (!get(host, path, NULL, JSON_OBJECT, &data, error)) {
+        if (!pve_get(host, path, NULL, JSON_OBJECT, &data, error)) {
             /* It was the question that was refused; how the task ends is open. */
             if (error->kind == ERROR_REFUSED)
                 error->kind = ERROR_GENERAL;
@@ -403,7 +338,7 @@ char *pve_volume_lost(const struct pve_host *host, const struct pve_volume_wish 
     json_t *entry;
 
     if (!name || !pve_form_add_number(&form, "vmid", wish->vmid) ||
-        !get(host, path, &form, JSON_ARRAY, &data, &ignored))
+        !pve_get(host, path, &form, JSON_ARRAY, &data, &ignored))
         return NULL;
     json_array_foreach (data, index, entry) {
         const char *volume = json_member_string(entry, "volid");
@@ -447,7 +382,7 @@ bool pve_volume_find(const struct pve_host *host, const char *volume, char **pat
     _cleanup_free_ char *its_path = NULL;
     _cleanup_free_ char *its_format = NULL;
 
-    if (!get(host, address, NULL, JSON_OBJECT, &data, error))
+    if (!pve_get(host, address, NULL, JSON_OBJECT, &data, error))
         return false;
     its_path = text_copy(json_member_string(data, "path"));
     its_format = text_copy(json_member_string(data, "format"));

@@ -20,6 +20,11 @@ void pve_host_close(struct pve_host *host);
 
 #define _cleanup_pve_host_ CLEANUP(pve_host_close)
 
+/* A GET whose answer is of that type (an object, an array); *data is the
+ * caller's. */
+bool pve_get(const struct pve_host *host, const char *path, const struct text *form, json_type type,
+             json_t **data, struct error *error);
+
 /* A number that 6.4 gives as a string and later ones as a number. */
 bool pve_member_number(const json_t *object, const char *key, uint64_t *number);
 
@@ -42,18 +47,6 @@ void pve_guests_free(struct pve_guest *guests, size_t count);
 /* The configuration that a guest runs with, an object; the caller's. */
 bool pve_guest_config(const struct pve_host *host, uint32_t vmid, json_t **config,
                       struct error *error);
-
-/* The storages of this node that take disk images and are in use, by name. */
-struct pve_storage {
-    char *name;
-    char *type;
-    uint64_t available; /* bytes, … */
-    bool room_known;    /* … where Proxmox says so */
-};
-
-bool pve_storages(const struct pve_host *host, struct pve_storage **storages, size_t *count,
-                  struct error *error);
-void pve_storages_free(struct pve_storage *storages, size_t count);
 
 /* `wanted` when it is free in the cluster, else the next one that is and that is
  * none of the `count` in `reserved`. */

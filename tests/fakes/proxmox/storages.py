@@ -237,6 +237,60 @@ class VolumeGroup(Storage):
                 detach(self.folder / "extents" / volume)
 
 
+class Ceph(VolumeGroup):
+    """Images of a pool that the kernel maps (krbd): without a device before they are activated.
+
+    That is what the harness' PVE::Storage does: a link moves from unmapped/ to dev/.
+    """
+
+    @property
+    def _unmapped(self):
+        return self.folder / "unmapped"
+
+    def volumes(self):
+        return sorted({*super().volumes(), *(path.name for path in self._unmapped.glob("*"))})
+
+    def info(self, volume):
+        link = self._unmapped / volume
+        if not link.is_symlink():
+            return super().info(volume)
+        with link.open("rb") as file:
+            return file.seek(0, os.SEEK_END), "raw", link.stat().st_blocks * 512, self.path(volume)
+
+    def rows(self):
+        for volume in self.volumes():
+            size, fmt, *_ = self.info(volume)
+            owner = self.owner(volume)
+            yield {"volid": self.volid(volume), "content": "images", "vmid": owner, "format": fmt,
+                   "size": size, "parent": None}
+
+    def alloc(self, vmid, name, size, fmt, say=lambda line: None):
+        name = super().alloc(vmid, name, size, fmt)
+        self._unmapped.mkdir(exist_ok=True)
+        self.path(name).rename(self._unmapped / name)
+        return name
+
+    def free(self, volume):
+        if (self._unmapped / volume).is_symlink():
+            (self._unmapped / volume).rename(self.path(volume))
+        super().free(volume)
+
+
+class Luns(Storage):
+    """What a target offers: Proxmox uses it and makes nothing."""
+
+    def volumes(self):
+        """None that a guest of ours has."""
+        return []
+
+    def alloc(self, vmid, name, size, fmt, say=lambda line: None):
+        """Refused."""
+        raise Failed("can't allocate space in iscsi storage")
+
+
+_KINDS = {"dir": Folder, "lvm": VolumeGroup, "lvmthin": VolumeGroup, "rbd": Ceph, "iscsi": Luns}
+
+
 def detach(backing):
     """End the loop devices over a file."""
     listing = subprocess.run(
@@ -274,7 +328,7 @@ def _formatting(path, size, fmt):
 def make_storage(version, about):
     """A storage from its description in the settings."""
     kind = about.get("type", "dir")
-    storage = {"dir": Folder, "lvm": VolumeGroup, "lvmthin": VolumeGroup}[kind](
+    storage = _KINDS[kind](
         about["name"],
         kind,
         about["folder"],
@@ -359,9 +413,13 @@ class Storages:
 
     @staticmethod
     def _configured(storage):
-        where = {"path": str(storage.folder)}
-        if storage.kind != "dir":
-            where = {"vgname": "pve"} | ({"thinpool": "data"} if storage.kind == "lvmthin" else {})
+        where = {
+            "dir": {"path": str(storage.folder)},
+            "lvm": {"vgname": "pve"},
+            "lvmthin": {"vgname": "pve", "thinpool": "data"},
+            "rbd": {"pool": "rbd", "krbd": 1, "monhost": "192.0.2.1", "username": "admin"},
+            "iscsi": {"portal": "192.0.2.1", "target": "iqn.2026-01.org.example:x"},
+        }[storage.kind]
         return {
             "storage": storage.name,
             "type": storage.kind,

@@ -1,0 +1,132 @@
+/* qemu-fd: the storages of a Proxmox VE host, and what their kinds are like.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "pve/storage.h"
+
+#include <string.h>
+
+void pve_storages_free(struct pve_storage *storages, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(storages[i].name);
+        free(storages[i].type);
+    }
+    free(storages);
+}
+
+static int compare(const void *one, const void *other)
+{
+    const struct pve_storage *left = one, *right = other;
+
+    return strcmp(left->name, right->name);
+}
+
+static bool read_storage(const json_t *entry, struct pve_storage *storage)
+{
+    const char *name = json_member_string(entry, "storage");
+    const char *type = json_member_string(entry, "type");
+    uint64_t enabled = 1, active = 1;
+
+    *storage = (struct pve_storage){0};
+    (void)pve_member_number(entry, "enabled", &enabled);
+    (void)pve_member_number(entry, "active", &active);
+    storage->room_known = pve_member_number(entry, "avail", &storage->available);
+    if (!name || !type || !enabled || !active)
+        return false;
+    storage->name = text_copy(name);
+    storage->type = text_copy(type);
+    if (storage->name && storage->type)
+        return true;
+    free(storage->name);
+    free(storage->type);
+    return false;
+}
+
+static bool is_of(const struct pve_storage *storage, const char *const *types)
+{
+    while (*types && strcmp(storage->type, *types) != 0)
+        types++;
+    return *types != NULL;
+}
+
+/* In the node's list nothing says so, in the cluster's configuration `krbd`
+ * does.  Who sees a storage in one sees it in the other (Datastore.Audit or
+ * Datastore.AllocateSpace; PVE/API2/Storage/{Status,Config}.pm). */
+static bool read_configuration(const struct pve_host *host, struct pve_storage *storages,
+                               size_t count, struct error *error)
+{
+    _cleanup_json_ json_t *data = NULL;
+    size_t index;
+    json_t *entry;
+
+    if (!pve_get(host, "/storage", NULL, JSON_ARRAY, &data, error))
+        return false;
+    json_array_foreach (data, index, entry) {
+        const char *name = json_member_string(entry, "storage");
+        uint64_t by_kernel = 0;
+
+        (void)pve_member_number(entry, "krbd", &by_kernel);
+        for (size_t i = 0; name && i < count; i++)
+            if (strcmp(storages[i].name, name) == 0)
+                storages[i].mapped_first = by_kernel != 0;
+    }
+    return true;
+}
+
+static bool any_of(const struct pve_storage *storages, size_t count, const char *type)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(storages[i].type, type) == 0)
+            return true;
+    return false;
+}
+
+bool pve_storages(const struct pve_host *host, struct pve_storage **storages, size_t *count,
+                  struct error *error)
+{
+    _cleanup_free_ char *path = text_format("/nodes/%s/storage", host->node);
+    _cleanup_text_ struct text form = PVE_FORM_EMPTY;
+    _cleanup_json_ json_t *data = NULL;
+    struct pve_storage *list;
+    size_t listed = 0;
+    size_t index;
+    json_t *entry;
+
+    if (!pve_form_add(&form, "content", "images"))
+        return error_memory(error);
+    if (!pve_get(host, path, &form, JSON_ARRAY, &data, error))
+        return false;
+    list = calloc(json_array_size(data) + 1, sizeof(*list));
+    if (!list)
+        return error_memory(error);
+    json_array_foreach (data, index, entry)
+        if (read_storage(entry, &list[listed]))
+            listed++;
+    if (any_of(list, listed, "rbd") && !read_configuration(host, list, listed, error)) {
+        pve_storages_free(list, listed);
+        return false;
+    }
+    qsort(list, listed, sizeof(*list), compare);
+    *storages = list;
+    *count = listed;
+    return true;
+}
+
+bool pve_storage_has_files(const struct pve_storage *storage)
+{
+    static const char *const types[] = {"dir", "nfs", "cifs", "glusterfs", "btrfs", NULL};
+
+    return is_of(storage, types);
+}
+
+bool pve_storage_is_thick(const struct pve_storage *storage)
+{
+    return strcmp(storage->type, "lvm") == 0;
+}
+
+bool pve_storage_makes_volumes(const struct pve_storage *storage)
+{
+    static const char *const types[] = {"iscsi", "iscsidirect", NULL};
+
+    return !is_of(storage, types);
+}

@@ -1,0 +1,37 @@
+/* qemu-fd: the storages of a Proxmox VE host, and what their kinds are like.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * Kinds are the values of `type` in storage.cfg.  What is said of them here is
+ * from pve-storage, src/PVE/Storage/…Plugin.pm.  A kind that is not Proxmox' own
+ * is treated as the one of which the least is known.
+ */
+#ifndef QEMU_FD_PVE_STORAGE_H
+#define QEMU_FD_PVE_STORAGE_H
+
+#include "pve/api.h"
+
+/* One of this node that takes disk images and is in use. */
+struct pve_storage {
+    char *name;
+    char *type;
+    uint64_t available; /* bytes, … */
+    bool room_known;    /* … where Proxmox says so */
+    bool mapped_first;  /* a volume has no device before it is activated (krbd) */
+};
+
+/* All of them, by name. */
+bool pve_storages(const struct pve_host *host, struct pve_storage **storages, size_t *count,
+                  struct error *error);
+void pve_storages_free(struct pve_storage *storages, size_t count);
+
+/* Whether volumes are files, whose names end as their format is called. */
+bool pve_storage_has_files(const struct pve_storage *storage);
+
+/* Whether a volume takes its whole size at once.  Whether a zvol does (not
+ * `sparse`) only an administrator may ask. */
+bool pve_storage_is_thick(const struct pve_storage *storage);
+
+/* Whether Proxmox makes volumes there, and not only uses what is there. */
+bool pve_storage_makes_volumes(const struct pve_storage *storage);
+
+#endif
