@@ -112,14 +112,11 @@ void owner_write(const struct owner *owner, char *text)
 /* Eight digits and a '-'. */
 static bool read_hash(const char **text, uint32_t *hash)
 {
-    char digits[HASH_DIGITS + 1];
+    uint64_t number;
 
-    if (strspn(*text, "0123456789abcdef") != HASH_DIGITS || (*text)[HASH_DIGITS] != '-')
+    if (!text_take_hex(text, HASH_DIGITS, &number) || *(*text)++ != '-')
         return false;
-    memcpy(digits, *text, HASH_DIGITS);
-    digits[HASH_DIGITS] = '\0';
-    *hash = (uint32_t)strtoul(digits, NULL, 16);
-    *text += HASH_DIGITS + 1;
+    *hash = (uint32_t)number;
     return true;
 }
 

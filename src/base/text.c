@@ -105,19 +105,49 @@ bool text_ends_with(const char *string, const char *suffix)
     return length >= tail && strcmp(string + length - tail, suffix) == 0;
 }
 
-bool text_to_number(const char *string, unsigned long long maximum, unsigned long long *number)
+/* The digits that *text begins with. */
+static bool take_digits(const char **text, unsigned long long maximum, unsigned long long *number)
 {
     unsigned long long value = 0;
+    const char *at = *text;
 
-    if (!*string)
-        return false;
-    for (; *string; string++) {
-        if (*string < '0' || *string > '9')
-            return false;
+    for (; *at >= '0' && *at <= '9'; at++)
         if (__builtin_mul_overflow(value, 10, &value) ||
-            __builtin_add_overflow(value, (unsigned)(*string - '0'), &value) || value > maximum)
+            __builtin_add_overflow(value, (unsigned)(*at - '0'), &value) || value > maximum)
             return false;
-    }
+    if (at == *text)
+        return false;
+    *text = at;
+    *number = value;
+    return true;
+}
+
+bool text_take_number(const char **text, unsigned long long maximum, unsigned long long *number)
+{
+    const char *digits = *text;
+
+    return !(digits[0] == '0' && digits[1] >= '0' && digits[1] <= '9') &&
+           take_digits(text, maximum, number);
+}
+
+bool text_to_number(const char *string, unsigned long long maximum, unsigned long long *number)
+{
+    unsigned long long value;
+
+    if (!take_digits(&string, maximum, &value) || *string)
+        return false;
+    *number = value;
+    return true;
+}
+
+bool text_take_hex(const char **text, size_t count, uint64_t *number)
+{
+    uint64_t value = 0;
+
+    if (count > 16 || strspn(*text, "0123456789abcdef") != count)
+        return false;
+    for (size_t i = 0; i < count; i++, ++*text)
+        value = value << 4 | (uint64_t)(**text <= '9' ? **text - '0' : **text - 'a' + 10);
     *number = value;
     return true;
 }

@@ -49,6 +49,12 @@ void text_make_printable(char *line);
  * and beyond `maximum`. */
 bool text_to_number(const char *string, unsigned long long maximum, unsigned long long *number);
 
+/* A number as %llu writes it, so without zeroes in front, that *text begins with,
+ * and one of exactly `count` lower-case hexadecimal digits, 16 at most; *text is
+ * moved behind it.  What follows is the caller's to judge. */
+bool text_take_number(const char **text, unsigned long long maximum, unsigned long long *number);
+bool text_take_hex(const char **text, size_t count, uint64_t *number);
+
 /* FNV-1a over more text: start with TEXT_HASH_START. */
 #define TEXT_HASH_START UINT64_C(14695981039346656037)
 uint64_t text_hash(uint64_t hash, const char *text);

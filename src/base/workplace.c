@@ -163,21 +163,14 @@ enum named { NAMED_OTHERWISE, NAMED_AS_RELEASED, NAMED_WITH_OWNER };
 /* Reads a folder's name, which ends as mkdtemp makes it. */
 static enum named read_name(const char *name, struct owner *owner)
 {
-    char digits[16];
     unsigned long long job_id;
     size_t length;
 
     if (!text_starts_with(name, PREFIX))
         return NAMED_OTHERWISE;
     name += strlen(PREFIX);
-    length = strcspn(name, "-");
-    if (length >= sizeof(digits) || !name[length])
+    if (!text_take_number(&name, UINT32_MAX, &job_id) || *name++ != '-')
         return NAMED_OTHERWISE;
-    memcpy(digits, name, length);
-    digits[length] = '\0';
-    if (!text_to_number(digits, UINT32_MAX, &job_id))
-        return NAMED_OTHERWISE;
-    name += length + 1;
     length = strlen(name);
     for (size_t i = 0; i < TAG_LENGTH; i++)
         if (length < TAG_LENGTH || !isalnum((unsigned char)name[length - 1 - i]))

@@ -20,29 +20,16 @@ enum { HASH_DIGITS = 16 };
 static bool read_number(const char *from, unsigned long long maximum, unsigned long long *number,
                         const char **rest)
 {
-    char digits[24];
-    size_t length = strcspn(from, ":");
-
-    if (from[length] != ':' || length >= sizeof(digits))
+    if (!text_take_number(&from, maximum, number) || *from != ':')
         return false;
-    memcpy(digits, from, length);
-    digits[length] = '\0';
-    *rest = from + length + 1;
-    return text_to_number(digits, maximum, number);
+    *rest = from + 1;
+    return true;
 }
 
 /* Sixteen digits and `end`, which is not the last byte. */
 static bool read_hash(const char *from, char end, uint64_t *hash)
 {
-    char digits[HASH_DIGITS + 1];
-
-    if (strspn(from, "0123456789abcdef") != HASH_DIGITS || from[HASH_DIGITS] != end ||
-        !from[HASH_DIGITS + 1])
-        return false;
-    memcpy(digits, from, HASH_DIGITS);
-    digits[HASH_DIGITS] = '\0';
-    *hash = strtoull(digits, NULL, 16);
-    return true;
+    return text_take_hex(&from, HASH_DIGITS, hash) && from[0] == end && from[1];
 }
 
 /* "<place>.<lineage>:", or "<place>:" as the first release wrote it; else there

@@ -20,28 +20,15 @@ void scratch_name(char *name, uint32_t job_id, size_t number, const char *tag, c
     (void)snprintf(name, SCRATCH_NAME_SIZE, PREFIX "%u-%zu-%s%s", job_id, number, tag, suffix);
 }
 
-/* The digits up to one of `ends`; *rest is what follows them. */
-static bool take_number(const char *from, const char *ends, unsigned long long *number,
-                        const char **rest)
-{
-    char digits[16];
-    size_t length = strcspn(from, ends);
-
-    if (length >= sizeof(digits))
-        return false;
-    memcpy(digits, from, length);
-    digits[length] = '\0';
-    *rest = from + length;
-    return text_to_number(digits, UINT32_MAX, number);
-}
-
 bool scratch_name_read(const char *name, uint32_t *job_id)
 {
     unsigned long long job, number;
-    const char *rest;
 
-    if (!text_starts_with(name, PREFIX) || !take_number(name + strlen(PREFIX), "-", &job, &rest) ||
-        *rest != '-' || !take_number(rest + 1, "- ", &number, &rest))
+    if (!text_starts_with(name, PREFIX))
+        return false;
+    name += strlen(PREFIX);
+    if (!text_take_number(&name, UINT32_MAX, &job) || *name++ != '-' ||
+        !text_take_number(&name, UINT32_MAX, &number) || !strchr("- ", *name))
         return false;
     *job_id = (uint32_t)job;
     return true;

@@ -185,6 +185,62 @@ static void reads_numbers(void **state)
     }
 }
 
+static void takes_numbers_from_the_front(void **state)
+{
+    static const struct {
+        const char *string;
+        bool good;
+        unsigned long long number;
+        const char *rest;
+    } rows[] = {
+        {"12-3", true, 12, "-3"},
+        {"0", true, 0, ""},
+        {"100:", true, 100, ":"},
+        {"101:", false, 0, "101:"},
+        {"", false, 0, ""},
+        {"-1", false, 0, "-1"},
+        {"01-", false, 0, "01-"},
+        {"99999999999999999999999-", false, 0, "99999999999999999999999-"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const char *text = rows[i].string;
+        unsigned long long number = 0;
+
+        check_number(rows[i].string, text_take_number(&text, 100, &number), rows[i].good);
+        check(rows[i].string, number == rows[i].number && strcmp(text, rows[i].rest) == 0);
+    }
+}
+
+static void takes_hexadecimal_digits(void **state)
+{
+    static const struct {
+        const char *string;
+        size_t count;
+        bool good;
+        uint64_t number;
+        const char *rest;
+    } rows[] = {
+        {"00ff-", 4, true, 255, "-"},
+        {"ffffffffffffffff", 16, true, UINT64_MAX, ""},
+        {"ffffffffffffffff0", 17, false, 0, "ffffffffffffffff0"},
+        {"00ff0-", 4, false, 0, "00ff0-"},
+        {"00FF-", 4, false, 0, "00FF-"},
+        {"0ff", 4, false, 0, "0ff"},
+        {"", 4, false, 0, ""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        const char *text = rows[i].string;
+        uint64_t number = 0;
+
+        check_number(rows[i].string, text_take_hex(&text, rows[i].count, &number), rows[i].good);
+        check(rows[i].string, number == rows[i].number && strcmp(text, rows[i].rest) == 0);
+    }
+}
+
 static void makes_lines_printable(void **state)
 {
     static const struct {
@@ -218,6 +274,8 @@ static void makes_lines_printable(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(takes_numbers_from_the_front),
+        cmocka_unit_test(takes_hexadecimal_digits),
         cmocka_unit_test(makes_lines_printable),
         cmocka_unit_test(appends_and_stays_terminated),
         cmocka_unit_test(keeps_bytes_that_are_no_text),
