@@ -1,8 +1,8 @@
 /* qemu-fd: requests to the API of a Proxmox VE host.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  *
- * What the server does, tried on 6.4, 7.2 and 9.1: errors are in the reason
- * phrase of the status line; a body of {"data":null} adds "message" (9.1) and,
+ * What the server does, tried on 6.4, 7.2, 8.4, 9.1 and 9.2: errors are in the reason
+ * phrase of the status line; a body of {"data":null} adds "message" (8.4 and later) and,
  * for a 400, "errors" with a text for each parameter; the body of a 401 is empty
  * and comes three seconds late; from 400 on the server closes the connection.
  */

@@ -14,14 +14,13 @@ import time
 import pytest
 from harness.disk import MIB
 from harness.process import PATIENCE, wait_until
-from harness.proxmox import FakeProxmox
+from harness.proxmox import VERSIONS, FakeProxmox
 from harness.pve_api import Client, mint_csrf, mint_ticket
 
 _HOUR = 3600
-_VERSIONS = ("6.4", "7.2", "9.1")
 
 
-@pytest.fixture(scope="module", params=_VERSIONS)
+@pytest.fixture(scope="module", params=VERSIONS)
 def host(request, tmp_path_factory):
     """One host of each version for all tests; each leaves it as it was."""
     folder = tmp_path_factory.mktemp("pve")
@@ -47,6 +46,11 @@ def client(pve):
     client = Client(pve)
     yield client
     client.close()
+
+
+def _why(pve, reason):
+    """Some do not say why they refuse somebody."""
+    return "Authentication failed!" if pve.version in ("8.4", "9.2") else reason
 
 
 def _try(client, ticket, method="GET", path="/version", **headers):
@@ -89,7 +93,7 @@ def test_bad_ticket(spoil, pve, client):
     elif spoil == "nonsense":
         ticket = "PVE:root@pam"
     answer = _try(client, ticket)
-    assert (answer.status, answer.reason) == (401, "permission denied - invalid PVE ticket")
+    assert (answer.status, answer.reason) == (401, _why(pve, "permission denied - invalid PVE ticket"))
     assert answer.text == "" and "Content-Length" not in answer.headers
 
 
@@ -151,7 +155,8 @@ def test_tokens(pve, client):
     assert client.with_token(token, "PUT", f"/nodes/{pve.node}/qemu/9999/config").status == 500
     pve.control("revoke_token", user="root@pam", name="one")
     answer = client.with_token(token, "GET", "/version")
-    assert (answer.status, answer.reason) == (401, "no such token 'one' for user 'root@pam'")
+    why = _why(pve, "no such token 'one' for user 'root@pam'")
+    assert (answer.status, answer.reason) == (401, why)
 
 
 def test_token_with_few_rights(pve, client):

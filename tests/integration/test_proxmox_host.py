@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from harness.disk import MIB, assert_same, loop_devices_work
 from harness.process import PATIENCE, wait_until
+from harness.proxmox import VERSIONS
 from harness.pve_guest import Volume
 
 _STORAGES = [("local", "dir"), ("data", "dir"), ("thick", "lvm")]
@@ -22,14 +23,14 @@ _DISKS = {
 }
 
 
-@pytest.mark.parametrize("version", ["6.4", "7.2", "9.1"])
+@pytest.mark.parametrize("version", VERSIONS)
 def test_guest_as_the_version_starts_it(version, make_proxmox):
     """Names, devices and drivers in query-block are those that were recorded."""
     pve = make_proxmox(version, port=18006, storages=_STORAGES)
     guest = pve.guest(102, "vm3", disks=_DISKS)
     shown = {block["qdev"]: block for block in guest.qmp("query-block")}
     scsi, virtio = shown["scsi0"], shown["/machine/peripheral/virtio1/virtio-backend"]
-    if version == "9.1":
+    if version in ("9.1", "9.2"):
         about = "drive=scsi0,volid=local:102/vm-102-disk-0.qcow2"
         name = "f" + hashlib.sha256(about.encode()).hexdigest()[:30]
         assert (scsi["device"], scsi["inserted"]["node-name"]) == ("", "drive-scsi0")

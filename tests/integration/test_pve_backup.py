@@ -1,4 +1,4 @@
-"""Backups of Proxmox guests: `Plugin = "qemu: mode=PVE"` on 6.4, 7.2 and 9.1.
+"""Backups of Proxmox guests: `Plugin = "qemu: mode=PVE"` on Proxmox 6.4 to 9.2.
 
 Restores here go to a directory; test_pve_restore.py makes new guests of them.
 """
@@ -20,7 +20,13 @@ from harness.pve_jobs import (
     start_bacula,
 )
 
-_BUILD = {"6.4": "6.4-6/400d6ce3", "7.2": "7.2-4/ba705571", "9.1": "9.1.1/f4d3f1259a26a0c2"}
+_BUILD = {
+    "6.4": "6.4-6/400d6ce3",
+    "7.2": "7.2-4/ba705571",
+    "8.4": "8.4.21/0123456789abcdef",
+    "9.1": "9.1.1/f4d3f1259a26a0c2",
+    "9.2": "9.2.11/0123456789abcdef",
+}
 _KIB = 1024
 _TABLES = 512 * _KIB  # of a qcow2 image, around its data
 

@@ -6,13 +6,13 @@ from harness.disk import MIB, assert_same
 from harness.history import dumped
 from harness.ports import free_ports
 from harness.pve_guest import Volume
-from harness.pve_jobs import assert_nothing_left, pairs
+from harness.pve_jobs import assert_nothing_left, old_and_new
 from harness.pve_restored import contents
 
 _WHY = r"the guest or the disk had another name at job VM\.\S+"
 
 
-@pairs(("9.6.7", "6.4"), ("15.0.3", "9.1"))
+@old_and_new
 def test_new_name_in_proxmox(version, make_proxmox, make_bacula, workdir):
     """Its files are others from then on, so nothing may build on those of the old name."""
     pve = make_proxmox(version, port=free_ports(1)[0])

@@ -46,12 +46,12 @@ def _token(pve):
     return f"tokenfile={file}"
 
 
-@pytest.fixture(scope="module", params=["6.4", "9.1"])
+@pytest.fixture(scope="module", params=["6.4", "9.2"])
 def _hosts(request, bacula_root, plugin, tmp_path_factory):
     yield from _make(request.param, "", bacula_root, plugin, tmp_path_factory)
 
 
-@pytest.fixture(scope="module", params=["6.4", "9.1"])
+@pytest.fixture(scope="module", params=["6.4", "9.2"])
 def _hosts_with_token(request, bacula_root, plugin, tmp_path_factory):
     yield from _make(request.param, _token, bacula_root, plugin, tmp_path_factory)
 

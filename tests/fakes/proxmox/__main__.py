@@ -2,7 +2,7 @@
 
     python3 tests/fakes/proxmox SETTINGS.json
 
-SETTINGS.json: version ("6.4", "7.2", "9.1"), node, address, port, etc_pve (is
+SETTINGS.json: version (versions.py), node, address, port, etc_pve (is
 filled when it is empty), certificate and key_cache (see files.py), control
 (socket), storages (list of name, type, folder, ...), settings (see host.py).  It says
 "ready" when it answers.

@@ -2,10 +2,14 @@
 
 import os
 
+from versions import since
+
 _VERSIONS = {
     "6.4": {"version": "6.4-6", "release": "6.4", "repoid": "400d6ce3"},
     "7.2": {"version": "7.2-4", "release": "7.2", "repoid": "ba705571"},
+    "8.4": {"version": "8.4.21", "release": "8.4", "repoid": "0123456789abcdef"},
     "9.1": {"version": "9.1.1", "release": "9.1", "repoid": "f4d3f1259a26a0c2"},
+    "9.2": {"version": "9.2.11", "release": "9.2", "repoid": "0123456789abcdef"},
 }
 _MEMORY = 16 << 30
 
@@ -72,7 +76,7 @@ class About:
             "cpuinfo": {"model": "stand-in", "cores": 2, "cpus": 2, "sockets": 1, "user_hz": 100,
                         "mhz": "2596.122", "flags": "fpu", "hvm": ""},
         }
-        if self.host.version == "9.1":
+        if since(self.host.version, "8.4"):
             memory["available"] = memory["free"]
             status["boot-info"] = {"mode": "legacy-bios"}
             status["current-kernel"] = {

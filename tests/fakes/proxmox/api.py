@@ -6,8 +6,9 @@ from urllib.parse import parse_qsl, unquote
 
 from answers import Failed, Listing, Refusal, bad_parameters
 from schema import MISSING, UNKNOWN, check_type, check_vmid
+from versions import since
 
-_SIZE_LIMIT = {"6.4": 64 * 1024, "7.2": 64 * 1024, "9.1": 512 * 1024}
+_SMALL, _LARGE = 64 * 1024, 512 * 1024  # of a body
 
 
 def _boolean(value):
@@ -119,7 +120,7 @@ class Api:
         if refusal.empty:
             return text, None
         document = {"data": None}
-        if self.host.version == "9.1":
+        if since(self.host.version, "8.4"):
             document["message"] = text if refusal.status == 501 else f"{text}\n"
             text = text.replace("\n", " ")
         if refusal.errors:
@@ -131,7 +132,7 @@ class Api:
         if not path.startswith("/api2/json"):
             raise Refusal(404, "no such file")
         path = path.removeprefix("/api2/json").rstrip("/")
-        if len(body) > _SIZE_LIMIT[self.host.version]:
+        if len(body) > (_LARGE if since(self.host.version, "8.4") else _SMALL):
             raise Refusal(501, "for data too large")
         parameters = self._parameters(query, headers, body)
         if path == "/access/ticket":

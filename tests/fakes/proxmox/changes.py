@@ -7,9 +7,10 @@ import uuid
 from answers import Failed, forbidden
 from drives import format_drive, volid_of
 from guests import Guest
-from schema import is_disk, split_options
+from schema import CHANGING, is_disk, split_options
+from versions import since
 
-_QEMU = {"7.2": "7.2.22", "9.1": "10.0.13"}
+_QEMU = {"7.2": "7.2.22", "8.4": "10.0.2", "9.1": "10.0.13", "9.2": "10.0.13"}
 # What a running guest takes only when it starts again.
 _COLD = {"memory", "cores", "sockets", "cpu", "machine", "bios", "kvm", "ostype", "scsihw", "numa"}
 _NOT_KEPT = {"vmid", "pool", "force", "unique", "start", "storage", "bwlimit", "archive",
@@ -36,6 +37,8 @@ class Changes:
             raise forbidden()
         self.drives.check(caller, vmid, values)
         self._demand_rights(caller, vmid, values, new=True)
+        if values.get("start") == "1" and since(self.host.version, "9.2"):
+            self.guests.demand(caller, vmid, "VM.PowerMgmt")
         values = {key: value for key, value in values.items() if key not in _NOT_KEPT}
         self.host.faults.before_create(vmid)
         self._take(vmid, {})
@@ -78,8 +81,6 @@ class Changes:
             if re.fullmatch(r"net\d+", key):
                 values[key] = _with_mac(values[key])
         values.setdefault("boot", self._boot_order(values))
-        if not values["boot"]:
-            del values["boot"]
         values["smbios1"] = _with_uuid(values.get("smbios1", ""))
         if values.get("vmgenid", "1") == "1":
             values["vmgenid"] = str(uuid.uuid4())
@@ -94,14 +95,14 @@ class Changes:
 
     @staticmethod
     def _boot_order(values):
-        """The first disk, the first CD-ROM drive, the networks."""
+        """The first disk, the first CD-ROM drive, the networks; a blank is none."""
         disks = [key for kind in ("ide", "scsi", "virtio", "sata") for key in sorted(values)
                  if is_disk(key) and key.startswith(kind)]
         hard = [key for key in disks if "media=cdrom" not in values[key]]
         optical = [key for key in disks if "media=cdrom" in values[key]]
         nets = sorted(key for key in values if re.fullmatch(r"net\d+", key))
         order = hard[:1] + optical[:1] + nets[:1]
-        return f"order={';'.join(order)}" if order else ""
+        return f"order={';'.join(order)}" if order else " "
 
     def _demand_rights(self, caller, vmid, values, new=False):
         if caller.is_root:
@@ -114,12 +115,12 @@ class Changes:
                 raise Failed(right)
             # The own new or existing disk of a new guest needs nothing more.
             is_volume = is_disk(key) or key.startswith("unused")
-            if not (new and is_volume and right == "VM.Config.Disk"):
-                self.guests.demand(caller, vmid, right)
+            if not (new and is_volume and right in ("VM.Config.Disk", "VM.Config.CDROM")):
+                self.guests.demand(caller, vmid, *right.split("|"))
             if key == "startup":
                 self.host.access.demand(caller, "/", "Sys.Modify")
             bridge = re.search(r"\bbridge=([^,]+)", str(value))
-            if key.startswith("net") and bridge and self.host.version == "9.1":
+            if key.startswith("net") and bridge and since(self.host.version, "8.4"):
                 zone = f"/sdn/zones/localnetwork/{bridge.group(1)}"
                 self.host.access.demand(caller, zone, "SDN.Use")
 
@@ -147,13 +148,14 @@ class Changes:
         vmid = p["vmid"]
         deleted = re.findall(r"[\w-]+", values.get("delete", ""))
         plain = {key: value for key, value in values.items() if key not in _NOT_KEPT}
+        self.guests.demand(caller, vmid, *CHANGING)
         self.drives.check(caller, vmid, plain)
         self._demand_rights(caller, vmid, {**plain, **dict.fromkeys(deleted, "")})
         guest = self.guests.find(vmid)
 
         def apply(say):
             if values.get("digest", guest.digest()) != guest.digest():
-                word = "mismatch" if self.host.version == "9.1" else "missmatch"
+                word = "mismatch" if since(self.host.version, "8.4") else "missmatch"
                 raise Failed(f"checksum {word} (file change by other user?)")
             if "lock" in guest.config and deleted != ["lock"] and "skiplock" not in values:
                 raise Failed(f"VM is locked ({guest.config['lock']})")

@@ -68,6 +68,11 @@ class Control:
         volume = where.alloc(vmid, name, size, fmt)
         return [where.volid(volume), str(where.path(volume))]
 
+    def linked_clone(self, storage, base, vmid):
+        """A volume that stands on a template's; its id."""
+        where = self._host.storages.find(storage)
+        return where.volid(where.clone(base, vmid))
+
     # Who may do what
 
     def set_password(self, user, password):

@@ -6,10 +6,11 @@ from pathlib import Path
 
 from answers import Failed
 from schema import is_disk, split_options
+from versions import since
 
 _NEW = re.compile(r"([^:\s]+):(\d+(?:\.\d+)?)")
 _TOP = "/usr/share/perl5/PVE/Storage.pm line"
-_LINE = {"7.2": 538, "9.1": 651}
+_LINE = {"6.4": 490, "7.2": 538, "8.4": 581, "9.1": 651, "9.2": 651}
 
 
 def size_text(size):
@@ -44,9 +45,13 @@ class Drives:
     def check(self, caller, vmid, values):
         """Refuse storages and volumes that the caller may not use."""
         for key, value in values.items():
-            if not is_disk(key) or volid_of(value) is None:
+            if not is_disk(key):
                 continue
-            _, options = split_options(value)
+            default, options = split_options(value)
+            if (default or options.get("file", "")).startswith("/"):
+                self._check_path(caller)
+            if volid_of(value) is None:
+                continue
             source = options.get("import-from")
             new = _NEW.fullmatch(volid_of(value)) or volid_of(value).endswith(":cloudinit")
             if new:
@@ -60,12 +65,15 @@ class Drives:
 
     def _check_source(self, caller, source):
         if source.startswith("/"):
-            if not caller.is_root:
-                line = _LINE[self.host.version]
-                raise Failed(f"Only root can pass arbitrary filesystem paths. at {_TOP} {line}.")
+            self._check_path(caller)
             return
         storage, volume = self.host.storages.split(source)
         self.host.access.demand(caller, f"/vms/{storage.owner(volume)}", "VM.Clone")
+
+    def _check_path(self, caller):
+        if not caller.is_root:
+            line = _LINE[self.host.version]
+            raise Failed(f"Only root can pass arbitrary filesystem paths. at {_TOP} {line}.")
 
     def _check_volume(self, caller, vmid, volid):
         storage, volume = self.host.storages.split(volid)
@@ -101,6 +109,7 @@ class Drives:
         volid = volid_of(value)
         _, options = split_options(value)
         if volid is None:
+            self._find_path(value)
             return value
         new = _NEW.fullmatch(volid)
         if volid.endswith(":cloudinit"):
@@ -125,6 +134,16 @@ class Drives:
         if new:
             say(f"{key}: successfully created disk '{drive}'")
         return drive
+
+    def _find_path(self, value):
+        """What a drive's absolute path names must be there."""
+        default, options = split_options(value)
+        path = default or options.get("file", "")
+        if not path.startswith("/") or Path(path).exists() or not since(self.host.version, "8.4"):
+            return
+        image = re.fullmatch(r"/var/lib/vz/template/iso/([^/]+)", path)
+        volume = f"'local:iso/{image.group(1)}'" if image else path
+        raise Failed(f"volume {volume} does not exist")
 
     @staticmethod
     def _drop(options, *names):
@@ -155,7 +174,7 @@ class Drives:
             _, extension, _, path = origin.info(volume)
         source_format = extension if extension in ("raw", "qcow2", "vmdk") else "raw"
         size, backed = _size_and_backing(path, source_format)
-        if backed and self.host.version == "9.1":
+        if backed and since(self.host.version, "8.4"):
             raise Failed(f"backing file not allowed for untrusted image '{source}'!")
         volid = storage.volid(storage.alloc(vmid, None, -(-size // 1024), fmt, say))
         target = storage.path(volid.partition(":")[2])

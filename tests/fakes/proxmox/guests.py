@@ -7,6 +7,7 @@ from pathlib import Path
 from answers import Failed, Refusal, bad_parameters
 from drives import volid_of
 from schema import Schema, is_disk
+from versions import since
 
 _COUNTERS = (
     "rd_total_time_ns idle_time_ns rd_bytes invalid_wr_operations unmap_operations wr_merged"
@@ -133,9 +134,9 @@ class Guests:
             **dict.fromkeys(("cpu", "mem", "disk", "netin", "netout"), 0),
             "uptime": int(self.host.now() - guest.started) if guest.running else 0,
         }
-        if self.host.version == "9.1":
+        if since(self.host.version, "9.1"):
             row["memhost"] = 0
-        else:
+        if not since(self.host.version, "8.4"):
             row |= {"diskread": 0, "diskwrite": 0}
         self._add_running(guest, row)
         if guest.is_template or old:
@@ -143,6 +144,8 @@ class Guests:
         for key in ("lock", "tags"):
             if key in guest.config:
                 row[key] = guest.config[key]
+        if guest.running and "serial0" in guest.config:
+            row["serial"] = 1
         if full:
             self._add_details(guest, row)
         return row
@@ -151,7 +154,7 @@ class Guests:
         if guest.running:
             pid = guest.pid or 4000 + guest.vmid
             row["pid"] = str(pid) if self.host.version == "6.4" else pid
-            if self.host.version == "9.1":
+            if since(self.host.version, "9.1"):
                 row |= {f"pressure{kind}": 0 for kind in _PRESSURES}
         elif self.host.version == "6.4":
             row["pid"] = None
@@ -165,7 +168,7 @@ class Guests:
             counter = "0" if self.host.version == "6.4" else 0
             count = {"netin": counter, "netout": counter}
             row["nics"] = {f"tap{guest.vmid}i{net[3:]}": count for net in nets}
-        if self.host.version != "9.1":
+        if not since(self.host.version, "8.4"):
             zeroes = dict.fromkeys(_COUNTERS, 0) | {
                 "account_failed": True, "account_invalid": True, "timed_stats": []
             }
@@ -190,7 +193,7 @@ class Guests:
             "diskread": 0,
             "diskwrite": 0,
         }
-        kept = "name status maxmem maxdisk cpu mem disk netin netout uptime memhost lock".split()
+        kept = "name status maxmem maxdisk cpu mem disk netin netout uptime memhost lock tags".split()
         return about | {key: row[key] for key in kept if key in row}
 
     def _boot_size(self, guest):
@@ -225,6 +228,8 @@ class Guests:
         agent = guest.config.get("agent", "")
         if agent.startswith("1") or "enabled=1" in agent:
             row["agent"] = 1
+        if guest.running and "vga" in guest.config and since(self.host.version, "8.4"):
+            row["clipboard"] = None
         return row
 
     def config(self, caller, p):
@@ -251,7 +256,8 @@ class Guests:
         return [*rows, {"key": "digest", "value": guest.digest()}]
 
     def _shown(self, values):
-        return {key: self.schema.typed(key, value) for key, value in values.items()}
+        shown = {key: self.schema.typed(key, value) for key, value in values.items()}
+        return shown | ({"cipassword": "*" * 10} if "cipassword" in values else {})
 
     # Power
 

@@ -7,6 +7,7 @@ three releases, as far as the recorded exchanges and the documentation go.
 import re
 
 from answers import bad_parameters
+from versions import since
 
 UNKNOWN = "property is not defined in schema and the schema does not allow additional properties"
 MISSING = "property is missing and it is not optional"
@@ -52,7 +53,7 @@ _MODELS = {
     "7.2": "e1000, e1000-82540em, e1000-82544gc, e1000-82545em, e1000e, i82551, i82557b, i82559er,"
     " ne2k_isa, ne2k_pci, pcnet, rtl8139, virtio, vmxnet3",
 }
-_MODELS["9.1"] = _MODELS["7.2"]
+_MODELS |= dict.fromkeys(("8.4", "9.1", "9.2"), _MODELS["7.2"])
 _NET_KEYS = "bridge firewall link_down macaddr model mtu queues rate tag trunks".split()
 
 # Only for root itself; hostpci, usb and serial are looked at by value.
@@ -70,6 +71,8 @@ _RIGHTS = {
     "VM.Config.Cloudinit": "cicustom cipassword citype ciuser nameserver searchdomain sshkeys",
     "VM.Config.CDROM": "cdrom",
 }
+# Any one of these opens a configuration; then each key takes its own.
+CHANGING = [f"VM.Config.{what}" for what in "Disk CDROM CPU Memory Network HWType Options Cloudinit".split()]
 _RIGHT = {key: right for right, keys in _RIGHTS.items() for key in keys.split()}
 
 
@@ -100,11 +103,11 @@ class Schema:
     def __init__(self, version):
         self.version = version
         self.keys = {*_FLAGS, *_NUMBERS, *_FRACTIONS, *_STRINGS, "efidisk0"}
-        for kind, count in {**_DISKS, **_INDEXED, "usb": 14 if version == "9.1" else 5}.items():
+        for kind, count in {**_DISKS, **_INDEXED, "usb": 14 if since(version, "8.4") else 5}.items():
             self.keys |= {f"{kind}{number}" for number in range(count)}
         if version != "6.4":
             self.keys |= {"tpmstate0", "live-restore"}
-        if version == "9.1":
+        if since(version, "8.4"):
             self.keys |= {"affinity", "amd-sev", "intel-tdx", "allow-ksm", "import-working-storage"}
             self.keys |= {f"virtiofs{number}" for number in range(10)}
 
@@ -122,7 +125,7 @@ class Schema:
     def _type(self, key):
         if key in _FLAGS:
             return "boolean"
-        if key == "memory" and self.version == "9.1":
+        if key == "memory" and since(self.version, "8.4"):
             return "string"
         if key in _NUMBERS or key in ("snaptime", "vmstate_size"):
             return "integer"
@@ -160,7 +163,9 @@ class Schema:
             return self._drive(key, value)
         if re.fullmatch(r"net\d+", key):
             return self._net(key, value)
-        if key == "memory" and self.version == "9.1":
+        if key.startswith("virtiofs"):
+            return self._shared_folder(key, value)
+        if key == "memory" and since(self.version, "8.4"):
             number = value.removeprefix("current=")
             if not number.isdigit():
                 raise ValueError(
@@ -199,6 +204,17 @@ class Schema:
                 )
         return value
 
+    @staticmethod
+    def _shared_folder(key, value):
+        default, options = split_options(value)
+        name = options.get("dirid", default)
+        if not re.fullmatch(r"[A-Za-z][\w-]+", name or ""):
+            raise ValueError(
+                f"invalid format - format error\n{key}.dirid: invalid format -"
+                f" invalid configuration ID '{name}'\n\n"
+            )
+        return value
+
     def _net(self, key, value):
         default, options = split_options(value)
         models = _MODELS[self.version].split(", ")
@@ -219,12 +235,12 @@ class Schema:
     def right(self, key, value=""):
         """The privilege that a key takes; an error's text when only root may."""
         kind = key.rstrip("0123456789")
-        if key in _ROOT_ONLY or (key == "rng0" and self.version != "9.1"):
+        if key in _ROOT_ONLY or (key == "rng0" and not since(self.version, "8.4")):
             return f"only root can set '{key}' config"
         if key == "rng0":
             return "VM.Config.HWType"
         if kind == "hostpci":
-            if self.version == "9.1":
+            if since(self.version, "8.4"):
                 if "mapping=" in value:
                     return "VM.Config.HWType"
                 return f"only root can set '{key}' config for non-mapped devices"
@@ -233,12 +249,13 @@ class Schema:
             if re.match(r"(socket|spice)\b|.*mapping=", value):
                 return "VM.Config.HWType"
             return f"only root can set '{key}' config for real devices"
-        if kind == "parallel":
-            return f"only root can set '{key}' config for real devices"
         if kind == "numa" and key != "numa":
             return "VM.Config.CPU"
         if kind == "net":
             return "VM.Config.Network"
+        if since(self.version, "8.4"):
+            if kind == "ipconfig" or _RIGHT.get(key) == "VM.Config.Cloudinit":
+                return "VM.Config.Cloudinit|VM.Config.Network"
         if kind == "ipconfig":
             return "VM.Config.Network"
         if is_disk(key):

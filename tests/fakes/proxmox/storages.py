@@ -6,15 +6,17 @@ import subprocess
 from pathlib import Path
 
 from answers import Failed, bad_parameters
+from versions import since
 
 _EXTENT = 4 * 1024 * 1024
 _GARBAGE = bytes(range(1, 256)) + b"\xa5"  # what the last owner left behind
 _SIZE = re.compile(r"(\d+)([MG])?")
-CONTENTS = {
-    "6.4": "backup,images,iso,rootdir,snippets,vztmpl",
-    "7.2": "backup,images,iso,rootdir,snippets,vztmpl",
-    "9.1": "backup,images,import,iso,rootdir,snippets,vztmpl",
-}
+
+
+def _contents(version):
+    """What a directory may hold where its description leaves that out."""
+    imports = "import," if since(version, "8.4") else ""
+    return f"backup,images,{imports}iso,rootdir,snippets,vztmpl"
 
 
 def kib(size):
@@ -95,10 +97,10 @@ class Storage:
                 "size": size,
                 "used": used,
                 "ctime": int(path.stat().st_ctime),
-                "parent": None,
+                "parent": backing_of(path),
             }
 
-    def free(self, volume):
+    def free(self, volume, say=lambda line: None):
         """Remove a volume."""
         if not self.info(volume):
             raise Failed(f"disk image '{self.path(volume)}' does not exist")
@@ -121,16 +123,24 @@ class Folder(Storage):
     def volumes(self):
         """Names of all volumes, in order."""
         found = self.folder.glob("images/*/*")
-        return sorted(f"{p.parent.name}/{p.name}" for p in found if p.parent.name.isdigit())
+        return sorted(self._name(path) for path in found if path.parent.name.isdigit())
+
+    @staticmethod
+    def _name(path):
+        """A linked clone has its base's name in front."""
+        base = backing_of(path) or ""
+        prefix = base.removeprefix("../") + "/" if base.startswith("../") else ""
+        return f"{prefix}{path.parent.name}/{path.name}"
 
     def owner(self, volume):
         """Whose folder a volume is in; None when that is no volume's name."""
-        match = re.fullmatch(r"(\d+)/[^/\s]+\.(raw|qcow2|vmdk)", volume)
+        base = r"(?:\d+/base-[^/\s]+/)?"
+        match = re.fullmatch(base + r"(\d+)/[^/\s]+\.(raw|qcow2|vmdk)", volume)
         return match and int(match.group(1))
 
     def path(self, volume):
         """Where the file is."""
-        return self.folder / "images" / volume
+        return self.folder / "images" / "/".join(volume.split("/")[-2:])
 
     def alloc(self, vmid, name, size, fmt, say=lambda line: None):
         """Make an image of so many KiB; its name."""
@@ -147,7 +157,18 @@ class Folder(Storage):
         say(_formatting(path, size * 1024, fmt))
         return f"{vmid}/{name}"
 
-    def free(self, volume):
+    def clone(self, base, vmid):
+        """A linked clone of a base image; its name."""
+        name = f"{base}/{vmid}/{self.next_name(vmid, '.qcow2')}"
+        self.path(name).parent.mkdir(parents=True, exist_ok=True)
+        command = ["qemu-img", "create", "-q", "-f", "qcow2", "-b", f"../{base}", "-F", "qcow2"]
+        subprocess.run([*command, self.path(name)], check=True)
+        return name
+
+    def free(self, volume, say=lambda line: None):
+        if not self.path(volume).exists():
+            say(f"disk image '{self.path(volume)}' does not exist")  # and that is no error
+            return
         super().free(volume)
         if not any(self.path(volume).parent.iterdir()):
             self.path(volume).parent.rmdir()
@@ -223,8 +244,8 @@ class VolumeGroup(Storage):
         )
         return done.stdout.strip()
 
-    def free(self, volume):
-        super().free(volume)
+    def free(self, volume, say=lambda line: None):
+        super().free(volume, say)
         backing = self.folder / "extents" / volume
         if self.loop:
             detach(backing)
@@ -300,6 +321,17 @@ def detach(backing):
         subprocess.run(["losetup", "--detach", line.partition(":")[0]], check=False)
 
 
+def backing_of(path):
+    """The file that a qcow2 image stands on, as its header has it."""
+    with path.open("rb") as file:
+        header = file.read(32)
+        if not header.startswith(b"QFI\xfb"):
+            return None
+        offset, length = (int.from_bytes(header[a:b], "big") for a, b in ((8, 16), (16, 20)))
+        file.seek(offset)
+        return file.read(length).decode() or None
+
+
 def create_image(path, size, fmt):
     """An empty image, as Proxmox makes it."""
     if fmt == "raw":
@@ -332,7 +364,7 @@ def make_storage(version, about):
         about["name"],
         kind,
         about["folder"],
-        about.get("content") or (CONTENTS[version] if kind == "dir" else "images,rootdir"),
+        about.get("content") or (_contents(version) if kind == "dir" else "images,rootdir"),
         about.get("available"),
         about.get("default_format"),
     )

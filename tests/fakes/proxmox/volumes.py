@@ -4,6 +4,7 @@ import re
 
 from answers import Failed, bad_parameters
 from storages import kib
+from versions import since
 
 
 class Volumes:
@@ -72,7 +73,7 @@ class Volumes:
         info = storage.info(volume)
         if not info:
             text = f"volume_size_info on '{storage.volid(volume)}' failed"
-            raise Failed(text + (" - no format" if self.host.version == "9.1" else ""))
+            raise Failed(text + (" - no format" if since(self.host.version, "8.4") else ""))
         size, fmt, used, path = info
         about = {"path": str(path), "size": size, "used": used, "format": fmt}
         return about | ({"notes": ""} if self.host.version == "6.4" else {})
@@ -86,7 +87,7 @@ class Volumes:
             raise Failed(f"unable to parse {storage.kind} volume name '{volume}'")
 
         def work(task):
-            storage.free(volume)
+            storage.free(volume, task.say)
             task.say(f"Removed volume '{storage.volid(volume)}'")
 
         return self.host.tasks.start("imgdel", f"{owner}@{storage.name}", caller, work)

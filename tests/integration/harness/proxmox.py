@@ -25,7 +25,7 @@ from .qmeventd import Qmeventd
 
 _HERE = Path(__file__).resolve().parent
 _SERVER = _HERE.parents[1] / "fakes" / "proxmox"
-VERSIONS = ("6.4", "7.2", "9.1")
+VERSIONS = ("6.4", "7.2", "8.4", "9.1", "9.2")
 
 
 class FakeProxmox:
@@ -196,7 +196,7 @@ class FakeProxmox:
             path,
             fmt="qcow2" if str(path).endswith(".qcow2") else "raw",
             interface=_interface(key),
-            style="blockdev+throttle" if self.version == "9.1" else "drive",
+            style="blockdev+throttle" if self.version in ("9.1", "9.2") else "drive",
             cdrom=cdrom,
             volid=volid,
             slow=slow,

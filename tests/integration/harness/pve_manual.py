@@ -20,4 +20,4 @@ def rights_of(*roles):
 
 def restore_rights(version):
     """What a restore on this version takes."""
-    return rights_of("qemu-fd", *(["qemu-fd-network"] if version.startswith("9") else []))
+    return rights_of("qemu-fd", *(["qemu-fd-network"] if version[0] in "89" else []))
