@@ -128,14 +128,16 @@ bool new_volume_check_room(const struct delivery *delivery, const struct pve_sto
     return true;
 }
 
-/* A file's ending, where the storage holds files: as it was, or qcow2 for
- * what came from a volume, which can have snapshots as that could. */
+/* The ending of a volume's name.  On a storage of files as it was, or qcow2 for
+ * what came from a volume, which can have snapshots as that could.  LVM with
+ * snapshot-as-volume-chain holds qcow2 too, whose volumes end so (LVMPlugin.pm,
+ * alloc_image); no other storage's do. */
 static const char *format_for(const struct pve_storage *storage, const struct disk *disk)
 {
     const char *format = disk->volume ? pve_volume_format(disk->volume) : NULL;
 
     if (!pve_storage_has_files(storage))
-        return NULL;
+        return format && storage->takes_qcow2 && strcmp(format, "qcow2") == 0 ? format : NULL;
     return format ? format : strcmp(storage->type, "btrfs") == 0 ? "raw" : "qcow2";
 }
 

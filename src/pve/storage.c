@@ -21,6 +21,21 @@ static int compare(const void *one, const void *other)
     return strcmp(left->name, right->name);
 }
 
+/* "formats": {"supported": ["qcow2", …], …} since 9.0, before (and beside it) "format":
+ * [{"qcow2": 1, …}, …], which some kinds are without (PVE/Storage.pm, storage_info). */
+static bool takes(const json_t *entry, const char *format)
+{
+    const json_t *supported = json_object_get(json_object_get(entry, "formats"), "supported");
+    const json_t *older = json_array_get(json_object_get(entry, "format"), 0);
+    size_t index;
+    json_t *word;
+
+    json_array_foreach (supported, index, word)
+        if (json_is_string(word) && strcmp(json_string_value(word), format) == 0)
+            return true;
+    return json_object_get(older, format) != NULL;
+}
+
 static bool read_storage(const json_t *entry, struct pve_storage *storage)
 {
     const char *name = json_member_string(entry, "storage");
@@ -31,6 +46,7 @@ static bool read_storage(const json_t *entry, struct pve_storage *storage)
     (void)pve_member_number(entry, "enabled", &enabled);
     (void)pve_member_number(entry, "active", &active);
     storage->room_known = pve_member_number(entry, "avail", &storage->available);
+    storage->takes_qcow2 = takes(entry, "qcow2");
     if (!name || !type || !enabled || !active)
         return false;
     storage->name = text_copy(name);
@@ -92,7 +108,7 @@ bool pve_storages(const struct pve_host *host, struct pve_storage **storages, si
     size_t index;
     json_t *entry;
 
-    if (!pve_form_add(&form, "content", "images"))
+    if (!pve_form_add(&form, "content", "images") || !pve_form_add(&form, "format", "1"))
         return error_memory(error);
     if (!pve_get(host, path, &form, JSON_ARRAY, &data, error))
         return false;

@@ -16,6 +16,7 @@ struct pve_storage {
     char *type;
     uint64_t available; /* bytes, … */
     bool room_known;    /* … where Proxmox says so */
+    bool takes_qcow2;   /* one of its formats */
     bool mapped_first;  /* a volume has no device before it is activated (krbd) */
 };
 

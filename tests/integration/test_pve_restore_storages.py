@@ -206,3 +206,34 @@ def test_storage_with_room_for_what_is_there(world):
     world.pve.add_storage("just-enough", "lvmthin", available=whole - 1)
     _restore(world, "just-enough")
     assert set(_storages(world).values()) == {"just-enough"}
+
+
+def _add_chain(pve):
+    pve.add_storage("chain", "lvm", chain=True)
+    return ""
+
+
+@one_version
+def test_qcow2_in_a_logical_volume(bacula_root, plugin, workdir):
+    """LVM with snapshot-as-volume-chain keeps qcow2 and raw as they were; a full one has room."""
+    disks = {
+        "scsi0": Volume("chain", 4 * MIB, "qcow2"),
+        "scsi1": Volume("chain", 4 * MIB, "raw", seed=2),
+        "virtio2": Volume("local", 64 * MIB, "qcow2", seed=3, density=1),
+        "sata0": Volume("data", 4 * MIB, "raw", seed=4),
+    }
+    with pve_world(bacula_root, plugin, workdir, "9.1", _add_chain, disks=disks) as world:
+        world.reset()
+        assert _names(world.pve, 100)[:2] == ["chain:vm-100-disk-0.qcow2", "chain:vm-100-disk-1"]
+        _restore(world, "chain")
+        assert _names(world.pve, NEW) == [
+            "chain:vm-101-disk-0.qcow2", "chain:vm-101-disk-1",
+            "chain:vm-101-disk-2.qcow2", "chain:vm-101-disk-3",
+        ]
+        assert_volumes(world.pve, NEW, world.held)
+        assert_guest_reads(world.pve, NEW, world.held)
+
+
+def _names(pve, vmid):
+    """The volumes of scsi0, scsi1, virtio2 and sata0."""
+    return [volume(pve, vmid, key)[0] for key in ("scsi0", "scsi1", "virtio2", "sata0")]

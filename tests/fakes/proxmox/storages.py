@@ -1,5 +1,6 @@
 """Storages and their volumes: folders, and volume groups played by files."""
 
+import json
 import os
 import re
 import subprocess
@@ -29,6 +30,7 @@ class Storage:
     """What all kinds have in common."""
 
     extensions = ()
+    formats = ("raw",)
     default_format = "raw"
 
     def __init__(self, name, kind, folder, content, available=None, default_format=None):
@@ -119,6 +121,7 @@ class Folder(Storage):
     """Images are files in images/VMID/ with an extension."""
 
     extensions = ("raw", "qcow2", "vmdk")
+    formats = ("qcow2", "raw", "subvol", "vmdk")
 
     def volumes(self):
         """Names of all volumes, in order."""
@@ -182,6 +185,11 @@ class VolumeGroup(Storage):
     """
 
     loop = False
+    chain = False  # snapshot-as-volume-chain
+
+    @property
+    def formats(self):
+        return ("qcow2", "raw") if self.chain else ("raw",)
 
     @property
     def _group(self):
@@ -207,17 +215,17 @@ class VolumeGroup(Storage):
 
     def info(self, volume):
         about = super().info(volume)
-        # Whatever is inside: to Proxmox a logical volume is raw.
-        if about and about[1] != "raw":
+        # Whatever is inside: to Proxmox a logical volume is raw, unless its name says qcow2.
+        if about and about[1] != "raw" and not volume.endswith(".qcow2"):
             with self.path(volume).open("rb") as file:
                 return file.seek(0, os.SEEK_END), "raw", about[2], about[3]
         return about
 
     def alloc(self, vmid, name, size, fmt, say=lambda line: None):
         """Make a volume of so many KiB, rounded up; its name."""
-        if fmt not in (None, "raw"):
+        if fmt not in (None, *self.formats):
             raise Failed(f"unsupported format '{fmt}'")
-        name = name or self.next_name(vmid, "")
+        name = name or self.next_name(vmid, ".qcow2" if fmt == "qcow2" else "")
         if not name.startswith(f"vm-{vmid}-"):
             raise Failed(f"illegal name '{name}' - should be 'vm-{vmid}-*'")
         if name in self.volumes():
@@ -225,15 +233,19 @@ class VolumeGroup(Storage):
                 f"lvcreate '{self._group}/{name}' error:   Logical Volume \"{name}\" "
                 f'already exists in volume group "{self._group}"'
             )
-        size = -(-size * 1024 // _EXTENT) * _EXTENT
+        chained = name.endswith(".qcow2")
+        whole = _measure(size * 1024) if chained else size * 1024
+        whole = -(-whole // _EXTENT) * _EXTENT
         backing = self.folder / "extents" / name
         backing.parent.mkdir(exist_ok=True)
         with backing.open("wb") as file:
             if self.kind == "lvm":
-                file.write(_GARBAGE * (size // len(_GARBAGE)))
-            file.truncate(size)
+                file.write(_GARBAGE * (whole // len(_GARBAGE)))
+            file.truncate(whole)
         target = self._attach(backing) if self.loop else backing
         self.path(name).symlink_to(target)
+        if chained:
+            create_image(self.path(name), size * 1024, "qcow2")
         say(f'  Logical volume "{name}" created.')
         return name
 
@@ -345,6 +357,13 @@ def create_image(path, size, fmt):
         raise Failed(f"unable to create image: {done.stderr.strip()}")
 
 
+def _measure(size):
+    """What a qcow2 image takes when it is full."""
+    command = ["qemu-img", "measure", "--output=json", "--size", str(size), "-O", "qcow2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)["fully-allocated"]
+
+
 def _formatting(path, size, fmt):
     """The line that qemu-img prints."""
     more = "preallocation=off"
@@ -370,6 +389,8 @@ def make_storage(version, about):
     )
     if about.get("loop"):
         storage.loop = True
+    if about.get("chain"):
+        storage.chain, storage.default_format = True, "qcow2"
     storage.enabled = about.get("enabled", True)
     storage.active = about.get("active", True)
     return storage
@@ -424,8 +445,19 @@ class Storages:
             if wanted and not set(wanted) & set(storage.content.split(",")):
                 continue
             row = {"storage": storage.name, **storage.describe()}
+            if p.get("format"):
+                row |= self._formats(storage)
             rows.append({**row, "used_fraction": row["used"] / (row["total"] or 1)})
         return rows
+
+    def _formats(self, storage):
+        """What format=1 adds."""
+        newer = self.host.version.startswith("9.")
+        if storage.kind != "dir" and not newer:
+            return {}
+        old = [dict.fromkeys(storage.formats, 1), storage.default_format]
+        new = {"supported": list(storage.formats), "default": storage.default_format}
+        return {"format": old} | ({"formats": new} if newer else {})
 
     def status(self, caller, p):
         """GET .../storage/{storage}/status."""

@@ -176,19 +176,19 @@ class FakeProxmox:
         path = Path(path)
         fmt = "qcow2" if path.suffix == ".qcow2" else "raw"
         if path.is_symlink():
-            # A logical volume: written where it is, and a whole number of extents.
+            # A logical volume: written where it is, and, if raw, a whole number of extents.
             with tempfile.TemporaryDirectory(dir=self.folder) as place:
-                size = path.resolve().stat().st_size or volume.size
+                size = volume.size if fmt == "qcow2" else path.resolve().stat().st_size
                 image = make_image(Path(place) / "image", size, "raw", volume.seed, volume.density)
-                run(["qemu-img", "convert", "-n", "-f", "raw", "-O", "raw", image, path])
+                run(["qemu-img", "convert", "-n", "-f", "raw", "-O", fmt, image, path])
         else:
             path.unlink()
             make_image(path, volume.size, fmt, volume.seed, volume.density)
         return self._disk(key, volid, path, cdrom=volume.is_cdrom, slow=volume.slow)
 
     def _formats(self, volume):
-        kinds = {about["name"]: about["type"] for about in self._settings["storages"]}
-        return kinds[volume.storage] == "dir"
+        (about,) = (it for it in self._settings["storages"] if it["name"] == volume.storage)
+        return about["type"] == "dir" or about.get("chain")
 
     def _disk(self, key, volid, path, cdrom=False, slow=False):
         return PveDisk(
