@@ -72,6 +72,16 @@ bool error_hint(struct error *error, const char *format, ...)
     return false;
 }
 
+bool error_other_hint(struct error *error, const char *format, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(error->hint, sizeof(error->hint), format, arguments);
+    va_end(arguments);
+    return false;
+}
+
 bool error_memory(struct error *error)
 {
     return error_set(error, ERROR_MEMORY, "out of memory");

@@ -51,6 +51,10 @@ bool error_context(struct error *error, const char *format, ...)
 /* Says what to do; a hint set by a callee that knew more is kept. */
 bool error_hint(struct error *error, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Says what to do instead of what a callee said. */
+bool error_other_hint(struct error *error, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* Out of memory. */
 bool error_memory(struct error *error);
 

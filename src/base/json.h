@@ -21,6 +21,13 @@ static inline void json_release(json_t **value)
 
 #define _cleanup_json_ CLEANUP(json_release)
 
+/* For jansson's loop over the members of an object: it takes no object that is
+ * const, and changes none. */
+static inline json_t *json_only_read(const json_t *object)
+{
+    return (json_t *)(uintptr_t)object;
+}
+
 /* A string member; NULL when it is missing or no string.  Borrowed. */
 const char *json_member_string(const json_t *object, const char *key);
 

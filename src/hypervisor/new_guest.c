@@ -186,11 +186,10 @@ static bool make_once(struct delivery *delivery, struct making *making, const js
         return false;
     pve_client_ignore_cancel(making->host.client);
     making->made = is_ours(delivery, making, settings);
-    if (!making->made) {
-        error->hint[0] = '\0';
-        error_hint(error, "look whether guest %u was made, and remove it when it has no disks",
-                   delivery->vmid);
-    }
+    if (!making->made)
+        error_other_hint(error,
+                         "look whether guest %u was made, and remove it when it has no disks",
+                         delivery->vmid);
     return false;
 }
 
@@ -411,8 +410,7 @@ static void stays(const struct delivery *delivery, struct error *error, const ch
                   const char *command)
 {
     error_context(error, "%s could not be removed", what);
-    error->hint[0] = '\0'; /* what to do about it is this: */
-    error_hint(error, "remove it: %s", command);
+    error_other_hint(error, "remove it: %s", command);
     delivery->problem(delivery->call.context, error);
 }
 

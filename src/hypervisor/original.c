@@ -233,9 +233,9 @@ static bool write_file(const struct delivery *delivery, const struct restored_im
     if (!check_lock(place, error))
         return false;
     if (!workplace_open(&workplace, directory, delivery->job_id, error)) {
-        error->hint[0] = '\0'; /* here it is not working= that helps */
-        return error_hint(error, "see that the File Daemon may write there, or restore to a "
-                                 "directory (where=/some/path)");
+        /* Here it is not working= that helps. */
+        return error_other_hint(error, "see that the File Daemon may write there, or restore to a "
+                                       "directory (where=/some/path)");
     }
     unfinished = text_format("%s/image", workplace.path);
     if (!unfinished)

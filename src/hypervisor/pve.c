@@ -298,7 +298,7 @@ static bool match_disks(struct guest *guest, const json_t *config)
     for (size_t i = 0; i < guest->disk_count; i++)
         if (!match_disk(&guest->disks[i], config))
             return false;
-    json_object_foreach ((json_t *)(uintptr_t)config, key, value)
+    json_object_foreach (json_only_read(config), key, value)
         if (pve_is_drive(key) && json_is_string(value) &&
             !add_unseen(guest, key, json_string_value(value)))
             return false;

@@ -54,9 +54,9 @@ static void tell_of_guest(struct guest_backup *backup)
 
         error_context(&error, "it stands still at an I/O error and cannot be continued");
         blame(backup, NULL, &error);
-        error.hint[0] = '\0';
-        error_hint(&error, "see to its storage and the working directory, then continue it (QMP "
-                           "command cont, virsh resume, qm resume)");
+        error_other_hint(&error,
+                         "see to its storage and the working directory, then continue it (QMP "
+                         "command cont, virsh resume, qm resume)");
         job_report(backup->job, MESSAGE_ERROR, &error);
     }
     backup->told = state->stands;

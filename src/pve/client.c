@@ -307,7 +307,7 @@ static void add_details(const struct pve_answer *answer, struct error *error)
     const char *key;
     json_t *value;
 
-    json_object_foreach ((json_t *)(uintptr_t)answer->errors, key, value)
+    json_object_foreach (json_only_read(answer->errors), key, value)
         if (json_is_string(value) && used < sizeof(error->why)) {
             (void)snprintf(error->why + used, sizeof(error->why) - used, "; %s: %s", key,
                            json_string_value(value));

@@ -271,7 +271,7 @@ bool pve_settings_for_new(const json_t *config, const struct pve_settings_wish *
 
     if (!made)
         return false;
-    json_object_foreach ((json_t *)(uintptr_t)config, key, value) {
+    json_object_foreach (json_only_read(config), key, value) {
         _cleanup_free_ char *text = text_of(value);
 
         if (text && !is_made_anew(key, text) && !settle(&settling, key, text))
@@ -344,7 +344,7 @@ size_t pve_settings_drop_refused(json_t *settings, const json_t *errors, const c
     const char *key;
     json_t *value;
 
-    json_object_foreach ((json_t *)(uintptr_t)errors, key, value)
+    json_object_foreach (json_only_read(errors), key, value)
         dropped += drop(settings, key, json_string_value(value), left_out);
     if (at) {
         _cleanup_free_ char *name =
@@ -380,7 +380,7 @@ bool pve_settings_to_form(const json_t *settings, struct text *form)
     const char *key;
     json_t *value;
 
-    json_object_foreach ((json_t *)(uintptr_t)settings, key, value)
+    json_object_foreach (json_only_read(settings), key, value)
         if (!json_is_string(value) || !pve_form_add(form, key, json_string_value(value)))
             return false;
     return true;

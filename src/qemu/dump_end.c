@@ -224,9 +224,8 @@ void dump_drop(struct dump *dump, struct dump_disk *disk, struct error *cause)
     take_out(dump, disk, &error);
     if (!disk->has_bitmap)
         return;
-    cause->hint[0] = '\0';
-    error_hint(cause, "the job fails, since its bitmap may have stayed in QEMU: %s",
-               error.kind ? error.why : "it could not be removed");
+    error_other_hint(cause, "the job fails, since its bitmap may have stayed in QEMU: %s",
+                     error.kind ? error.why : "it could not be removed");
     if (cause->kind != ERROR_CANCELLED)
         cause->kind = ERROR_STAYS;
 }

@@ -41,7 +41,7 @@ static bool json_leads_to_target(const struct search *search, const json_t *opti
 
     if (depth > JSON_DEPTH_LIMIT)
         return false;
-    json_object_foreach ((json_t *)(uintptr_t)options, key, value) {
+    json_object_foreach (json_only_read(options), key, value) {
         if (json_is_string(value) && text_ends_with(key, "filename") &&
             leads_to_target(search, json_string_value(value)))
             return true;

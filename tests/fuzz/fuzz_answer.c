@@ -38,7 +38,7 @@ static void check_settings(const json_t *settings, bool has_token)
         require(!json_object_get(settings, never[i]));
     require(!has_token ||
             (!json_object_get(settings, "args") && !json_object_get(settings, "hookscript")));
-    json_object_foreach ((json_t *)(uintptr_t)settings, key, value) {
+    json_object_foreach (json_only_read(settings), key, value) {
         require(json_is_string(value));
         require(!pve_is_drive(key) || strstr(json_string_value(value), ":cloudinit") ||
                 strstr(json_string_value(value), "media=cdrom"));

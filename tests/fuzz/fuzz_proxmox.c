@@ -238,7 +238,7 @@ static size_t make_images(const json_t *config, struct disk *disks, struct resto
     const char *key;
     json_t *value;
 
-    json_object_foreach ((json_t *)(uintptr_t)config, key, value) {
+    json_object_foreach (json_only_read(config), key, value) {
         _cleanup_pve_drive_ struct pve_drive drive = {0};
 
         if (count == IMAGES || !pve_is_drive(key) || !json_is_string(value) ||

@@ -68,6 +68,8 @@ static void the_first_hint_is_kept(void **state)
     error_hint(&error, "say %s", "please");
     error_hint(&error, "go away");
     assert_string_equal(error_line(&error), "no; say please");
+    assert_false(error_other_hint(&error, "no, %s", "go away"));
+    assert_string_equal(error_line(&error), "no; no, go away");
 }
 
 /* A new reason has nothing to do with the context and hint of the old one. */

@@ -13,7 +13,8 @@ SOURCES = Path(__file__).resolve().parents[3] / "src"
 _TOKEN = re.compile(r'/\*.*?\*/|"(?:[^"\\]|\\.)*"|\'(?:[^\'\\]|\\.)*\'|[A-Za-z_]\w*|\s+|.', re.S)
 _DEFINE = re.compile(r'^#define (\w+) +"((?:[^"\\]|\\.)*)"$', re.M)
 _CONVERSION = re.compile(r"%(?:%|[-+ #0]*\d*(?:\.(?:\d+|\*))?(?:hh|h|ll|l|z|j)?[a-zA-Z])")
-_ALWAYS = {"error_set", "error_errno", "error_hint", "error_context", "job_message", "bad_value"}
+_ALWAYS = {"error_set", "error_errno", "error_hint", "error_other_hint", "error_context",
+           "job_message", "bad_value"}
 _NEVER = {"log_debug", "strstr", "__attribute__", "static_assert", "_Static_assert"}
 
 # What is not told to the user: exactly these, so that a new text is noticed.
