@@ -65,8 +65,8 @@ _TAIL = r""".SH SEE ALSO
 .BR bconsole (8),
 .BR qemu\-img (1)
 .PP
-The documents that come with the plugin: restore.md, step by step;
-reference/messages.md, every message with its cause and cure; proxmox.md.
+The documents that come with the plugin: proxmox.md; trouble.md;
+reference/messages.md, every message with its cause and cure.
 """
 
 

@@ -1,7 +1,7 @@
 /* qemu-fd: what is asked of a Proxmox VE host, one function a question.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  *
- * docs/proxmox.md lists every endpoint with the rights that it needs.
+ * docs/reference/proxmox.md lists every endpoint with the rights that it needs.
  */
 #ifndef QEMU_FD_PVE_API_H
 #define QEMU_FD_PVE_API_H

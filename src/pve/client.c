@@ -363,7 +363,7 @@ bool pve_request(struct pve_client *client, enum pve_method method, const char *
         pause *= 2;
     }
     if (answer->status == 403)
-        error_hint(error, "give the token's role what docs/proxmox.md lists");
+        error_hint(error, "give the token's role what docs/reference/proxmox.md lists");
     add_details(answer, error);
     return error->kind != ERROR_CANCELLED
                ? error_context(error, "Proxmox API at %s: %s %s", client->destination.url,

@@ -68,7 +68,7 @@ def _known_parameters():
 def _documented_parameters():
     """{name: (where, values, default, what)} of the one table."""
     return {
-        name: (row[1], row[2], row[3], row[5])
+        name: (row[1], row[2], row[3], row[4])
         for row in _rows("parameters.md")
         for name in re.findall(r"`([\w-]+)`", row[0])
     }
@@ -133,6 +133,27 @@ def test_pictures_are_drawn():
     assert sources
     for source in sources:
         assert source.with_suffix(".svg").read_text() == _tool("picture").render(source), "make pages"
+
+
+def _set_of_an_administrator():
+    """The pages that README's table names, and README."""
+    readme = (_TOP / "README.md").read_text()
+    table = re.search(r"^\| page \| for \|\n\|[-|]+\n((?:\|.*\n)+)", readme, re.M)[1]
+    named = re.findall(r"^\| \[[^]]+\]\(([^)]+)\)", table, re.M)
+    return [_TOP / "README.md", *(_TOP / name for name in named)]
+
+
+def _words(text):
+    """What a reader takes for words, code and numbers too."""
+    return [word for word in re.sub(r"<!--.*?-->", "", text).split() if re.search(r"\w", word)]
+
+
+def test_what_an_administrator_reads_is_short():
+    """README's table names every page that is neither looked up nor a developer's: together 5,000 words at most."""
+    pages = _set_of_an_administrator()
+    assert set(pages) == {_TOP / "README.md", _TOP / "SECURITY.md", *_DOCS.glob("*.md")}
+    words = {path.name: len(_words(path.read_text())) for path in pages}
+    assert sum(words.values()) <= 5000, f"shorten, or move to docs/reference: {words}"
 
 
 def _anchors(path):

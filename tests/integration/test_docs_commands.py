@@ -32,6 +32,7 @@ _RUN_BY = {
     "apt-get install --no-install-recommends gcc libc6-dev make pkg-config python3 libjansson-dev "
     "libcurl4-openssl-dev libpcre2-dev libssl-dev qemu-utils": "test_packages_are_those_of_bootstrap",
     "apt-get install --no-install-recommends build-essential debhelper": "test_packages_are_those_of_bootstrap",
+    "apt-get install ./bacula-qemu-fd-plugin_*_amd64.deb": "../packages/debian_folder.py",
     "dpkg-buildpackage -b -us -uc": "../packages/debian_package.py",
     "apt-get install ../bacula-qemu-fd-plugin_$(cat VERSION)_amd64.deb": "../packages/debian_folder.py",
     "rpmbuild -tb build/qemu-fd-$(cat VERSION).tar.gz": "../packages/rpm_package.py",
@@ -67,8 +68,9 @@ _RUN_WITH_LINE = {"python3 -c ": "test_docs_sessions.py"}  # too long to repeat 
 
 _PROGRAMS = {
     "/usr/bin/python3", "apt-get", "bacula-fd", "bscan", "build/fuzz/fuzz_NAME", "cat", "chmod", "chown", "cp", "dpkg-buildpackage",
-    "echo", "grep", "install", "make", "openssl", "printf", "pvecm", "pvesm", "pveum", "python3", "qemu-img", "qemu-system-x86_64", "qm",
-    "rpmbuild", "sh", "systemctl", "tools/fetch-qemu", "virsh",
+    "echo", "grep", "install", "lvcreate", "make",
+    "openssl", "printf", "pvecm", "pvesm", "pveum", "python3", "qemu-img", "qemu-system-x86_64", "qm",
+    "rpmbuild", "sh", "systemctl", "tools/fetch-qemu", "virsh", "vzdump", "zfs",
 }
 # What else stands in indented code.
 _NO_COMMAND = (

@@ -1,4 +1,4 @@
-"""What docs/what-happens.md says of jobs that were deleted from the catalog: which base is next, what restores."""
+"""What reference/what-happens.md says of jobs that were deleted from the catalog: which base is next, what restores."""
 
 import re
 

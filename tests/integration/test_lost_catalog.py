@@ -12,7 +12,7 @@ def _value(name, said):
 
 
 def _bootstrap(bacula, jobids):
-    """The file that docs/restore.md shows, from what the console says of the jobs."""
+    """The file that docs/reference/restore.md shows, from what the console says of the jobs."""
     text = ""
     for jobid in jobids:
         job = bacula.console(f"llist jobid={jobid}")

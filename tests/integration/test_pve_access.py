@@ -227,7 +227,7 @@ def test_tokenfile(pve, bacula):
 
 
 def test_token_with_few_rights(make_proxmox, make_bacula):
-    """The role qemu-fd-backup of docs/proxmox.md suffices for backup and listing."""
+    """The role qemu-fd-backup of docs/reference/proxmox.md suffices for backup and listing."""
     pve = make_proxmox("9.1")
     pve.guest(100, "vm1", disks={"scsi0": Volume(size=MIB)})
     rights = rights_of("qemu-fd-backup")
@@ -246,7 +246,7 @@ def test_token_with_few_rights(make_proxmox, make_bacula):
     said = (
         f'guest "vm1" (100): Proxmox API at {pve.url}: GET /nodes/pve9/qemu/100/config: Proxmox says:'
         " Permission check failed (/vms/100, VM.Audit) (status 403); give the token's role what"
-        " docs/proxmox.md lists"
+        " docs/reference/proxmox.md lists"
     )
     assert re.findall(r"Error: qemu: (.*)", result.log) == [said]
     assert_nothing_left(pve, bacula)

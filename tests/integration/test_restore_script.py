@@ -1,4 +1,4 @@
-"""Restores that ask nobody: examples/restore-guest.py, and the pipe into bconsole that docs/restore.md shows."""
+"""Restores that ask nobody: examples/restore-guest.py, and the pipe into bconsole that reference/restore.md shows."""
 
 import os
 import re
@@ -64,7 +64,7 @@ def test_convdestination(saved, workdir):
 def test_the_pipe(saved):
     """The numbers are those of both versions, for one Plugin line."""
     bacula, content, image = saved
-    page = (_SCRIPT.parents[1] / "docs/restore.md").read_text()
+    page = (_SCRIPT.parents[1] / "docs/reference/restore.md").read_text()
     (shown,) = re.findall(r"printf '(restore fileset=VM1 [^']*)'", page)
     text = shown.replace("\\n", "\n").replace("VM1", "VM")
     subprocess.run(

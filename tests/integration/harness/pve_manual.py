@@ -1,9 +1,9 @@
-"""The rights that docs/proxmox.md gives a token, as its commands say them."""
+"""The rights that docs/reference/proxmox.md gives a token, as its commands say them."""
 
 import re
 from pathlib import Path
 
-_MANUAL = Path(__file__).resolve().parents[3] / "docs" / "proxmox.md"
+_MANUAL = Path(__file__).resolve().parents[3] / "docs" / "reference" / "proxmox.md"
 
 
 def rights_of(*roles):
@@ -14,7 +14,7 @@ def rights_of(*roles):
     for path, role in re.findall(r"^ +pveum acl modify (\S+) -user backup@pve -role (\S+)$", text, re.M):
         if role in roles:
             rights.setdefault(path, []).extend(privileges[role].split())
-    assert rights, f"docs/proxmox.md has no {roles}"
+    assert rights, f"docs/reference/proxmox.md has no {roles}"
     return rights
 
 
