@@ -15,7 +15,8 @@
 #   make man        build/qemu-fd.5; make pages and make sessions renew what docs/ includes
 #   make install    plugin, man page, documents; make uninstall takes them away
 #   make dist       the tarball of a release
-#   make check-packages   .deb and .rpm: built, looked at, the first installed and used
+#   make debs       the .deb for Debian 12 and that for 13, in build/debs; DEBIAN=13 for one of them
+#   make check-packages   .debs and .rpm: built, looked at, the first two installed and used
 #
 # bootstrap installs what these need on Debian 12.
 
@@ -62,7 +63,7 @@ HEADERS    := $(wildcard include/*/*.h src/*/*.h)
 MAKEFLAGS += -r
 
 .DELETE_ON_ERROR:
-.PHONY: all bench fuzz check check-all check-asan check-faults check-unit check-integration check-matrix check-packages demo lint format \
+.PHONY: all bench fuzz check check-all check-asan check-faults check-unit check-integration check-matrix check-packages debs demo lint format \
         man install uninstall dist clean bacula
 
 all: $(BUILD)/qemu-fd.so $(BUILD)/qemu-fd-helper
@@ -374,7 +375,7 @@ uninstall:
 	@for folder in /docs/internals /docs/reference /docs/examples /docs/sessions /docs/pictures /docs /examples ""; do \
 	    rmdir "$(DESTDIR)$(DOCDIR)$$folder" 2>/dev/null || true; done
 
-SPEC := $(BUILD)/bacula-qemu-plugin.spec
+SPEC := $(BUILD)/bacula-qemu-fd-plugin.spec
 
 # Who made the version, and when, as rpm writes it.
 RPM_CHANGE := s/^ -- \(.*\)  \(...\), \(..\) \(...\) \(....\) .*/* \2 \4 \3 \5 \1 - $(VERSION)-1/p
@@ -383,7 +384,7 @@ RPM_CHANGE := s/^ -- \(.*\)  \(...\), \(..\) \(...\) \(....\) .*/* \2 \4 \3 \5 \
 .PHONY: $(SPEC)
 $(SPEC):
 	@mkdir -p $(@D)
-	@sed 's/@VERSION@/$(VERSION)/' rpm/bacula-qemu-plugin.spec.in >$@
+	@sed 's/@VERSION@/$(VERSION)/' rpm/bacula-qemu-fd-plugin.spec.in >$@
 	@{ echo '%changelog'; sed -n '$(RPM_CHANGE)' debian/changelog | head -n 1; \
 	    echo '- CHANGELOG.md says what is new.'; } >>$@
 
@@ -394,8 +395,12 @@ dist: $(SPEC)
 	    -o $(BUILD)/qemu-fd-$(VERSION).tar.gz HEAD
 	@echo $(BUILD)/qemu-fd-$(VERSION).tar.gz
 
-# Needs root and a network.  In name spaces of its own: whatever is mounted or
-# started there is gone when it ends, whichever way.
+# Both need root and a network.  In name spaces of their own: whatever is mounted or
+# started there is gone when they end, whichever way.
+DEBIAN ?= 12 13
+debs: dist
+	$(PYTHON) tests/packages/run.py --debs $(DEBIAN)
+
 check-packages: dist all
 	$(PYTHON) tests/packages/run.py
 

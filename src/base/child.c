@@ -80,7 +80,9 @@ static char *find_program(const char *name, struct error *error)
         path += length + (path[length] == ':');
     }
     error_set(error, ERROR_GENERAL, "program \"%s\" not found", name);
-    error_hint(error, "install it (Debian: package qemu-utils)");
+    error_hint(
+        error,
+        "install it (Debian: package qemu-utils; Proxmox VE: pve-qemu-kvm, never qemu-utils)");
     return NULL;
 }
 

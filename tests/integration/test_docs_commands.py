@@ -23,18 +23,18 @@ _RUN_BY = {
     "make build/fd-host": "",
     "make bacula": "",
     "/usr/bin/python3 -m pytest -c tests/integration/pytest.ini tests/integration -k NAME": "",
-    "make && make install": "test_install_commands",
     "make install": "test_install_commands",
     "make install PLUGINDIR=/opt/bacula/plugins": "test_install_commands",
     "make uninstall": "test_install.py",
     "make dist": "test_install_commands",
     "make man": "test_docs.py",
     "apt-get install --no-install-recommends gcc libc6-dev make pkg-config python3 libjansson-dev "
-    "libcurl4-openssl-dev libpcre2-dev libssl-dev qemu-utils": "test_packages_are_those_of_bootstrap",
-    "apt-get install --no-install-recommends build-essential debhelper": "test_packages_are_those_of_bootstrap",
-    "apt-get install ./bacula-qemu-fd-plugin_*_amd64.deb": "../packages/debian_folder.py",
-    "dpkg-buildpackage -b -us -uc": "../packages/debian_package.py",
-    "apt-get install ../bacula-qemu-fd-plugin_$(cat VERSION)_amd64.deb": "../packages/debian_folder.py",
+    "libcurl4-openssl-dev libpcre2-dev libssl-dev": "test_packages_are_those_of_bootstrap",
+    "sh bootstrap debs": "../packages/test_proxmox.py",
+    "sh bootstrap debs DEBIAN=12": "../packages/test_proxmox.py",
+    "apt-get install ./build/debs/bacula-qemu-fd-plugin_*+deb12_amd64.deb": "../packages/test_proxmox.py",
+    "apt-get install ./build/debs/bacula-qemu-fd-plugin_*+deb13_amd64.deb": "../packages/test_proxmox.py",
+    "apt-get install ./bacula-qemu-fd-plugin_*_amd64.deb": "../packages/test_proxmox.py",
     "rpmbuild -tb build/qemu-fd-$(cat VERSION).tar.gz": "../packages/rpm_package.py",
     "grep -i 'plugin *directory' /etc/bacula/bacula-fd.conf": "test_plugin_directory_of_debian",
     "qemu-system-x86_64 -name VM1 … -qmp unix:/run/vm1.qmp,server=on,wait=off": "test_qemu_command",
@@ -67,7 +67,7 @@ _RUN_BY = {
 _RUN_WITH_LINE = {"python3 -c ": "test_docs_sessions.py"}  # too long to repeat here
 
 _PROGRAMS = {
-    "/usr/bin/python3", "apt-get", "bacula-fd", "bscan", "build/fuzz/fuzz_NAME", "cat", "chmod", "chown", "cp", "dpkg-buildpackage",
+    "/usr/bin/python3", "apt-get", "bacula-fd", "bscan", "build/fuzz/fuzz_NAME", "cat", "chmod", "chown", "cp",
     "echo", "grep", "install", "lvcreate", "make",
     "openssl", "printf", "pvecm", "pvesm", "pveum", "python3", "qemu-img", "qemu-system-x86_64", "qm",
     "rpmbuild", "sh", "systemctl", "tools/fetch-qemu", "virsh", "vzdump", "zfs",
@@ -177,9 +177,15 @@ def test_packages_are_those_of_bootstrap():
     bootstrap = (_TOP / "bootstrap").read_text()
     lists = dict(re.findall(r'^readonly (\w+)_packages="([^"]*)"', bootstrap, re.M))
     builds = [set(line.split()[3:]) for _, line in _blocks() if line.startswith("apt-get install --no")]
-    assert {*lists["build"].split(), "python3", "qemu-utils"} in builds
+    assert {*lists["build"].split(), "python3"} in builds
     for packages in builds:
         assert packages <= {word for words in lists.values() for word in words.split()}
+
+
+def test_no_command_asks_for_debians_qemu():
+    """On a Proxmox VE host apt would remove pve-qemu-kvm for it (tests/packages/test_proxmox.py)."""
+    asking = [line for _, line in _blocks() if re.match(r"apt(-get)? .*\bqemu-(utils|system)", line)]
+    assert asking == []
 
 
 def test_folders_and_files_of_ones_own(workdir):

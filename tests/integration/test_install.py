@@ -110,7 +110,7 @@ def test_nobody_repeats_the_version(workdir, name, says):
 
 def test_the_spec_has_no_version_of_its_own(workdir):
     check = _copy_for_check(workdir)
-    spec = workdir / "rpm/bacula-qemu-plugin.spec.in"
+    spec = workdir / "rpm/bacula-qemu-fd-plugin.spec.in"
     spec.write_text(spec.read_text().replace("@VERSION@", "1.0"))
     with pytest.raises(Failure, match="is not @VERSION@"):
         run([check])

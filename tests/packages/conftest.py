@@ -2,10 +2,9 @@
 
 import shutil
 
-import pytest
-
 import debian_package
-from debian_folder import DebianFolder
+import pytest
+from debian_folder import SUITES, DebianFolder
 from source import TARBALL, WORK, empty
 
 
@@ -24,21 +23,39 @@ def workdir(request):
         shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
-def debs():
-    """The .deb built twice, at two places and in two surroundings."""
-    return debian_package.build_twice()
+@pytest.fixture(scope="session", params=SUITES)
+def release(request):
+    """"12", then "13"."""
+    return request.param
 
 
 @pytest.fixture(scope="session")
-def deb(debs):
+def builder(release):
+    """The Debian in which the .deb is built; it is empty of everything else."""
+    with DebianFolder(WORK / "builder", WORK, release) as debian:
+        debian_package.prepare(debian)
+        yield debian
+
+
+@pytest.fixture(scope="session")
+def builds(builder):
+    """Folders with the .deb, built at two places and in two surroundings."""
+    return (
+        debian_package.build(builder, "/build", TZ="UTC"),
+        debian_package.build(builder, "/build-again/elsewhere", umask="027", TZ="Asia/Kathmandu",
+                             LC_ALL="C.UTF-8", DEB_BUILD_OPTIONS="parallel=1", HOME="/nonexistent"),
+    )
+
+
+@pytest.fixture(scope="session")
+def deb(builds, release):
     """The .deb itself."""
-    return debs[0][debian_package.FILE]
+    return builds[0] / debian_package.file_name(release)
 
 
 @pytest.fixture(scope="module")
-def debian():
+def debian(release):
     """A minimal Debian."""
-    with DebianFolder(WORK / "root", WORK) as folder:
+    with DebianFolder(WORK / "root", WORK, release) as folder:
         folder.apt("update")
         yield folder

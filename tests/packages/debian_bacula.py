@@ -21,8 +21,9 @@ class DebianBacula:
     their own, which a process that does nothing keeps alive.
     """
 
-    def __init__(self, debian, folder):
+    def __init__(self, debian, folder, hostname="debian"):
         self._debian = debian
+        self._hostname = hostname
         self._folder = folder
         self._network = None
         self._processes = {}
@@ -68,7 +69,8 @@ class DebianBacula:
                 f"/usr/sbin/bacula-{name}", "-f", "-d", debug, "-u", user, "-g", group,
                 "-c", f"/etc/bacula/bacula-{name}.conf",
             )
-            self._processes[name] = spawn(self._in_network(*argv), self.log_file(name))
+            named = ["unshare", "--uts", "sh", "-c", f'hostname {self._hostname} && exec "$@"', "sh"]
+            self._processes[name] = spawn(self.in_network(*named, *argv), self.log_file(name))
         for name in names:
             wait_until(lambda name=name: self._listens(name), 30, f"bacula-{name} to listen")
 
@@ -83,16 +85,17 @@ class DebianBacula:
     def console(self, *commands, timeout=120):
         """Feed bconsole some commands; all it printed."""
         argv = self._debian.command("/usr/sbin/bconsole", "-n", "-c", "/etc/bacula/bconsole.conf")
-        with Console(self._in_network(*argv), None, timeout) as console:
+        with Console(self.in_network(*argv), None, timeout) as console:
             console.send("\n".join(commands))
             return console.finish()
 
-    def _in_network(self, *argv):
+    def in_network(self, *argv):
+        """What runs argv where the daemons' loopback is."""
         return ["nsenter", f"--net=/proc/{self._network.pid}/ns/net", "--", *argv]
 
     def _inside(self, *argv):
         with contextlib.suppress(Failure):  # not made yet
-            return run(self._in_network(*argv))
+            return run(self.in_network(*argv))
         return ""
 
     def _listens(self, name):

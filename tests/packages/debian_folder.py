@@ -10,7 +10,8 @@ from pathlib import Path
 
 from harness.process import Failure, run
 
-_SUITE = "bookworm"
+# Proxmox VE 8 and 9 stand on these.
+SUITES = {"12": "bookworm", "13": "trixie"}
 _ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     "LC_ALL": "C",
@@ -25,7 +26,7 @@ _PASSED_OVER = ("/var/lib/dpkg", "/var/lib/apt", "/var/cache", "/var/log", "/etc
 
 
 def _mirror():
-    """DEBIAN_MIRROR, or the one that this machine uses."""
+    """DEBIAN_MIRROR, or the one that this machine uses; a mirror of Debian has all that are supported."""
     if mirror := os.environ.get("DEBIAN_MIRROR"):
         return mirror
     lines = run(
@@ -33,18 +34,18 @@ def _mirror():
          "$(RELEASE) $(COMPONENT) $(REPO_URI)", "Created-By: Packages"]
     ).splitlines()
     for release, component, address in map(str.split, lines):
-        if (release, component) == (_SUITE, "main"):
+        if release in SUITES.values() and component == "main":
             return address
-    raise Failure(f"no Debian {_SUITE} mirror in this machine's apt sources: set DEBIAN_MIRROR")
+    raise Failure("no mirror of Debian in this machine's apt sources: set DEBIAN_MIRROR")
 
 
-def _base(cache):
+def _base(cache, suite):
     """A minimal Debian that nobody changes, made at the first use."""
-    base = cache / _SUITE
+    base = cache / suite
     if not base.exists():
-        partial = cache / f"{_SUITE}.partial"
+        partial = cache / f"{suite}.partial"
         shutil.rmtree(partial, ignore_errors=True)
-        run(["debootstrap", "--variant=minbase", _SUITE, partial, _mirror()])
+        run(["debootstrap", "--variant=minbase", suite, partial, _mirror()])
         partial.rename(base)
     return base
 
@@ -52,13 +53,14 @@ def _base(cache):
 class DebianFolder:
     """A copy of the minimal Debian, for as long as the with block lasts."""
 
-    def __init__(self, root, cache):
+    def __init__(self, root, cache, release):
         self.root = Path(root)
+        self.release = release  # "12"
         self._cache = cache
         self._mounts = contextlib.ExitStack()
 
     def __enter__(self):
-        base = _base(self._cache)
+        base = _base(self._cache, SUITES[self.release])
         shutil.rmtree(self.root, ignore_errors=True)
         run(["cp", "-a", "--reflink=auto", base, self.root])
         shutil.copy("/etc/resolv.conf", self.path("/etc/resolv.conf"))
@@ -66,15 +68,22 @@ class DebianFolder:
         refusal = self.path("/usr/sbin/policy-rc.d")
         refusal.write_text("#!/bin/sh\nexit 101\n")
         refusal.chmod(0o755)
-        archives = self._cache / "archives"
+        # Nobody needs this folder after a crash.
+        self.path("/etc/dpkg/dpkg.cfg.d/unsafe").write_text("force-unsafe-io\n")
+        archives = self._cache / f"archives-{self.release}"
         archives.mkdir(exist_ok=True)
-        self._mounts.callback(shutil.rmtree, self.root)
+        self._mounts.callback(self._remove)
         self.mount("-t", "proc", "proc", on="/proc")
         self.mount("--bind", archives, on="/var/cache/apt/archives")
         return self
 
     def __exit__(self, *_):
         self._mounts.close()
+
+    def _remove(self):
+        mounts = Path("/proc/self/mounts").read_text()
+        assert f" {self.root}/" not in mounts, "what is mounted would be removed as well"
+        shutil.rmtree(self.root)
 
     def path(self, inside):
         """Where a file of the folder is for those outside."""
@@ -84,6 +93,16 @@ class DebianFolder:
         """Mount something until the end."""
         run(["mount", *arguments, self.path(on)])
         self._mounts.callback(run, ["umount", "--lazy", self.path(on)])
+
+    def show(self, outside, on):
+        """Let a file, folder or socket of the outside be seen inside until the end."""
+        place = self.path(on)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if Path(outside).is_dir():
+            place.mkdir(exist_ok=True)
+        else:
+            place.touch()
+        self.mount("--bind", outside, on=on)
 
     def command(self, *argv):
         """What runs argv inside."""

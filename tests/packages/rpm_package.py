@@ -7,7 +7,7 @@ database of rpm's that says so: hence --nodeps.
 from harness.process import run
 from source import TARBALL, VERSION, empty, environment
 
-PACKAGE = "bacula-qemu-plugin"
+PACKAGE = "bacula-qemu-fd-plugin"
 
 
 def build(folder, **macros):

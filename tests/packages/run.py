@@ -1,10 +1,11 @@
-"""Run the tests of the packages with mounts and processes that end when this does.
+"""Build the .debs, or run the tests of the packages, with mounts and processes that end when this does.
 
     run.py [pytest options]
+    run.py --debs 12 13
 
-Needs root.  What is mounted is seen by these tests only and goes with them; so
+Needs root.  What is mounted is seen by that program only and goes with it; so
 does every process, as all of them live in a PID name space whose first process
-is pytest.
+it is.
 """
 
 import fcntl
@@ -27,19 +28,25 @@ def _lock():
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        sys.exit("other tests of the packages are running here")
+        sys.exit("packages are being built or tested here")
     return lock
 
 
 def _end(started):
     for process in started:
         process.kill()
-    sys.exit("the tests of the packages were told to end")
+    sys.exit("told to end")
+
+
+def _program(options):
+    if options[:1] == ["--debs"]:
+        return _HERE / "debian_package.py", *options[1:]
+    return "-m", "pytest", "-c", _HERE / "pytest.ini", _HERE, *options
 
 
 def main():
     if os.getuid():
-        sys.exit("the tests of the packages install one in a folder, as root: sudo make check-packages")
+        sys.exit("a package is built and installed in a Debian in a folder, which root makes: use sudo")
     lock = _lock()
     # Ctrl-C reaches pytest too, which cleans up and ends.  unshare passes over
     # SIGTERM; when it is killed, its name spaces end.
@@ -48,8 +55,8 @@ def main():
     started.append(subprocess.Popen([
         *("setpriv", "--pdeathsig", "KILL", sys.executable, _OWN_MOUNTS),
         *("unshare", "--pid", "--fork", "--kill-child", "sh", "-c", _IN_OWN_PROC),
-        *(sys.executable, "-m", "pytest", "-c", _HERE / "pytest.ini", _HERE, *sys.argv[1:]),
-    ], pass_fds=[lock.fileno()]))
+        *(sys.executable, *_program(sys.argv[1:])),
+    ], pass_fds=[lock.fileno()], env={**os.environ, "PYTHONPATH": str(_HERE.parent / "integration")}))
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sys.exit(started[0].wait())
 

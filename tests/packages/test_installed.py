@@ -1,4 +1,4 @@
-"""The .deb in a Debian of its own: installed, used with Debian's Bacula, removed.
+"""The .deb in its Debian: installed, used with that Debian's Bacula (9.6, 15.0), removed.
 
 The tests are steps of one story: each goes on where the one before it ended.
 """
@@ -10,9 +10,11 @@ from debian_bacula import PACKAGES, DebianBacula
 from debian_package import PACKAGE
 from harness.disk import MIB, Disk, make_image
 from harness.guest import Guest
+from harness.process import Failure
 from harness.restored import assert_restored, snapshots
 
 _PLUGIN = "/usr/lib/bacula/qemu-fd.so"
+_HELPER = "/usr/lib/bacula/qemu-fd-helper"
 _EXAMPLE = f"/usr/share/doc/{PACKAGE}/examples/qemu.conf"
 _SOCKET = "/run/vm1.qmp"  # as in the example
 _RESTORED = "/srv/restored"
@@ -40,8 +42,7 @@ def guest(debian, tmp_path_factory):
         Disk("ide0-hd1", make_image(folder / "hd1.raw", 4 * MIB, "raw", seed=2), "raw", "ide"),
     ]
     with Guest(folder / "VM1", name="VM1", disks=disks) as vm:
-        debian.path(_SOCKET).touch()
-        debian.mount("--bind", vm.qmp_socket, on=_SOCKET)
+        debian.show(vm.qmp_socket, on=_SOCKET)
         yield vm
 
 
@@ -74,6 +75,8 @@ def test_upgraded_it_is_still_there(debian, package):
     debian.apt("install", package)
     debian.apt("install", "--reinstall", package)
     assert debian.path(_PLUGIN).exists() and PACKAGE in debian.installed()
+    with pytest.raises(Failure, match="is started by qemu-fd.so"):
+        debian.run(_HELPER)
 
 
 def test_the_daemon_loads_it(debian, bacula):
@@ -82,7 +85,7 @@ def test_the_daemon_loads_it(debian, bacula):
     debian.run("bacula-dir", "-t", "-u", "bacula", "-g", "bacula", "-c", "/etc/bacula/bacula-dir.conf")
     bacula.start("dir", "sd", "fd")
     status = bacula.console("status client=qemu-host-fd")
-    assert re.search(r"^ *Plugin: .*\bqemu-fd\.so\b", status, re.M), status
+    assert re.search(r"^ *Plugin: .*\bqemu(-fd\.so\b|\()", status, re.M), status
     assert "qemu-fd.so" in bacula.log_file("fd").read_text(errors="replace")
 
 
@@ -110,6 +113,6 @@ def test_removed_it_is_gone(debian, bacula):
     assert "Version:" in bacula.console("status client=qemu-host-fd")
     bacula.stop("fd")
     bacula.start("fd")
-    assert "qemu-fd" not in bacula.console("status client=qemu-host-fd")
+    assert not re.search(r"\bqemu(-fd|\()", bacula.console("status client=qemu-host-fd"))
     assert not debian.succeeds("dpkg", "-s", PACKAGE)
     assert [path for path in debian.files() if "qemu-fd" in path] == []

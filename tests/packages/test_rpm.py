@@ -9,6 +9,7 @@ from harness.process import run
 from source import WORK, VERSION, exported
 
 _DOCUMENTS = f"/usr/share/doc/{rpm_package.PACKAGE}"
+_CODE = ("/opt/bacula/plugins/qemu-fd.so", "/opt/bacula/plugins/qemu-fd-helper")
 _FLAGS = "-Wl,-z,relro -Wl,-z,now"
 
 
@@ -19,11 +20,11 @@ def package():
 
 
 def test_what_is_in_it(package):
-    """Plugin, man page, documents; directories of its own only."""
+    """Plugin, the program beside it, man page, documents; directories of its own only."""
     files = rpm_package.query(package, "-l")
     page = [path for path in files if "/man/" in path]
     assert len(page) == 1 and re.fullmatch(r"/usr/share/man/man5/qemu-fd\.5(\.gz)?", page[0])
-    assert "/opt/bacula/plugins/qemu-fd.so" in files and "/opt/bacula" not in files
+    assert set(_CODE) < set(files) and "/opt/bacula" not in files
     for name in ("README.md", "docs/install.md", "examples/proxmox.conf"):
         assert f"{_DOCUMENTS}/{name}" in files
     assert [path for path in files if path.endswith("/LICENSE")]
@@ -42,18 +43,25 @@ def test_what_it_requires(package):
         assert any(line.startswith(library) for line in requires), library
 
 
+def test_it_takes_the_place_of_the_first_version(package):
+    """Which had another name."""
+    (obsoleted,) = rpm_package.query(package, "--obsoletes")
+    assert obsoleted == f"bacula-qemu-plugin < {VERSION}-1"
+    assert f"bacula-qemu-plugin = {VERSION}-1" in rpm_package.query(package, "--provides")
+
+
 def test_it_does_nothing_when_installed(package):
     assert rpm_package.query(package, "--scripts", "--triggers") == []
 
 
 def test_files_and_their_modes(package):
-    """Root's; others read and enter, the plugin may be run so that rpm sees what it is."""
+    """Root's; others read and enter. The plugin may be run so that rpm sees what it is."""
     for line in rpm_package.query(package, "-lv"):
         if "/.build-id/" in line:  # rpm's own links
             continue
         mode, _, owner, group, *_, path = line.split()
         directory = mode.startswith("d")
-        expected = "drwxr-xr-x" if directory else "-rwxr-xr-x" if path.endswith(".so") else "-rw-r--r--"
+        expected = "drwxr-xr-x" if directory else "-rwxr-xr-x" if path in _CODE else "-rw-r--r--"
         assert (mode, owner, group) == (expected, "root", "root"), line
 
 
@@ -78,7 +86,8 @@ def test_a_directory_and_flags_of_a_distribution(workdir):
                               optflags="-O1 -g -fstack-protector-strong")
     files = rpm_package.query(other, "-l")
     assert _findings(other) == {"no-signature"}
-    assert "/usr/lib64/bacula/qemu-fd.so" in files and not any("/opt/" in path for path in files)
+    assert {"/usr/lib64/bacula/qemu-fd.so", "/usr/lib64/bacula/qemu-fd-helper"} < set(files)
+    assert not any("/opt/" in path for path in files)
     run(["sh", "-c", 'rpm2cpio "$0" | cpio -idm --quiet', other], cwd=workdir)
     plugin = workdir / "usr/lib64/bacula/qemu-fd.so"
     assert exported(plugin) == {"loadPlugin", "unloadPlugin"}

@@ -14,7 +14,7 @@ _INTERFACE = {"loadPlugin", "unloadPlugin"}
 def test_what_is_in_it():
     with tarfile.open(TARBALL) as archive:
         names = archive.getnames()
-        spec = archive.extractfile(f"{NAME}/rpm/bacula-qemu-plugin.spec").read().decode()
+        spec = archive.extractfile(f"{NAME}/rpm/bacula-qemu-fd-plugin.spec").read().decode()
     assert all(name == NAME or name.startswith(f"{NAME}/") for name in names)
     assert {f"{NAME}/{name}" for name in ("Makefile", "VERSION", "LICENSE", "bootstrap")} < set(names)
     assert not [name for name in names if re.search(r"/(build|\.git)(/|$)", name)]

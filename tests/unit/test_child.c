@@ -329,8 +329,9 @@ static void what_cannot_start_is_named(void **state)
     const struct {
         const char *program, *part;
     } rows[] = {
-        {"no-such-program", "running no-such-program: program \"no-such-program\" not found; "
-                            "install it (Debian: package qemu-utils)"},
+        {"no-such-program",
+         "running no-such-program: program \"no-such-program\" not found; "
+         "install it (Debian: package qemu-utils; Proxmox VE: pve-qemu-kvm, never qemu-utils)"},
         {"/no/such/program", "cannot run /no/such/program: No such file or directory"},
         {plain, "Permission denied"},
         {"/", "cannot run /: Permission denied"},

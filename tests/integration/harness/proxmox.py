@@ -40,6 +40,7 @@ class FakeProxmox:
         storages=(("local", "dir"), ("data", "dir"), ("local-lvm", "lvmthin")),
         certificate="good",
         settings=None,
+        wrapper=(),  # runs the server, in another network for instance
     ):
         self.version = version
         self.folder = Path(folder)
@@ -51,6 +52,7 @@ class FakeProxmox:
         self.qmeventd = Qmeventd(self.run / "qmeventd.sock", self._vmid_of_pid)
         self.guests = {}
         self._process = None
+        self._wrapper = wrapper
         self._settings = {
             "version": version,
             "node": self.node,
@@ -80,7 +82,7 @@ class FakeProxmox:
         self.qmeventd.start()
         file = self.folder / "settings.json"
         file.write_text(json.dumps(self._settings, indent=1))
-        self._process = spawn([sys.executable, _SERVER, file], self._log)
+        self._process = spawn([*self._wrapper, sys.executable, _SERVER, file], self._log)
         # Another test's host may still hold the port.
         wait_until(self._ready, PATIENCE, "the Proxmox stand-in", interval=0.02)
 
