@@ -30,7 +30,7 @@ BUILD     ?= build
 # make V=1 shows the whole commands.
 Q         := $(if $(V),,@)
 
-PACKAGES  := jansson libcurl libpcre2-8 libssl libcrypto
+PACKAGES  := jansson libcurl libnbd libpcre2-8 libssl libcrypto
 PYTHON    ?= /usr/bin/python3
 
 # Warnings stop those who change the code, not those who build a release with a

@@ -29,7 +29,7 @@ _RUN_BY = {
     "make dist": "test_install_commands",
     "make man": "test_docs.py",
     "apt-get install --no-install-recommends gcc libc6-dev make pkg-config python3 libjansson-dev "
-    "libcurl4-openssl-dev libpcre2-dev libssl-dev": "test_packages_are_those_of_bootstrap",
+    "libcurl4-openssl-dev libnbd-dev libpcre2-dev libssl-dev": "test_packages_are_those_of_bootstrap",
     "sh bootstrap debs": "../packages/test_proxmox.py",
     "sh bootstrap debs DEBIAN=12": "../packages/test_proxmox.py",
     "apt-get install ./build/debs/bacula-qemu-fd-plugin_*+deb12_amd64.deb": "../packages/test_proxmox.py",

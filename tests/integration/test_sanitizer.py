@@ -11,7 +11,7 @@ from harness.marks import one_version
 from harness.process import PATIENCE, run, wait_until
 
 _SOURCES = sanitizer.BUILD.parents[1]
-_LIBRARIES = ["jansson", "libcurl", "libpcre2-8", "libssl", "libcrypto"]
+_LIBRARIES = ["jansson", "libcurl", "libnbd", "libpcre2-8", "libssl", "libcrypto"]
 _SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
 # What is changed in src/bacula/session.c, and what the sanitizers say of it.
 _DEFECTS = {

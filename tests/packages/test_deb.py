@@ -19,8 +19,8 @@ _FILES = {
 }
 _ENTRY = r"^(\S{10}) (\S+) +\d+ \S+ \S+ \.(/.*)$"
 _LIBRARIES = {
-    "12": {"libc6", "libcurl4", "libjansson4", "libpcre2-8-0", "libssl3"},
-    "13": {"libc6", "libcurl4t64", "libjansson4", "libpcre2-8-0", "libssl3t64"},
+    "12": {"libc6", "libcurl4", "libjansson4", "libnbd0", "libpcre2-8-0", "libssl3"},
+    "13": {"libc6", "libcurl4t64", "libjansson4", "libnbd0", "libpcre2-8-0", "libssl3t64"},
 }
 
 
