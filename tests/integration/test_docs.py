@@ -9,7 +9,7 @@ from harness.director_check import director_check
 from harness.listing import own_lines
 from harness.marks import one_version
 from harness.process import Failure, run
-from harness.source_messages import messages
+from harness.source_messages import messages, not_messages_that_are_gone
 
 _TOP = Path(__file__).resolve().parents[2]
 _DOCS = _TOP / "docs"
@@ -53,6 +53,22 @@ def test_every_message_has_a_row():
     assert without == [], "without a cause or a cure"
     contexts = [row for row in rows if len(row) < 3]
     assert contexts == rows[-len(contexts):], "a cure is missing"
+
+
+def test_nothing_is_excused_that_is_not_there():
+    """What is named as no message is in the source; the next text of those words is one again."""
+    assert not_messages_that_are_gone() == []
+
+
+def test_recorded_lines_are_messages():
+    """Each line of the plugin in the sessions is one that the page has."""
+    texts = [re.split("…+", text) for text in messages() if len(re.findall("[A-Za-z]", text)) > 5]
+    known = re.compile("|".join(".*?".join(map(re.escape, pieces)) for pieces in texts))
+    lines = [line for path in (_DOCS / "sessions").iterdir()
+             for line in re.findall(r"JobId \d+: (?:[A-Z][a-z ]+: )?qemu: (.*)", path.read_text())]
+    assert len(lines) > 50
+    assert [line for line in lines if not known.match(line) and not re.match(r"(guest|disk) \"", line)] == []
+    assert [line for line in lines if not known.search(line)] == []
 
 
 def _known_parameters():

@@ -1,8 +1,9 @@
 """Every text of the C source that can reach the job log or the console.
 
 Not only the formats of error_set and its like: any string of two words or more counts, wherever
-it stands, as a reason may be kept in a table or a variable.  What is told to somebody else (QEMU,
-the trace, Proxmox, a file) is named in _NOT_MESSAGES.  A conversion is written as "…".
+it stands, also in a header, as a reason may be kept in a table or a variable.  What is told to
+somebody else (QEMU, the trace, Proxmox, a file) is named in _NOT_MESSAGES, and nothing else is.
+A conversion is written as "…".
 """
 
 import re
@@ -39,6 +40,23 @@ _NOT_MESSAGES = {
     # what Proxmox says, to be recognised
     "VM … already exists",
     "only root can set '",
+    # what other programs and files say, and what is said to Perl and to a server
+    "VM …",
+    "(not UTF-8)",
+    "# Disk Descriptor",
+    "stood …\n",
+    'write" lock',
+    "PVE::Storage::activate_volumes(PVE::Storage::config(), \\@ARGV)",
+    "PVE::Storage::deactivate_volumes(PVE::Storage::config(), \\@ARGV)",
+    "Authorization: PVEAPIToken=",
+    "Cookie: PVEAuthCookie=",
+    ".qcow2 (deleted)",
+    "qemu-fd guest",
+    "qemu-fd-object 1 ",
+    # in front of every message, around every one of .query, and in config.json
+    "qemu: …\n",
+    '{"error":"out of memory"}\n',
+    "Proxmox VE",
     # words for another message's …
     "VMID",
     "name",
@@ -98,14 +116,23 @@ def _is_message(text, around):
     own = around[-1] if around else ""
     if own in _ALWAYS:
         return bool(re.search(r"[A-Za-z]", _CONVERSION.sub("", text)))
-    return bool(re.search(r"[a-z%] [a-z(]", text)) and not text.startswith(("/", "{"))
+    if text.startswith("{s:"):  # of json_pack
+        return False
+    return bool(re.search(r"\S\s+\S", text) and re.search(r"[A-Za-z]", _CONVERSION.sub("", text)))
+
+
+def not_messages_that_are_gone():
+    """Texts that are named as no messages here, and that no source has any more."""
+    macros = _macros()
+    there = {text for path in SOURCES.rglob("*.[ch]") for text, _ in _strings(path, macros)} | set(macros.values())
+    return sorted(_NOT_MESSAGES - there - {shown(text) for text in there})
 
 
 def messages():
     """{text with … for what varies: the files it is in}."""
     macros = _macros()
     found = {}
-    for path in sorted(SOURCES.rglob("*.c")):
+    for path in sorted(SOURCES.rglob("*.[ch]")):
         texts = list(_strings(path, macros))
         # A macro alone as an argument or a value.
         for name, value in _DEFINE.findall(path.read_text()):
