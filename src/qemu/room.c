@@ -175,6 +175,15 @@ uint64_t room_of_dump(uint64_t size, uint64_t data)
                : bytes;
 }
 
+/* Whether what was promised is there: ZFS says yes to fallocate and takes nothing
+ * (zpl_fallocate_common, OpenZFS' module/os/linux/zfs/zpl_file.c). */
+static bool is_held(int file, uint64_t bytes)
+{
+    struct stat status;
+
+    return fstat(file, &status) == 0 && (uint64_t)status.st_blocks * 512 >= bytes;
+}
+
 enum room room_take(const char *path, uint64_t bytes, struct error *error)
 {
     _cleanup_close_ int file = open(path, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -191,7 +200,7 @@ enum room room_take(const char *path, uint64_t bytes, struct error *error)
             number = fallocate(file, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0 ? 0 : errno;
         while (number == EINTR);
     if (!number)
-        return ROOM_TAKEN;
+        return is_held(file, bytes) ? ROOM_TAKEN : ROOM_UNKNOWN;
     if (number == EOPNOTSUPP || number == ENOSYS)
         return ROOM_UNKNOWN;
     error_errno(error, number, "cannot take room for \"%s\"", path);

@@ -25,7 +25,8 @@ uint64_t room_of_dump(uint64_t size, uint64_t data);
 enum room { ROOM_TAKEN, ROOM_MISSING, ROOM_UNKNOWN };
 
 /* Takes room for `bytes` in a file; its size stays.  ROOM_UNKNOWN: its file
- * system cannot do that.  ROOM_MISSING with `error` filled from errno. */
+ * system cannot do that, or says yes and does not (ZFS).  ROOM_MISSING with `error`
+ * filled from errno. */
 enum room room_take(const char *path, uint64_t bytes, struct error *error);
 
 /* Gives back what the file took beyond its end. */

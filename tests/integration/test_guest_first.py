@@ -118,10 +118,11 @@ def test_compressed_clusters_count_whole(make_guest, make_bacula, make_tmpfs, wo
 
 
 @pytest.fixture
-def unreserved(make_bacula, workdir):
+def unreserved(make_bacula, workdir, request):
     """Start a Bacula whose File Daemon's storage reserves nothing: as make_bacula."""
-    library = build("no_fallocate", workdir)
-    return lambda **options: make_bacula(fd_env={"LD_PRELOAD": str(library)}, **options)
+    says = {"FALLOCATE_SAYS_YES": "1"} if getattr(request, "param", "no") == "yes" else {}
+    environment = {"LD_PRELOAD": str(build("no_fallocate", workdir)), **says}
+    return lambda **options: make_bacula(fd_env=environment, **options)
 
 
 def guards(bacula):
@@ -144,6 +145,7 @@ def fill(room, leave):
 
 @pytest.mark.parametrize("werror", ["", pytest.param("report", marks=pytest.mark.long)],
                          ids=["stops", "reports"])
+@pytest.mark.parametrize("unreserved", ["no", "yes"], indirect=True)
 def test_the_room_is_watched_while_it_is_waited_for(make_writing_guest, unreserved, make_tmpfs,
                                                     workdir, werror):
     """Somebody fills the directory: the dump is cancelled before the guest meets the end."""
