@@ -14,11 +14,10 @@
 #include "pve/settings.h"
 
 enum {
-    MAKE_ATTEMPTS = 64,        /* VMIDs that others take, settings that are refused */
-    ATTACH_ATTEMPTS = 16,      /* options of drives that are refused */
-    CONFIRM_LIMIT = 15 * 1000, /* ms until a creation that nobody confirmed shows */
-    CONFIRM_PAUSE = 200,       /* ms */
-    LEFT_OUT_LIMIT = 1500,     /* bytes of one line in the job log */
+    MAKE_ATTEMPTS = 64,    /* VMIDs that others take, settings that are refused */
+    ATTACH_ATTEMPTS = 16,  /* options of drives that are refused */
+    CONFIRM_PAUSE = 200,   /* ms between two looks for a creation that nobody confirmed */
+    LEFT_OUT_LIMIT = 1500, /* bytes of one line in the job log */
 };
 
 #define NOT_IN_CONFIG "the guest's newest configuration has no such disk"
@@ -142,27 +141,27 @@ static bool check_images(const struct delivery *delivery, struct making *making,
     return true;
 }
 
-/* The answer was lost, and the request may have been carried out.  Nobody else
- * makes a guest with this UUID under a VMID that was free a moment ago.  While
- * the task that makes it runs, a new guest has a lock and nothing else. */
+/* The answer was lost, and the request may have been carried out, or may be in a
+ * moment.  Nobody else makes a guest with this UUID under a VMID that was free a
+ * moment ago.  While the task that makes it runs, a new guest has a lock and
+ * nothing else. */
 static bool is_ours(const struct delivery *delivery, const struct making *making,
                     const json_t *settings)
 {
     const char *identity = json_member_string(settings, "smbios1");
-    int64_t deadline = clock_deadline(CONFIRM_LIMIT);
+    int64_t deadline = clock_deadline(PVE_LOST_LIMIT);
     struct error ignored;
 
     for (;;) {
         _cleanup_json_ json_t *config = NULL;
         const char *there, *lock;
 
-        if (!identity || !pve_guest_config(&making->host, delivery->vmid, &config, &ignored))
-            return false;
+        (void)pve_guest_config(&making->host, delivery->vmid, &config, &ignored);
         there = json_member_string(config, "smbios1");
         lock = json_member_string(config, "lock");
         if (there && !lock)
-            return strcmp(there, identity) == 0;
-        if (!lock || strcmp(lock, "create") != 0 || clock_slice(deadline) == 0)
+            return identity && strcmp(there, identity) == 0;
+        if (clock_slice(deadline) == 0)
             return false;
         (void)clock_sleep(CONFIRM_PAUSE, NULL, &ignored);
     }
@@ -188,7 +187,8 @@ static bool make_once(struct delivery *delivery, struct making *making, const js
     making->made = is_ours(delivery, making, settings);
     if (!making->made)
         error_other_hint(error,
-                         "look whether guest %u was made, and remove it when it has no disks",
+                         "look whether guest %u was made, or still is, and remove it when it "
+                         "has no disks",
                          delivery->vmid);
     return false;
 }
@@ -431,6 +431,16 @@ static void find_out_what_is_attached(const struct delivery *delivery, struct ma
         (void)pve_guest_set(&making->host, delivery->vmid, &form, &answer, &ignored);
 }
 
+/* A request that was lost may have come through after one looked. */
+static bool remove_guest(const struct delivery *delivery, struct making *making,
+                         struct error *error)
+{
+    if (pve_guest_remove(&making->host, delivery->vmid, error))
+        return true;
+    find_out_what_is_attached(delivery, making);
+    return making->in_doubt && pve_guest_remove(&making->host, delivery->vmid, error);
+}
+
 /* Takes back all that was made; says what it could not. */
 static void take_back(struct delivery *delivery, struct making *making)
 {
@@ -450,7 +460,7 @@ static void take_back(struct delivery *delivery, struct making *making)
         (void)snprintf(command, sizeof(command), "pvesm free %s", name);
         stays(delivery, &error, what, command);
     }
-    if (!pve_guest_remove(&making->host, delivery->vmid, &error)) {
+    if (!remove_guest(delivery, making, &error)) {
         good = false;
         (void)snprintf(what, sizeof(what), "the unfinished guest %u", delivery->vmid);
         (void)snprintf(command, sizeof(command), "qm destroy %u", delivery->vmid);

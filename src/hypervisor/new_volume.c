@@ -224,22 +224,34 @@ static bool fill_mapped(const struct delivery *delivery, const struct pve_host *
     return true;
 }
 
-/* The answer was lost.  A volume of that name may also have been there before,
- * which Proxmox would have said, so it is named and not removed. */
-static void say_lost_volume(const struct delivery *delivery, const struct pve_host *host,
-                            const struct pve_volume_wish *wish)
+/* The answer was lost.  A volume that was not there before the request, with the
+ * number of a guest that is ours, is ours: the caller removes it, as it does
+ * any other.  One that may have been there before is named, and so is one that does not
+ * show, as Proxmox may make it later all the same. */
+static void find_lost_volume(const struct delivery *delivery, const struct pve_host *host,
+                             const struct pve_volume_wish *wish, struct new_volume *made)
 {
     _cleanup_free_ char *volume = NULL;
     struct error error;
 
     pve_client_ignore_cancel(host->client);
     volume = pve_volume_lost(host, wish);
-    if (!volume)
+    if (volume && wish->was_free) {
+        made->name = TAKE_PTR(volume);
         return;
-    error_set(&error, ERROR_GENERAL,
-              "volume \"%s\" is there, and whether it was made for this guest is not known",
-              volume);
-    error_hint(&error, "when nobody uses it, remove it: pvesm free %s", volume);
+    }
+    if (volume) {
+        error_set(&error, ERROR_GENERAL,
+                  "volume \"%s\" is there, and whether it was made for this guest is not known",
+                  volume);
+        error_hint(&error, "when nobody uses it, remove it: pvesm free %s", volume);
+    } else {
+        error_set(&error, ERROR_GENERAL,
+                  "storage \"%s\": whether volume vm-%u-disk-%u was made, or will be, is not known",
+                  wish->storage, wish->vmid, wish->number);
+        error_hint(&error, "look for it (pvesm list %s --vmid %u), and remove it: pvesm free",
+                   wish->storage, wish->vmid);
+    }
     delivery->problem(delivery->call.context, &error);
 }
 
@@ -257,7 +269,7 @@ bool new_volume_make(const struct delivery *delivery, const struct pve_host *hos
         return false;
     if (!pve_volume_make(host, &wish, &volume->name, error)) {
         if (error->kind != ERROR_REFUSED)
-            say_lost_volume(delivery, host, &wish);
+            find_lost_volume(delivery, host, &wish, volume);
         return error_context(error, "storage \"%s\"", wish.storage);
     }
     return fill_mapped(delivery, host, volume, image, wish.size, error) ||

@@ -15,6 +15,7 @@ enum {
     GUESTS_LIMIT = 100000,
     VMID_TRIES = 1000,
     DISKS_LIMIT = 1000, /* tries to find a free volume name */
+    LOST_PAUSE = 200,   /* ms */
 };
 
 bool pve_host_open(const struct options *options, const struct cancel *cancel,
@@ -155,16 +156,13 @@ bool pve_guest_config(const struct pve_host *host, uint32_t vmid, json_t **confi
     return pve_get(host, path, &form, JSON_OBJECT, config, error);
 }
 
-/* The answer is a number in a string. */
-static bool ask_vmid(const struct pve_host *host, uint32_t wanted, uint32_t *vmid,
+/* GET /cluster/nextid.  The answer is a number in a string. */
+static bool ask_vmid(const struct pve_host *host, const struct text *form, uint32_t *vmid,
                      struct pve_answer *answer, struct error *error)
 {
-    _cleanup_text_ struct text form = PVE_FORM_EMPTY;
     unsigned long long number = 0;
 
-    if (wanted && !pve_form_add_number(&form, "vmid", wanted))
-        return error_memory(error);
-    if (!pve_request(host->client, PVE_GET, "/cluster/nextid", &form, answer, error))
+    if (!pve_request(host->client, PVE_GET, "/cluster/nextid", form, answer, error))
         return false;
     if (json_is_string(answer->data))
         (void)text_to_number(json_string_value(answer->data), UINT32_MAX, &number);
@@ -172,6 +170,20 @@ static bool ask_vmid(const struct pve_host *host, uint32_t wanted, uint32_t *vmi
         number = (unsigned long long)json_integer_value(answer->data);
     *vmid = (uint32_t)number;
     return number || error_set(error, ERROR_GENERAL, "Proxmox names no free VMID");
+}
+
+/* Whether nobody in the cluster has this one. */
+static bool is_free(const struct pve_host *host, uint32_t vmid, bool *free_one, struct error *error)
+{
+    _cleanup_text_ struct text form = PVE_FORM_EMPTY;
+    _cleanup_pve_answer_ struct pve_answer answer = {0};
+    uint32_t same;
+
+    if (!pve_form_add_number(&form, "vmid", vmid))
+        return error_memory(error);
+    *free_one = ask_vmid(host, &form, &same, &answer, error);
+    /* 400 is the answer for one that is taken, and for one that is none. */
+    return *free_one || answer.status == 400;
 }
 
 static bool is_reserved(uint32_t vmid, const uint32_t *reserved, size_t count)
@@ -182,31 +194,39 @@ static bool is_reserved(uint32_t vmid, const uint32_t *reserved, size_t count)
     return false;
 }
 
+/* The lowest that is free, as Proxmox names it, and that is not reserved. */
+static bool next_free_vmid(const struct pve_host *host, const uint32_t *reserved, size_t count,
+                           uint32_t *vmid, struct error *error)
+{
+    _cleanup_pve_answer_ struct pve_answer answer = {0};
+    bool free_one = true;
+
+    if (!ask_vmid(host, NULL, vmid, &answer, error))
+        return false;
+    for (int tries = 0; tries < VMID_TRIES; tries++, (*vmid)++) {
+        if (is_reserved(*vmid, reserved, count)) {
+            free_one = false; /* Proxmox spoke of this one alone */
+            continue;
+        }
+        if (!free_one && !is_free(host, *vmid, &free_one, error))
+            return false;
+        if (free_one)
+            return true;
+    }
+    return error_set(error, ERROR_GENERAL, "no VMID is free");
+}
+
 bool pve_free_vmid(const struct pve_host *host, uint32_t wanted, const uint32_t *reserved,
                    size_t count, uint32_t *vmid, struct error *error)
 {
-    _cleanup_pve_answer_ struct pve_answer next = {0};
+    bool free_one = false;
 
-    for (int tries = 0; wanted && tries < VMID_TRIES; tries++) {
-        _cleanup_pve_answer_ struct pve_answer taken = {0};
-
-        if ((tries == 0 || !is_reserved(wanted, reserved, count)) &&
-            ask_vmid(host, wanted, vmid, &taken, error))
-            return true;
-        /* 400 is the answer for one that is taken, and for one that is none. */
-        if (taken.status && taken.status != 400)
-            return false;
-        if (tries == 0) {
-            pve_answer_free(&next);
-            if (!ask_vmid(host, 0, vmid, &next, error))
-                return false;
-            if (!is_reserved(*vmid, reserved, count))
-                return true;
-            wanted = *vmid;
-        }
-        wanted++;
-    }
-    return error_set(error, ERROR_GENERAL, "no VMID is free");
+    if (wanted && !is_free(host, wanted, &free_one, error))
+        return false;
+    if (!free_one)
+        return next_free_vmid(host, reserved, count, vmid, error);
+    *vmid = wanted;
+    return true;
 }
 
 bool pve_task_is_good(const char *exit_status)
@@ -311,42 +331,65 @@ static bool make_volume_once(const struct pve_host *host, const struct pve_volum
     return *volume || error_set(error, ERROR_GENERAL, "Proxmox did not say which volume it made");
 }
 
-bool pve_volume_make(const struct pve_host *host, const struct pve_volume_wish *wish, char **volume,
-                     struct error *error)
-{
-    struct pve_volume_wish next = *wish;
-
-    for (; next.number < DISKS_LIMIT; next.number++) {
-        if (make_volume_once(host, &next, volume, error))
-            return true;
-        /* A volume that an earlier guest of this VMID left. */
-        if (error->kind != ERROR_REFUSED || !strstr(error->why, "already exists"))
-            return false;
-    }
-    return error_set(error, ERROR_GENERAL, "storage \"%s\" has no free volume name", wish->storage);
-}
-
-char *pve_volume_lost(const struct pve_host *host, const struct pve_volume_wish *wish)
+/* The id of the volume of that name; NULL in *volume when it is not there.  The caller's. */
+static bool find_volume(const struct pve_host *host, const struct pve_volume_wish *wish,
+                        char **volume, struct error *error)
 {
     _cleanup_free_ char *path =
         text_format("/nodes/%s/storage/%s/content", host->node, wish->storage);
     _cleanup_free_ char *name = volume_name(wish);
     _cleanup_text_ struct text form = PVE_FORM_EMPTY;
     _cleanup_json_ json_t *data = NULL;
-    struct error ignored;
     size_t index;
     json_t *entry;
 
-    if (!name || !pve_form_add_number(&form, "vmid", wish->vmid) ||
-        !pve_get(host, path, &form, JSON_ARRAY, &data, &ignored))
-        return NULL;
+    *volume = NULL;
+    if (!name || !pve_form_add_number(&form, "vmid", wish->vmid))
+        return error_memory(error);
+    if (!pve_get(host, path, &form, JSON_ARRAY, &data, error))
+        return false;
     json_array_foreach (data, index, entry) {
-        const char *volume = json_member_string(entry, "volid");
+        const char *found = json_member_string(entry, "volid");
 
-        if (volume && text_ends_with(volume, name))
-            return text_copy(volume);
+        if (found && !*volume && text_ends_with(found, name))
+            *volume = text_copy(found);
     }
-    return NULL;
+    return true;
+}
+
+char *pve_volume_lost(const struct pve_host *host, const struct pve_volume_wish *wish)
+{
+    int64_t deadline = clock_deadline(PVE_LOST_LIMIT);
+    struct error ignored;
+
+    for (;;) {
+        char *volume = NULL;
+
+        if (find_volume(host, wish, &volume, &ignored) && volume)
+            return volume;
+        if (clock_slice(deadline) == 0)
+            return NULL;
+        (void)clock_sleep(LOST_PAUSE, NULL, &ignored);
+    }
+}
+
+bool pve_volume_make(const struct pve_host *host, struct pve_volume_wish *wish, char **volume,
+                     struct error *error)
+{
+    for (; wish->number < DISKS_LIMIT; wish->number++) {
+        _cleanup_free_ char *other = NULL;
+        struct error ignored;
+
+        /* Asked first: should the answer be lost, one knows whose it is. */
+        wish->was_free = find_volume(host, wish, &other, &ignored) && !other;
+        if (other)
+            continue; /* a volume that an earlier guest of this VMID left */
+        if (make_volume_once(host, wish, volume, error))
+            return true;
+        if (error->kind != ERROR_REFUSED || !strstr(error->why, "already exists"))
+            return false;
+    }
+    return error_set(error, ERROR_GENERAL, "storage \"%s\" has no free volume name", wish->storage);
 }
 
 static char *volume_path(const struct pve_host *host, const char *volume)

@@ -48,8 +48,10 @@ void pve_guests_free(struct pve_guest *guests, size_t count);
 bool pve_guest_config(const struct pve_host *host, uint32_t vmid, json_t **config,
                       struct error *error);
 
-/* `wanted` when it is free in the cluster, else the next one that is and that is
- * none of the `count` in `reserved`. */
+/* `wanted` when it is free in the cluster (also when it is in `reserved`, where who
+ * wants it has put it), else the next one that is and that is none of the
+ * `count` in `reserved`.  Reserved are those that other guests of this restore
+ * get, which Proxmox knows nothing of yet. */
 bool pve_free_vmid(const struct pve_host *host, uint32_t wanted, const uint32_t *reserved,
                    size_t count, uint32_t *vmid, struct error *error);
 
@@ -60,15 +62,19 @@ struct pve_volume_wish {
     const char *format; /* "raw", "qcow2", …; NULL on a storage that holds no
                          * files, whose volume names have no ending */
     uint64_t size;      /* bytes, at least */
+    bool was_free;      /* set by pve_volume_make: nobody had a volume of that name before */
 };
 
+enum { PVE_LOST_LIMIT = 15 * 1000 /* ms that one looks for what a lost request may make */ };
+
 /* Makes a volume for a guest.  *volume ("local-lvm:vm-104-disk-0") is the
- * caller's. */
-bool pve_volume_make(const struct pve_host *host, const struct pve_volume_wish *wish, char **volume,
+ * caller's.  wish->number becomes that of the last try. */
+bool pve_volume_make(const struct pve_host *host, struct pve_volume_wish *wish, char **volume,
                      struct error *error);
 
 /* The name of a volume that a request asked for whose answer was lost, when it
- * is there; the caller's, NULL when it is not or cannot be seen. */
+ * is there or comes within PVE_LOST_LIMIT; the caller's, NULL when it does not or cannot
+ * be seen. */
 char *pve_volume_lost(const struct pve_host *host, const struct pve_volume_wish *wish);
 
 /* Where its bytes lie, for qemu-img, and their format; the caller's. */

@@ -10,7 +10,12 @@
 #include "pve/access.h"
 #include "pve/destination.h"
 
-enum { ATTEMPTS = 4, FIRST_PAUSE = 250 /* ms, doubled each time */ };
+enum {
+    ATTEMPTS = 4,
+    FIRST_PAUSE = 250, /* ms, doubled each time */
+    STATUS_NOT_CONNECTED = 595,
+    STATUS_LAST = 599, /* of those that pveproxy takes from AnyEvent::HTTP */
+};
 
 struct pve_client {
     CURL *curl;
@@ -18,7 +23,7 @@ struct pve_client {
     struct pve_destination destination;
     const struct cancel *cancel;
     const struct log *log;
-    bool never_sent; /* the last request did not reach anybody */
+    bool never_sent; /* the last request did not reach anybody who carries it out */
     char complaint[CURL_ERROR_SIZE];
 };
 
@@ -265,6 +270,18 @@ static bool judge_transfer(const struct pve_client *client, CURLcode code, struc
     }
 }
 
+/* What a status from 300 on means. */
+static bool judge_refusal(struct pve_client *client, const struct pve_answer *answer,
+                          struct error *error)
+{
+    bool from_proxy = answer->status >= STATUS_NOT_CONNECTED && answer->status <= STATUS_LAST;
+
+    client->never_sent = answer->status == STATUS_NOT_CONNECTED;
+    error_set(error, from_proxy && !client->never_sent ? ERROR_GONE : ERROR_REFUSED,
+              "Proxmox says: %s (status %ld)", answer->reason, answer->status);
+    return from_proxy ? error_hint(error, "see whether pvedaemon works on that host") : false;
+}
+
 /* Sends it once. */
 static bool transfer_once(struct pve_client *client, enum pve_method method, const char *path,
                           const struct text *form, struct pve_answer *answer, struct error *error)
@@ -296,8 +313,7 @@ static bool transfer_once(struct pve_client *client, enum pve_method method, con
               answer->status, answer->reason);
     if (answer->status >= 200 && answer->status < 300)
         return is_json || error_set(error, ERROR_GENERAL, "the answer is no JSON");
-    return error_set(error, ERROR_REFUSED, "Proxmox says: %s (status %ld)", answer->reason,
-                     answer->status);
+    return judge_refusal(client, answer, error);
 }
 
 /* Proxmox's text for each parameter that it did not like. */
@@ -365,6 +381,8 @@ bool pve_request(struct pve_client *client, enum pve_method method, const char *
     if (answer->status == 403)
         error_hint(error, "give the token's role what docs/reference/proxmox.md lists");
     add_details(answer, error);
+    if (client->never_sent && error->kind == ERROR_GONE)
+        error->kind = ERROR_REFUSED; /* nobody has it: nothing was done, or will be */
     return error->kind != ERROR_CANCELLED
                ? error_context(error, "Proxmox API at %s: %s %s", client->destination.url,
                                method_name(method), path)

@@ -5,6 +5,11 @@
  * phrase of the status line; a body of {"data":null} adds "message" (8.4 and later) and,
  * for a 400, "errors" with a text for each parameter; the body of a 401 is empty
  * and comes three seconds late; from 400 on the server closes the connection.
+ * pveproxy answers itself, without a body, where it does not get at pvedaemon or
+ * at another node (AnyEvent::HTTP's own numbers, in its documentation): 595 when
+ * it could not connect, so that nobody has the request; 596 to 599 when it had,
+ * "Connection timed out" after 30 seconds among them: then pvedaemon has it, and
+ * carries it out when it can again, as was seen with volumes and guests.
  */
 #ifndef QEMU_FD_PVE_CLIENT_H
 #define QEMU_FD_PVE_CLIENT_H
@@ -76,10 +81,11 @@ void pve_answer_free(struct pve_answer *answer);
 
 /* One request to "/api2/json" + path (already encoded where it must be).  GET
  * is repeated with pauses when the connection breaks or the server says 5xx;
- * anything else only when nobody listened, so that it was never sent.  A 401 makes a new ticket
- * once.  False for all but 2xx: ERROR_REFUSED with Proxmox's words (then `answer` has the details),
- * ERROR_TIMEOUT, ERROR_GONE, ERROR_CANCELLED, ERROR_GENERAL for an answer that
- * is no JSON. */
+ * anything else only when nobody listened, so that it was never sent (595 of pveproxy among it).
+ * A 401 makes a new ticket once.  False for all but 2xx: ERROR_REFUSED with Proxmox's words (then
+ * `answer` has the details): it has done nothing, and does nothing.  Anything else leaves open
+ * whether it has or will: ERROR_TIMEOUT, ERROR_GONE (596 to 599 too), ERROR_CANCELLED,
+ * ERROR_GENERAL for an answer that is no JSON. */
 bool pve_request(struct pve_client *client, enum pve_method method, const char *path,
                  const struct text *form, struct pve_answer *answer, struct error *error);
 

@@ -75,6 +75,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.cut()
                 return
         path = self.path.removeprefix("/api2/json")
+        self.asked = (method, self.path, self.headers, body)
         fault = self.host.faults.for_request(method, path)
         entry = {"method": method, "path": path, "body": body.decode(errors="replace")}
         entry["cookie"] = "Cookie" in self.headers
@@ -126,6 +127,14 @@ def _status(handler, fault, _):
     reason = fault.get("reason", "Service Unavailable")
     document = fault.get("document", {"data": None})
     handler.send(fault.get("status", 503), reason, document)
+
+
+def _later(handler, fault, _):
+    """pvedaemon stands still: pveproxy gives it up, and it does it all the same."""
+    method, path, headers, body = handler.asked
+    arguments = (method, path, dict(headers), body)
+    threading.Timer(fault["seconds"], handler.host.api.answer, arguments).start()
+    handler.send(596, "Connection timed out", None)
 
 
 def _slow(handler, fault, answer):
@@ -184,6 +193,7 @@ def _answer(handler, fault, _):
 
 _ACTIONS = {
     "status": _status,
+    "later": _later,
     "slow": _slow,
     "hang": _hang,
     "cut": _cut,
