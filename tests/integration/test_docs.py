@@ -215,17 +215,19 @@ def _plugin_lines():
     return sorted({line for text in texts for line in re.findall(_PLUGIN_LINE, text, re.M)})
 
 
-def _readme_resources():
-    readme = (_TOP / "README.md").read_text()
-    return re.search(r"^       FileSet \{\n.*?^       Job \{\n.*?^       \}\n", readme, re.M | re.S)[0]
+def _resources(page):
+    """The FileSet and the Job among a page's first steps."""
+    return re.search(r"^       FileSet \{\n.*?^       Job \{\n.*?^       \}\n", (_TOP / page).read_text(), re.M | re.S)[0]
 
 
 def test_directors_take_the_examples(bacula_root, workdir):
-    """All files together, and README's FileSet and Job."""
+    """All files together, and the FileSets and Jobs of README's and Proxmox VE's first steps."""
     texts = [path.read_text() for path in _EXAMPLES]
     assert len(texts) == 3
     director_check(bacula_root, workdir, *texts)
-    director_check(bacula_root, workdir, _readme_resources())
+    director_check(bacula_root, workdir, _resources("README.md"))
+    node = (_TOP / "examples/proxmox.conf").read_text()  # it has the Client
+    director_check(bacula_root, workdir, _resources("docs/proxmox.md"), node)
     with pytest.raises(Failure, match="Could not find config"):
         director_check(bacula_root, workdir, texts[0])  # its Schedule is in another file
 
