@@ -42,6 +42,10 @@ class Control:
             self._host.guests.all.pop(vmid, None)
             self._host.changes.free_all_of(vmid)
 
+    def move_guest(self, vmid, node=None):
+        """It is on another node of the cluster now, or on this one again; its QEMU stays what it is."""
+        self._host.guests.all[vmid].node = node
+
     def guests(self):
         """All configurations by VMID."""
         return {vmid: guest.config for vmid, guest in self._host.guests.all.items()}
