@@ -143,6 +143,14 @@ def test_pages_hold_what_they_include():
     assert made == set(included)
 
 
+def test_answers_of_a_restore_are_the_recorded_ones():
+    """What docs/restore.md lets somebody type behind "OK to run?" is what the session has."""
+    asked = r"(?:\(Yes/mod/no\)|\(1-\d+\)|a value for \w+): (\S+)$"
+    typed = re.findall(asked, (_DOCS / "sessions/restore-original.txt").read_text(), re.M)
+    (said,) = re.findall(r"and then (`mod`.*?)\(run\)", (_DOCS / "restore.md").read_text(), re.S)
+    assert re.findall(r"`(\w+)`", said) == typed
+
+
 def test_pictures_are_drawn():
     """Each SVG is what its text says."""
     sources = list((_DOCS / "pictures").glob("*.picture"))
