@@ -24,29 +24,89 @@ char *form_write(const struct form_field *fields)
     return NULL;
 }
 
-static bool take_path(const char *name, const char *value, char **into, struct error *error)
+static bool refuse(const char *name, const char *value, const char *wanted, struct error *error)
 {
-    if (*value != '/') {
-        error_set(error, ERROR_CONFIG, "restore option \"%s\": \"%.200s\" is not possible", name,
-                  value);
-        return error_hint(error, "it takes an absolute path");
-    }
+    error_set(error, ERROR_CONFIG, "restore option \"%s\": \"%.200s\" is not possible", name,
+              value);
+    return error_hint(error, "%s", wanted);
+}
+
+static bool keep(const char *value, char **into, struct error *error)
+{
     free(*into);
     *into = text_copy(value);
     return *into || error_memory(error);
 }
 
+static bool take_path(const char *name, const char *value, char **into, struct error *error)
+{
+    if (*value != '/')
+        return refuse(name, value, "it takes an absolute path", error);
+    return keep(value, into, error);
+}
+
 static bool take_bool(const char *name, const char *value, bool *into, struct error *error)
 {
-    if (command_read_bool(value, into))
-        return true;
-    error_set(error, ERROR_CONFIG, "restore option \"%s\": \"%.200s\" is not possible", name,
-              value);
-    return error_hint(error, "it takes yes or no");
+    return command_read_bool(value, into) || refuse(name, value, "it takes yes or no", error);
+}
+
+static bool take_storage(const char *value, struct options *options, struct error *error)
+{
+    const char *wanted;
+    char *storage = NULL;
+
+    if (!wish_read_storages(value, &options->wish, &storage, &wanted))
+        return wanted ? refuse("storage", value, wanted, error) : error_memory(error);
+    free(options->storage);
+    options->storage = storage;
+    return true;
+}
+
+static bool take_bwlimit(const char *value, uint32_t *into, struct error *error)
+{
+    unsigned long long number;
+
+    if (!text_to_number(value, UINT32_MAX, &number))
+        return refuse("bwlimit", value, "it takes KiB a second; 0 is no limit", error);
+    *into = (uint32_t)number;
+    return true;
+}
+
+/* What a new guest is to be; *known is false for another option. */
+static bool take_wish(const char *name, const char *value, struct options *options, bool *known,
+                      struct error *error)
+{
+    struct wish *wish = &options->wish;
+
+    *known = true;
+    if (strcmp(name, "storage") == 0)
+        return take_storage(value, options, error);
+    if (strcmp(name, "vmid") == 0)
+        return wish_read_vmid(value, &wish->vmid) ||
+               refuse(name, value, "it takes a number from 100 to 999999999", error);
+    if (strcmp(name, "name") == 0)
+        return wish_is_name(value)
+                   ? keep(value, &wish->name, error)
+                   : refuse(name, value, "it takes letters, digits, \"-\" and \".\"", error);
+    if (strcmp(name, "pool") == 0)
+        return wish_is_pool(value) ? keep(value, &wish->pool, error)
+                                   : refuse(name, value, "it takes the name of a pool", error);
+    if (strcmp(name, "unique") == 0)
+        return take_bool(name, value, &wish->unique, error);
+    if (strcmp(name, "start") == 0)
+        return take_bool(name, value, &wish->start, error);
+    if (strcmp(name, "bwlimit") == 0)
+        return take_bwlimit(value, &wish->bwlimit, error);
+    if (strcmp(name, "root_settings") == 0)
+        return take_bool(name, value, &options->root_settings, error);
+    *known = false;
+    return true;
 }
 
 static bool apply(const char *name, const char *value, struct options *options, struct error *error)
 {
+    bool known = false;
+
     if (!*value || strcmp(value, UNSET) == 0)
         return true;
     if (strcmp(name, "working") == 0)
@@ -55,14 +115,9 @@ static bool apply(const char *name, const char *value, struct options *options, 
         return take_bool(name, value, &options->convdestination, error);
     if (strcmp(name, "replace_base") == 0)
         return take_bool(name, value, &options->replace_base, error);
-    if (strcmp(name, "root_settings") == 0 && options->mode == MODE_PVE)
-        return take_bool(name, value, &options->root_settings, error);
-    if (strcmp(name, "storage") == 0 && options->mode == MODE_PVE) {
-        free(options->storage);
-        options->storage = text_copy(value);
-        return options->storage || error_memory(error);
-    }
-    return error_set(error, ERROR_CONFIG, "unknown restore option \"%.100s\"", name);
+    if (options->mode == MODE_PVE && !take_wish(name, value, options, &known, error))
+        return false;
+    return known || error_set(error, ERROR_CONFIG, "unknown restore option \"%.100s\"", name);
 }
 
 /* The value without the blanks around it and its quotes; \" stands for ". */

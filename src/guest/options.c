@@ -44,5 +44,6 @@ void options_free(struct options *options)
     free(options->cafile);
     free(options->fingerprint);
     free(options->storage);
+    wish_free(&options->wish);
     *options = (struct options){0};
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "guest/selection.h"
+#include "guest/wish.h"
 
 enum mode { MODE_QEMU, MODE_PVE };
 
@@ -33,6 +34,7 @@ struct options {
     bool convdestination;
     bool root_settings; /* of a backup that this host did not make (mode=PVE) */
     bool replace_base;  /* also an image that others have as their backing file */
+    struct wish wish;   /* of a new guest (mode=PVE) */
 };
 
 enum { FINGERPRINT_SIZE = 32 };

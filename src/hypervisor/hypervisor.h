@@ -86,7 +86,9 @@ struct delivery {
     uint32_t vmid;                   /* that the restored guest is to have */
     const uint32_t *reserved;        /* VMIDs that other guests of the job are to have */
     size_t reserved_count;
-    void *state; /* the hypervisor's own, from begin_delivery on */
+    bool doubtful; /* errors came before, so something may be missing */
+    bool refused;  /* see plan */
+    void *state;   /* the hypervisor's own, from begin_delivery on */
 };
 
 /* One field of the restore-options form. */
@@ -123,9 +125,11 @@ struct hypervisor {
      * directory; otherwise they are delivered: */
     bool (*leaves_images)(const struct options *options);
 
-    /* The VMID that the restored guest will have, as far as one can know
-     * before: delivery->vmid is set. */
-    bool (*choose_vmid)(struct delivery *delivery, struct error *error);
+    /* Before any data of a guest comes: delivery->vmid is the VMID that it
+     * will have, as far as one can know.  False with delivery->refused when the host
+     * cannot give what the restore form wishes; other errors may pass until the
+     * guest is delivered. */
+    bool (*plan)(struct delivery *delivery, struct error *error);
 
     /* Whether a disk could be delivered, asked before its data arrives.
      * False without `error` when Replace leaves alone what is there, and

@@ -8,9 +8,9 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "hypervisor/new_settings.h"
 #include "hypervisor/new_volume.h"
 #include "pve/api.h"
-#include "pve/seal.h"
 #include "pve/settings.h"
 
 enum {
@@ -20,8 +20,6 @@ enum {
     LEFT_OUT_LIMIT = 1500, /* bytes of one line in the job log */
 };
 
-#define NOT_IN_CONFIG "the guest's newest configuration has no such disk"
-
 /* One volume that was made. */
 struct volume {
     char *key;  /* "scsi0" */
@@ -29,17 +27,18 @@ struct volume {
     struct new_volume made;
 };
 
+/* Drawn in the header. */
+enum stage { STAGE_NOTHING, STAGE_BARE, STAGE_IN_DOUBT, STAGE_WHOLE };
+
 struct making {
     struct pve_host host;
     struct pve_storage *storages;
     size_t storage_count;
-    bool made;              /* the guest exists, by us */
+    enum stage stage;
     struct volume *volumes; /* room for one an image */
     size_t volume_count;
-    bool attached;
-    bool in_doubt;  /* whether they are attached */
-    bool protected; /* set at the very end: a protected guest cannot be removed */
-    struct text left_out;
+    bool protect; /* it is to be protected when it is whole */
+    struct pve_left_out left_out;
 };
 
 static void report(const struct delivery *delivery, const char *format, ...)
@@ -56,6 +55,11 @@ static void report(const struct delivery *delivery, const char *format, ...)
     delivery->call.report(delivery->call.context, line);
 }
 
+static const struct wish *wish_of(const struct delivery *delivery)
+{
+    return &delivery->call.options->wish;
+}
+
 static void making_free(struct making *making)
 {
     for (size_t i = 0; i < making->volume_count; i++) {
@@ -65,7 +69,7 @@ static void making_free(struct making *making)
     }
     free(making->volumes);
     pve_storages_free(making->storages, making->storage_count);
-    text_free(&making->left_out);
+    pve_left_out_free(&making->left_out);
     pve_host_close(&making->host);
     free(making);
 }
@@ -74,71 +78,6 @@ static bool open_host(const struct delivery *delivery, struct pve_host *host, st
 {
     return pve_host_open(delivery->call.options, delivery->call.cancel, delivery->call.log, host,
                          error);
-}
-
-bool new_guest_choose_vmid(struct delivery *delivery, struct error *error)
-{
-    _cleanup_pve_host_ struct pve_host host = {0};
-
-    return open_host(delivery, &host, error) &&
-           pve_free_vmid(&host, delivery->vmid, delivery->reserved, delivery->reserved_count,
-                         &delivery->vmid, error);
-}
-
-bool new_guest_may_deliver(const struct delivery *delivery, const struct restored_image *image,
-                           struct error *error)
-{
-    _cleanup_pve_host_ struct pve_host host = {0};
-    const struct pve_storage *storage;
-    struct pve_storage *storages;
-    size_t count;
-    bool good = true;
-
-    if (!open_host(delivery, &host, error) || !pve_storages(&host, &storages, &count, error))
-        return false;
-    /* A disk without a volume is not in the guest's newest configuration: it is
-     * left out later. */
-    if (image->disk->volume) {
-        storage = new_volume_storage(delivery, storages, count, image->disk, error);
-        good = storage && new_volume_may_make(delivery, storage, error);
-    }
-    pve_storages_free(storages, count);
-    return good;
-}
-
-/* "drive-scsi0" -> "scsi0". */
-static const char *key_of(const struct restored_image *image)
-{
-    static const char prefix[] = "drive-";
-
-    return text_starts_with(image->drive, prefix) ? image->drive + strlen(prefix) : image->drive;
-}
-
-static const json_t *config_of(const struct delivery *delivery)
-{
-    return delivery->guest ? json_member_object(delivery->guest->proxmox, "config") : NULL;
-}
-
-static bool check_images(const struct delivery *delivery, struct making *making,
-                         const struct restored_image *images, size_t count, json_t *restored,
-                         struct error *error)
-{
-    for (size_t i = 0; i < count; i++) {
-        const char *key = key_of(&images[i]);
-        const struct pve_storage *storage;
-
-        if (!json_member_string(config_of(delivery), key)) {
-            pve_settings_leave_out(&making->left_out, key, NOT_IN_CONFIG);
-            continue;
-        }
-        storage = new_volume_storage(delivery, making->storages, making->storage_count,
-                                     images[i].disk, error);
-        if (!storage || !new_volume_may_make(delivery, storage, error))
-            return error_context(error, "disk \"%s\"", images[i].drive);
-        if (json_object_set_new(restored, key, json_true()) != 0)
-            return error_memory(error);
-    }
-    return true;
 }
 
 /* The answer was lost, and the request may have been carried out, or may be in a
@@ -168,7 +107,7 @@ static bool is_ours(const struct delivery *delivery, const struct making *making
 }
 
 /* One request to make the guest, with what the settings are now.  When it
- * fails but for being refused, making->made may be true all the same. */
+ * fails but for being refused, the guest may be there all the same. */
 static bool make_once(struct delivery *delivery, struct making *making, const json_t *settings,
                       struct pve_answer *answer, struct error *error)
 {
@@ -178,14 +117,16 @@ static bool make_once(struct delivery *delivery, struct making *making, const js
         !pve_settings_to_form(settings, &form))
         return error_set(error, ERROR_GENERAL, "its configuration has more than %d bytes",
                          PVE_FORM_LIMIT);
-    making->made = pve_guest_make(&making->host, &form, answer, error);
-    if (making->made)
+    if (pve_guest_make(&making->host, &form, answer, error)) {
+        making->stage = STAGE_BARE;
         return true;
+    }
     if (error->kind == ERROR_REFUSED)
         return false;
     pve_client_ignore_cancel(making->host.client);
-    making->made = is_ours(delivery, making, settings);
-    if (!making->made)
+    if (is_ours(delivery, making, settings))
+        making->stage = STAGE_BARE;
+    else
         error_other_hint(error,
                          "look whether guest %u was made, or still is, and remove it when it "
                          "has no disks",
@@ -203,6 +144,33 @@ static bool is_taken(uint32_t vmid, const struct error *error)
     return strstr(error->why, words) != NULL;
 }
 
+/* Some VMID that is free, or the one that was wished for and no other. */
+static bool take_vmid(struct delivery *delivery, const struct pve_host *host, struct error *error)
+{
+    const uint32_t wanted = wish_of(delivery)->vmid;
+    bool is_free;
+
+    if (!wanted)
+        return pve_free_vmid(host, delivery->vmid, delivery->reserved, delivery->reserved_count,
+                             &delivery->vmid, error);
+    delivery->vmid = wanted;
+    if (!pve_vmid_is_free(host, wanted, &is_free, error))
+        return false;
+    if (is_free)
+        return true;
+    error_set(error, ERROR_GENERAL, "VMID %u was taken meanwhile", wanted);
+    return error_hint(error, "choose another one as restore option vmid, or none");
+}
+
+/* What Proxmox refuses is left out; false when it refuses something else. */
+static bool drop_refused(json_t *settings, const struct pve_answer *answer, const char *why,
+                         struct pve_left_out *left_out)
+{
+    return pve_settings_drop_refused(settings, answer->errors, why, left_out) ||
+           pve_settings_drop_forbidden(settings, why, left_out) ||
+           pve_settings_eject(settings, why, left_out);
+}
+
 /* Somebody may take the VMID between the question and the making, and
  * Proxmox may refuse a setting that it once gave out. */
 static bool make_guest(struct delivery *delivery, struct making *making, json_t *settings,
@@ -213,8 +181,7 @@ static bool make_guest(struct delivery *delivery, struct making *making, json_t 
     for (int i = 0; i < MAKE_ATTEMPTS; i++) {
         _cleanup_pve_answer_ struct pve_answer answer = {0};
 
-        if (!pve_free_vmid(&making->host, delivery->vmid, delivery->reserved,
-                           delivery->reserved_count, &delivery->vmid, error))
+        if (!take_vmid(delivery, &making->host, error))
             return false;
         if (make_once(delivery, making, settings, &answer, error)) {
             if (delivery->vmid != wanted)
@@ -225,37 +192,10 @@ static bool make_guest(struct delivery *delivery, struct making *making, json_t 
         if (error->kind != ERROR_REFUSED)
             return false;
         if (!is_taken(delivery->vmid, error) &&
-            !pve_settings_drop_refused(settings, answer.errors, error->why, &making->left_out) &&
-            !pve_settings_eject(settings, error->why, &making->left_out))
+            !drop_refused(settings, &answer, error->why, &making->left_out))
             return false;
     }
     return false;
-}
-
-/* The storages that may be used: the one that was chosen, else all. */
-static json_t *usable_storages(const struct delivery *delivery, const struct making *making)
-{
-    const char *wanted = delivery->call.options->storage;
-    bool only_wanted =
-        new_volume_find_storage(making->storages, making->storage_count, wanted) != NULL;
-    json_t *storages = json_object();
-
-    for (size_t i = 0; i < making->storage_count; i++)
-        if (!only_wanted || strcmp(making->storages[i].name, wanted) == 0)
-            json_object_set_new(storages, making->storages[i].name, json_true());
-    return storages;
-}
-
-static const char *any_storage(const struct delivery *delivery, const struct making *making,
-                               const struct restored_image *images, size_t count)
-{
-    struct error ignored;
-    const struct pve_storage *storage =
-        count ? new_volume_storage(delivery, making->storages, making->storage_count,
-                                   images[0].disk, &ignored)
-              : NULL;
-
-    return storage ? storage->name : NULL;
 }
 
 /* Protection is set at the very end: a protected guest cannot be removed. */
@@ -269,28 +209,22 @@ static bool take_protection(json_t *settings)
     return is_on;
 }
 
+/* Its settings as a request for it takes them, but for protection. */
 static bool prepare_settings(const struct delivery *delivery, struct making *making,
                              const struct restored_image *images, size_t count, json_t **settings,
                              struct error *error)
 {
-    _cleanup_json_ json_t *restored = json_object();
-    _cleanup_json_ json_t *storages = usable_storages(delivery, making);
-    const struct pve_settings_wish wish = {
-        .restored = restored,
-        .storages = storages,
-        .other_storage = any_storage(delivery, making, images, count),
-        .has_token = pve_client_has_token(making->host.client),
-        .trusted = delivery->call.options->root_settings || pve_seal_fits(delivery->guest)};
+    const struct new_settings_facts facts = {.storages = making->storages,
+                                             .storage_count = making->storage_count,
+                                             .has_token = pve_client_has_token(making->host.client),
+                                             .images = images,
+                                             .image_count = count};
 
-    if (!restored || !storages)
-        return error_memory(error);
-    if (!check_images(delivery, making, images, count, restored, error) ||
+    if (!new_settings_make(delivery, &facts, settings, &making->left_out, error) ||
         !new_volume_check_room(delivery, making->storages, making->storage_count, images, count,
                                error))
         return false;
-    if (!pve_settings_for_new(config_of(delivery), &wish, settings, &making->left_out))
-        return error_memory(error);
-    making->protected = take_protection(*settings);
+    making->protect = take_protection(*settings);
     return true;
 }
 
@@ -299,7 +233,7 @@ static bool begin(struct delivery *delivery, struct making *making,
 {
     _cleanup_json_ json_t *settings = NULL;
 
-    if (!config_of(delivery)) {
+    if (!new_settings_config(delivery)) {
         error_set(error, ERROR_GENERAL, "the backup does not hold its Proxmox configuration");
         return error_hint(error, "restore its config.json as well, or restore to a directory "
                                  "(where=/some/path)");
@@ -317,7 +251,8 @@ bool new_guest_import(struct delivery *delivery, const struct restored_image *im
     const struct pve_storage *storage =
         new_volume_storage(delivery, making->storages, making->storage_count, image->disk, error);
     _cleanup_pve_drive_ struct pve_drive drive = {0};
-    const char *value = json_member_string(config_of(delivery), key_of(image));
+    const char *value =
+        json_member_string(new_settings_config(delivery), new_settings_key(image->drive));
     struct volume *volume;
     size_t number;
 
@@ -329,7 +264,7 @@ bool new_guest_import(struct delivery *delivery, const struct restored_image *im
         return error_memory(error);
     number = making->volume_count++;
     volume = &making->volumes[number];
-    volume->key = text_copy(key_of(image));
+    volume->key = text_copy(new_settings_key(image->drive));
     volume->rest = TAKE_PTR(drive.rest);
     if (!volume->key || !volume->rest)
         return error_memory(error);
@@ -352,18 +287,21 @@ static bool attach_once(struct delivery *delivery, struct making *making, struct
         if (!value || !pve_form_add(&form, making->volumes[i].key, value))
             return error_memory(error);
     }
-    if (making->protected && !pve_form_add(&form, "protection", "1"))
+    if (making->protect && !pve_form_add(&form, "protection", "1"))
         return error_memory(error);
-    if (!form.length)
+    if (!form.length || pve_guest_set(&making->host, delivery->vmid, &form, answer, error)) {
+        making->stage = STAGE_WHOLE;
         return true;
-    making->attached = pve_guest_set(&making->host, delivery->vmid, &form, answer, error);
-    making->in_doubt = !making->attached && error->kind != ERROR_REFUSED;
-    return making->attached;
+    }
+    if (error->kind != ERROR_REFUSED)
+        making->stage = STAGE_IN_DOUBT;
+    return false;
 }
 
 /* Takes from a drive the options that Proxmox names, or all when it names none
  * of them. */
-static void drop_options(struct volume *volume, const char *complaint, struct text *left_out)
+static void drop_options(struct volume *volume, const char *complaint,
+                         struct pve_left_out *left_out)
 {
     char *rest = pve_setting_without(volume->rest, volume->key, complaint, left_out);
 
@@ -416,18 +354,19 @@ static void stays(const struct delivery *delivery, struct error *error, const ch
 
 /* When the answer to attaching was lost, the guest may have its disks, and be
  * protected against what comes now. */
-static void find_out_what_is_attached(const struct delivery *delivery, struct making *making)
+static void settle_doubt(const struct delivery *delivery, struct making *making)
 {
     _cleanup_text_ struct text form = PVE_FORM_EMPTY;
     _cleanup_pve_answer_ struct pve_answer answer = {0};
     _cleanup_json_ json_t *config = NULL;
     struct error ignored;
 
-    if (!making->in_doubt || !pve_guest_config(&making->host, delivery->vmid, &config, &ignored))
+    if (making->stage != STAGE_IN_DOUBT || !making->volume_count ||
+        !pve_guest_config(&making->host, delivery->vmid, &config, &ignored) ||
+        !json_object_get(config, making->volumes[0].key))
         return;
-    making->attached =
-        making->volume_count && json_object_get(config, making->volumes[0].key) != NULL;
-    if (making->attached && making->protected && pve_form_add(&form, "protection", "0"))
+    making->stage = STAGE_WHOLE;
+    if (making->protect && pve_form_add(&form, "protection", "0"))
         (void)pve_guest_set(&making->host, delivery->vmid, &form, &answer, &ignored);
 }
 
@@ -437,8 +376,10 @@ static bool remove_guest(const struct delivery *delivery, struct making *making,
 {
     if (pve_guest_remove(&making->host, delivery->vmid, error))
         return true;
-    find_out_what_is_attached(delivery, making);
-    return making->in_doubt && pve_guest_remove(&making->host, delivery->vmid, error);
+    if (making->stage != STAGE_IN_DOUBT)
+        return false;
+    settle_doubt(delivery, making);
+    return pve_guest_remove(&making->host, delivery->vmid, error);
 }
 
 /* Takes back all that was made; says what it could not. */
@@ -449,8 +390,8 @@ static void take_back(struct delivery *delivery, struct making *making)
     bool good = true;
 
     pve_client_ignore_cancel(making->host.client);
-    find_out_what_is_attached(delivery, making);
-    for (size_t i = 0; i < making->volume_count && !making->attached; i++) {
+    settle_doubt(delivery, making);
+    for (size_t i = 0; i < making->volume_count && making->stage != STAGE_WHOLE; i++) {
         const char *name = making->volumes[i].made.name;
 
         if (!name || pve_volume_remove(&making->host, name, &error))
@@ -477,14 +418,14 @@ bool new_guest_begin(struct delivery *delivery, const struct restored_image *ima
 
     if (!making)
         return error_memory(error);
-    making->left_out = TEXT_WITH_LIMIT(LEFT_OUT_LIMIT);
+    making->left_out = PVE_LEFT_OUT_WITH_LIMIT(LEFT_OUT_LIMIT);
     making->volumes = calloc(count + 1, sizeof(*making->volumes));
     if (!making->volumes)
         error_memory(error);
     else if (begin(delivery, making, images, count, error)) {
         delivery->state = making;
         return true;
-    } else if (making->made) {
+    } else if (making->stage == STAGE_BARE) {
         take_back(delivery, making);
     }
     making_free(making);
@@ -493,8 +434,32 @@ bool new_guest_begin(struct delivery *delivery, const struct restored_image *ima
 
 static void say_left_out(const struct delivery *delivery, const struct making *making)
 {
-    if (making->left_out.length)
-        report(delivery, "Not given to guest %u: %s", delivery->vmid, making->left_out.data);
+    if (making->left_out.names.length)
+        report(delivery, "Not given to guest %u: %s", delivery->vmid, making->left_out.names.data);
+}
+
+/* It is restored in any case, so what goes wrong here is an error beside that. */
+static void start(const struct delivery *delivery, const struct making *making)
+{
+    struct error error;
+
+    if (!wish_of(delivery)->start)
+        return;
+    if (making->left_out.lacks || delivery->doubtful) {
+        _cleanup_free_ char *line =
+            text_format("Guest %u is not started: not all of it came back", delivery->vmid);
+
+        if (line)
+            delivery->call.warn(delivery->call.context, line);
+        return;
+    }
+    if (pve_guest_start(&making->host, delivery->vmid, &error)) {
+        report(delivery, "Started guest %u", delivery->vmid);
+        return;
+    }
+    error_context(&error, "the new guest %u could not be started", delivery->vmid);
+    error_hint(&error, "it is whole; start it yourself: qm start %u", delivery->vmid);
+    delivery->problem(delivery->call.context, &error);
 }
 
 bool new_guest_end(struct delivery *delivery, bool good, struct error *error)
@@ -503,10 +468,12 @@ bool new_guest_end(struct delivery *delivery, bool good, struct error *error)
     bool whole = good && attach(delivery, making, error);
 
     delivery->state = NULL;
-    if (whole)
+    if (whole) {
         say_left_out(delivery, making);
-    else
+        start(delivery, making);
+    } else {
         take_back(delivery, making);
+    }
     making_free(making);
     return whole || !good; /* what went wrong before is said already */
 }

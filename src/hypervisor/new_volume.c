@@ -28,28 +28,38 @@ const struct pve_storage *new_volume_find_storage(const struct pve_storage *stor
     return NULL;
 }
 
+bool new_volume_no_storage(const struct pve_storage *storages, size_t count, const char *name,
+                           struct error *error)
+{
+    _cleanup_text_ struct text names = TEXT_WITH_LIMIT(300);
+
+    for (size_t i = 0; i < count; i++)
+        (void)text_printf(&names, "%s%s", names.length ? ", " : "", storages[i].name);
+    error_set(error, ERROR_GENERAL, "this host has no storage \"%s\" that takes disk images", name);
+    return error_hint(error, "choose one of these as restore option storage: %s",
+                      names.data ? names.data : "(there is none)");
+}
+
 const struct pve_storage *new_volume_storage(const struct delivery *delivery,
                                              const struct pve_storage *storages, size_t count,
                                              const struct disk *disk, struct error *error)
 {
     const char *wanted = delivery->call.options->storage;
     _cleanup_free_ char *original = disk && disk->volume ? pve_volume_storage(disk->volume) : NULL;
-    const struct pve_storage *storage = new_volume_find_storage(storages, count, wanted);
-    _cleanup_text_ struct text names = TEXT_WITH_LIMIT(300);
+    const char *own = disk ? wish_storage(&delivery->call.options->wish, disk->drive) : NULL;
+    const struct pve_storage *storage =
+        new_volume_find_storage(storages, count, own ? own : wanted);
 
-    if (!storage)
+    if (!storage && !own)
         storage = new_volume_find_storage(storages, count, original);
-    if (storage)
-        return storage;
-    for (size_t i = 0; i < count; i++)
-        (void)text_printf(&names, "%s%s", names.length ? ", " : "", storages[i].name);
-    error_set(error, ERROR_GENERAL, "this host has no storage \"%s\" that takes disk images",
-              wanted     ? wanted
-              : original ? original
-                         : "(unknown)");
-    error_hint(error, "choose one of these as restore option storage: %s",
-               names.data ? names.data : "(there is none)");
-    return NULL;
+    if (!storage)
+        new_volume_no_storage(storages, count,
+                              own        ? own
+                              : wanted   ? wanted
+                              : original ? original
+                                         : "(unknown)",
+                              error);
+    return storage;
 }
 
 bool new_volume_may_make(const struct delivery *delivery, const struct pve_storage *storage,
@@ -184,7 +194,9 @@ static bool zero_rest(const char *path, uint64_t size, struct error *error)
 static bool fill(const struct delivery *delivery, const struct pve_host *host, const char *volume,
                  const struct restored_image *image, uint64_t size, struct error *error)
 {
-    const struct image_tool tool = {.cancel = delivery->call.cancel, .watch = delivery->watch};
+    const struct image_tool tool = {.cancel = delivery->call.cancel,
+                                    .watch = delivery->watch,
+                                    .rate = delivery->call.options->wish.bwlimit * UINT64_C(1024)};
     _cleanup_free_ char *path = NULL;
     _cleanup_free_ char *format = NULL;
 

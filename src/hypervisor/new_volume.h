@@ -11,7 +11,12 @@
 const struct pve_storage *new_volume_find_storage(const struct pve_storage *storages, size_t count,
                                                   const char *name);
 
-/* Of all storages that take images, the one for a disk: storage= when there
+/* Says that there is no such storage, and which there are; false. */
+bool new_volume_no_storage(const struct pve_storage *storages, size_t count, const char *name,
+                           struct error *error);
+
+/* Of all storages that take images, the one for a disk: the one that was wished for it
+ * (storage=scsi0=fast), else storage= when there
  * is one of that name, else the one that the disk came from.  NULL with
  * `error`, which names all of them, when neither is there. */
 const struct pve_storage *new_volume_storage(const struct delivery *delivery,

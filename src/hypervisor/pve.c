@@ -389,6 +389,12 @@ static bool leaves_images(const struct options *options)
 static const struct form_field form[] = {
     {"working", "Plugin working directory"},
     {"storage", "Proxmox storage for restored disks"},
+    {"vmid", "VMID of the restored guest"},
+    {"name", "Name of the restored guest"},
+    {"unique", "New MAC addresses and a new UUID"},
+    {"pool", "Pool of the restored guest"},
+    {"start", "Start the guest when all of it came back"},
+    {"bwlimit", "KiB a second that a disk is written with"},
     {"root_settings", "Give back settings that act as root on the host"},
     {NULL, NULL},
 };
@@ -403,7 +409,7 @@ const struct hypervisor hypervisor_pve = {
     .hold = hold,
     .list = list,
     .leaves_images = leaves_images,
-    .choose_vmid = new_guest_choose_vmid,
+    .plan = new_guest_plan,
     .may_deliver = new_guest_may_deliver,
     .whole_guests_only = true,
     .begin_delivery = new_guest_begin,

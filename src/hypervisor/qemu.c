@@ -215,7 +215,7 @@ static bool list(const struct hypervisor_call *call, enum list_kind kind, struct
 }
 
 /* The guest stays what it was; only its files come back. */
-static bool choose_vmid(struct delivery *delivery, struct error *error)
+static bool plan(struct delivery *delivery, struct error *error)
 {
     (void)delivery;
     (void)error;
@@ -264,7 +264,7 @@ const struct hypervisor hypervisor_qemu = {
     .hold = hold,
     .list = list,
     .leaves_images = leaves_images,
-    .choose_vmid = choose_vmid,
+    .plan = plan,
     .may_deliver = original_check,
     .begin_delivery = begin_delivery,
     .deliver = original_write,

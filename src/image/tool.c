@@ -174,15 +174,47 @@ bool image_size(const struct image_tool *tool, const char *path, const char *for
     return good;
 }
 
+/* A limit makes a copy last longer: the zeroes that it writes count as well. */
+static int64_t convert_limit(const struct image_tool *tool, const char *from)
+{
+    struct error ignored;
+    uint64_t size = 0;
+
+    if (!tool->rate || !image_size(tool, from, "qcow2", &size, &ignored))
+        return copy_limit(from);
+    return copy_limit(from) + (int64_t)(size / tool->rate * 2000);
+}
+
 bool image_convert(const struct image_tool *tool, const char *from, const char *to,
                    const char *format, bool into_existing, struct error *error)
 {
+    _cleanup_free_ char *rate = text_format("%llu", (unsigned long long)tool->rate);
+    const char *arguments[16] = {"qemu-img", "convert", "-q"};
+    size_t count = 3;
+
+    if (!rate)
+        return error_memory(error);
     /* -n: the target is there already, and need not be empty, so qemu-img
      * writes its zeroes.  Without: qemu-img makes it. */
-    const char *const existing[] = {"qemu-img", "convert", "-q", "-n", "-f", "qcow2",
-                                    "-O",       format,    from, to,   NULL};
-    const char *const fresh[] = {"qemu-img", "convert", "-q", "-f", "qcow2",
-                                 "-O",       format,    from, to,   NULL};
+    if (into_existing)
+        arguments[count++] = "-n";
+    if (tool->rate) {
+        arguments[count++] = "-r";
+        arguments[count++] = rate;
+    }
+    memcpy(arguments + count, (const char *[]){"-f", "qcow2", "-O", format, from, to},
+           6 * sizeof(*arguments));
+    return run_quietly(tool, arguments, convert_limit(tool, from), error);
+}
 
-    return run_quietly(tool, into_existing ? existing : fresh, copy_limit(from), error);
+bool image_has_rate(const struct image_tool *tool)
+{
+    const char *const arguments[] = {"qemu-img", "--help", NULL};
+    struct child_result result;
+    struct error ignored;
+    bool good = run(tool, arguments, SHORT_LIMIT, &result, &ignored) && result.out.data &&
+                strstr(result.out.data, "[-r rate_limit]");
+
+    child_result_free(&result);
+    return good;
 }

@@ -16,6 +16,7 @@
 struct image_tool {
     const struct cancel *cancel;
     const struct child_watch *watch; /* told while a long one runs */
+    uint64_t rate;                   /* bytes a second that image_convert writes; 0: no limit */
 };
 
 /* Makes an empty qcow2 (version 3) of `size` bytes. */
@@ -44,5 +45,8 @@ bool image_size(const struct image_tool *tool, const char *path, const char *for
  * least its size; zeroes become holes where the target can have them. */
 bool image_convert(const struct image_tool *tool, const char *from, const char *to,
                    const char *format, bool into_existing, struct error *error);
+
+/* Whether this host's qemu-img can keep to a rate (QEMU 6.0). */
+bool image_has_rate(const struct image_tool *tool);
 
 #endif

@@ -75,6 +75,25 @@ static void reserve_for_others(const struct restore *restore, struct restored_gu
             restored_guest_reserve(guest, restore->objects.entries[i].vmid);
 }
 
+/* A form is for all guests of its Plugin line, a number and a name for one. */
+static bool check_wish(const struct restore *restore, const struct restored_guest *guest,
+                       struct error *error)
+{
+    const struct wish *wish = &guest->options.wish;
+
+    for (size_t i = 0; i < restore->guest_count; i++) {
+        const struct wish *other = &restore->guests[i]->options.wish;
+        bool same_name = wish->name && other->name && strcmp(wish->name, other->name) == 0;
+
+        if (!same_name && !(wish->vmid && wish->vmid == other->vmid))
+            continue;
+        error_set(error, ERROR_GENERAL, "restore option \"%s\" is for one guest, and \"%s\" has it",
+                  same_name ? "name" : "vmid", restored_guest_name(restore->guests[i]));
+        return error_hint(error, "restore this guest by itself");
+    }
+    return true;
+}
+
 static struct restored_guest *add_guest(struct restore *restore, const struct saved_name *name,
                                         struct error *error)
 {
@@ -94,7 +113,8 @@ static struct restored_guest *add_guest(struct restore *restore, const struct sa
     reserve_for_others(restore, guest, name->vmid);
     known = config_from_catalog(restore, name, &config);
     if (!restored_guest_init(guest, restore->job, name, &restore->options, known ? &config : NULL,
-                             error))
+                             error) ||
+        !check_wish(restore, guest, error))
         guest->failed = true; /* kept, so that it is said once */
     guests[restore->guest_count++] = guest;
     return guest->failed ? NULL : guest;

@@ -208,7 +208,13 @@ static void say_unsaved(const struct restored_guest *guest)
 
 void restored_guest_finish(struct restored_guest *guest)
 {
-    restored_guest_announce(guest);
+    struct error error;
+
+    if (!restored_guest_announce(guest, &error)) {
+        restored_guest_blame(guest, NULL, &error);
+        restored_guest_fail(guest, &error);
+        return;
+    }
     say_unsaved(guest);
     if (restored_guest_stays(guest) || !guest->hypervisor->whole_guests_only)
         say_missing_disks(guest); /* a whole guest is told of what it is not given */

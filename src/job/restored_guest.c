@@ -55,6 +55,13 @@ static void report(void *context, const char *line)
     job_message(guest->job, MESSAGE_INFO, "%s", line);
 }
 
+static void warn(void *context, const char *line)
+{
+    const struct restored_guest *guest = context;
+
+    job_message(guest->job, MESSAGE_WARNING, "%s", line);
+}
+
 /* The words are the File Daemon's own, for files that it restores itself.  Of
  * a disk (config.json has no drive) they are no MESSAGE_SKIPPED, which most
  * Messages resources pass over: the image of another time is still there. */
@@ -95,33 +102,39 @@ struct delivery restored_guest_delivery(struct restored_guest *guest,
                                 .guest = guest->has_config ? &guest->config : NULL,
                                 .vmid = guest->new_vmid,
                                 .reserved = guest->reserved,
-                                .reserved_count = guest->reserved_count};
+                                .reserved_count = guest->reserved_count,
+                                .doubtful = guest->doubtful};
 
     delivery.call.report = report;
+    delivery.call.warn = warn;
     delivery.call.context = guest;
     return delivery;
 }
 
-/* Only for the line in the job log: when the guest is made it is asked for
- * again, so nobody minds an API that does not answer just now. */
-static void choose_vmid(struct restored_guest *guest)
+/* The VMID is only for the line in the job log: when the guest is made it is asked
+ * for again, so nobody minds an API that does not answer just now. */
+static bool plan(struct restored_guest *guest, struct error *error)
 {
     struct delivery delivery = restored_guest_delivery(guest, NULL);
-    struct error error;
+    bool good = guest->hypervisor->plan(&delivery, error);
 
-    if (!guest->hypervisor->choose_vmid(&delivery, &error))
-        log_debug(&guest->job->log, LOG_STEP, "which VMID is free is not known: %s", error.why);
     guest->new_vmid = delivery.vmid;
+    guest->failed = guest->failed || delivery.refused;
+    if (!good && !delivery.refused)
+        log_debug(&guest->job->log, LOG_STEP, "what it will be is not known: %s", error->why);
+    return !delivery.refused;
 }
 
-void restored_guest_announce(struct restored_guest *guest)
+bool restored_guest_announce(struct restored_guest *guest, struct error *error)
 {
     if (guest->local || guest->announced)
-        return;
+        return true;
     guest->announced = true;
-    choose_vmid(guest);
+    if (!plan(guest, error))
+        return false;
     job_message(guest->job, MESSAGE_INFO, "Start Restore vm: %s (rid:%u) devices: %zu",
                 restored_guest_name(guest), guest->new_vmid, restored_disk_count(guest));
+    return true;
 }
 
 static bool choose_directories(struct restored_guest *guest, struct error *error)
@@ -182,9 +195,7 @@ bool restored_guest_init(struct restored_guest *guest, struct job *job,
     job_message(job, MESSAGE_INFO,
                 guest->local ? "VM local restore: %s (oid:%u)" : "VM to restore: %s (oid:%u)",
                 restored_guest_name(guest), guest->vmid);
-    if (guest->has_config)
-        restored_guest_announce(guest);
-    return true;
+    return !guest->has_config || restored_guest_announce(guest, error);
 }
 
 static struct assembly *image_of(const struct restored_guest *guest, const char *drive)
@@ -307,7 +318,8 @@ bool restored_guest_take_config(struct restored_guest *guest, struct error *erro
     }
     if (!take_description(guest, &config, error))
         return blame_config(guest, error);
-    restored_guest_announce(guest);
+    if (!restored_guest_announce(guest, error))
+        return restored_guest_blame(guest, NULL, error);
     return put_config(guest, error) || blame_config(guest, error);
 }
 

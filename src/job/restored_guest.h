@@ -87,8 +87,9 @@ char *restored_guest_place(const struct restored_guest *guest, const char *drive
 bool restored_guest_may_replace(struct restored_guest *guest, const char *drive, const char *place,
                                 time_t modified);
 
-/* "Start Restore vm: …", once. */
-void restored_guest_announce(struct restored_guest *guest);
+/* "Start Restore vm: …", once.  False when the restore form wishes what cannot be:
+ * the guest has failed. */
+bool restored_guest_announce(struct restored_guest *guest, struct error *error);
 
 void restored_guest_free(struct restored_guest *guest);
 

@@ -172,8 +172,8 @@ static bool ask_vmid(const struct pve_host *host, const struct text *form, uint3
     return number || error_set(error, ERROR_GENERAL, "Proxmox names no free VMID");
 }
 
-/* Whether nobody in the cluster has this one. */
-static bool is_free(const struct pve_host *host, uint32_t vmid, bool *free_one, struct error *error)
+bool pve_vmid_is_free(const struct pve_host *host, uint32_t vmid, bool *is_free,
+                      struct error *error)
 {
     _cleanup_text_ struct text form = PVE_FORM_EMPTY;
     _cleanup_pve_answer_ struct pve_answer answer = {0};
@@ -181,9 +181,14 @@ static bool is_free(const struct pve_host *host, uint32_t vmid, bool *free_one, 
 
     if (!pve_form_add_number(&form, "vmid", vmid))
         return error_memory(error);
-    *free_one = ask_vmid(host, &form, &same, &answer, error);
+    *is_free = ask_vmid(host, &form, &same, &answer, error);
     /* 400 is the answer for one that is taken, and for one that is none. */
-    return *free_one || answer.status == 400;
+    return *is_free || answer.status == 400;
+}
+
+bool pve_pools(const struct pve_host *host, json_t **pools, struct error *error)
+{
+    return pve_get(host, "/pools", NULL, JSON_ARRAY, pools, error);
 }
 
 static bool is_reserved(uint32_t vmid, const uint32_t *reserved, size_t count)
@@ -208,7 +213,7 @@ static bool next_free_vmid(const struct pve_host *host, const uint32_t *reserved
             free_one = false; /* Proxmox spoke of this one alone */
             continue;
         }
-        if (!free_one && !is_free(host, *vmid, &free_one, error))
+        if (!free_one && !pve_vmid_is_free(host, *vmid, &free_one, error))
             return false;
         if (free_one)
             return true;
@@ -221,7 +226,7 @@ bool pve_free_vmid(const struct pve_host *host, uint32_t wanted, const uint32_t 
 {
     bool free_one = false;
 
-    if (wanted && !is_free(host, wanted, &free_one, error))
+    if (wanted && !pve_vmid_is_free(host, wanted, &free_one, error))
         return false;
     if (!free_one)
         return next_free_vmid(host, reserved, count, vmid, error);
@@ -463,6 +468,14 @@ bool pve_guest_set(const struct pve_host *host, uint32_t vmid, const struct text
     _cleanup_free_ char *path = text_format("/nodes/%s/qemu/%u/config", host->node, vmid);
 
     return change(host, PVE_PUT, path, settings, answer, error);
+}
+
+bool pve_guest_start(const struct pve_host *host, uint32_t vmid, struct error *error)
+{
+    _cleanup_free_ char *path = text_format("/nodes/%s/qemu/%u/status/start", host->node, vmid);
+    _cleanup_pve_answer_ struct pve_answer answer = {0};
+
+    return change(host, PVE_POST, path, NULL, &answer, error);
 }
 
 bool pve_guest_remove(const struct pve_host *host, uint32_t vmid, struct error *error)

@@ -55,6 +55,15 @@ bool pve_guest_config(const struct pve_host *host, uint32_t vmid, json_t **confi
 bool pve_free_vmid(const struct pve_host *host, uint32_t wanted, const uint32_t *reserved,
                    size_t count, uint32_t *vmid, struct error *error);
 
+/* Whether `vmid` is free in the cluster.
+ * False with `error` when that is not known. */
+bool pve_vmid_is_free(const struct pve_host *host, uint32_t vmid, bool *is_free,
+                      struct error *error);
+
+/* The pools that we may see (Pool.Audit): an array of objects with `poolid`; the
+ * caller's. */
+bool pve_pools(const struct pve_host *host, json_t **pools, struct error *error);
+
 struct pve_volume_wish {
     const char *storage;
     uint32_t vmid;
@@ -92,6 +101,9 @@ bool pve_guest_make(const struct pve_host *host, const struct text *settings,
 /* Gives it further settings (its disks); *answer as in pve_guest_make. */
 bool pve_guest_set(const struct pve_host *host, uint32_t vmid, const struct text *settings,
                    struct pve_answer *answer, struct error *error);
+
+/* Starts it and waits until it runs. */
+bool pve_guest_start(const struct pve_host *host, uint32_t vmid, struct error *error);
 
 /* Removes a guest with the volumes in its configuration, not those that only
  * bear its number. */

@@ -123,16 +123,23 @@ const char *pve_volume_format(const char *volume)
     return NULL;
 }
 
-void pve_settings_leave_out(struct text *left_out, const char *key, const char *reason)
+static void name_left_out(struct text *names, const char *key, const char *reason)
 {
     static const char more[] = ", …";
 
-    if (text_printf(left_out, "%s%s%s%s%s", left_out->length ? ", " : "", key, reason ? " (" : "",
+    if (text_printf(names, "%s%s%s%s%s", names->length ? ", " : "", key, reason ? " (" : "",
                     reason ? reason : "", reason ? ")" : "") ||
-        !left_out->data || text_ends_with(left_out->data, more))
+        !names->data || text_ends_with(names->data, more))
         return;
-    left_out->limit = left_out->length + sizeof(more); /* the line is full: say that */
-    (void)text_append(left_out, more, strlen(more));
+    names->limit = names->length + sizeof(more); /* the line is full: say that */
+    (void)text_append(names, more, strlen(more));
+}
+
+void pve_settings_leave_out(struct pve_left_out *left_out, const char *key, const char *reason)
+{
+    name_left_out(&left_out->names, key, reason);
+    /* A volume that was in no drive is no part of the guest. */
+    left_out->lacks = left_out->lacks || (reason && !is_numbered(key, "unused"));
 }
 
 /* A device of the host's. */
@@ -227,7 +234,7 @@ static char *text_of(const json_t *value)
 struct settling {
     const struct pve_settings_wish *wish;
     json_t *settings;
-    struct text *left_out;
+    struct pve_left_out *left_out;
 };
 
 static bool settle(const struct settling *settling, const char *key, const char *value)
@@ -262,7 +269,7 @@ static bool keep_boot(const json_t *config, json_t *settings)
 }
 
 bool pve_settings_for_new(const json_t *config, const struct pve_settings_wish *wish,
-                          json_t **settings, struct text *left_out)
+                          json_t **settings, struct pve_left_out *left_out)
 {
     _cleanup_json_ json_t *made = json_object();
     const struct settling settling = {wish, made, left_out};
@@ -293,7 +300,7 @@ static bool is_refused(const char *complaint, const char *key, const char *optio
 }
 
 char *pve_setting_without(const char *value, const char *key, const char *complaint,
-                          struct text *left_out)
+                          struct pve_left_out *left_out)
 {
     struct text kept = TEXT_WITH_LIMIT(64 << 10);
     _cleanup_free_ char *copy = text_copy(value);
@@ -320,7 +327,8 @@ char *pve_setting_without(const char *value, const char *key, const char *compla
 }
 
 /* One setting that Proxmox refuses, or options of it. */
-static bool drop(json_t *settings, const char *key, const char *complaint, struct text *left_out)
+static bool drop(json_t *settings, const char *key, const char *complaint,
+                 struct pve_left_out *left_out)
 {
     const char *value = json_member_string(settings, key);
     _cleanup_free_ char *rest =
@@ -336,7 +344,7 @@ static bool drop(json_t *settings, const char *key, const char *complaint, struc
 }
 
 size_t pve_settings_drop_refused(json_t *settings, const json_t *errors, const char *reason,
-                                 struct text *left_out)
+                                 struct pve_left_out *left_out)
 {
     static const char root_only[] = "only root can set '";
     const char *at = strstr(reason, root_only);
@@ -358,7 +366,27 @@ size_t pve_settings_drop_refused(json_t *settings, const json_t *errors, const c
     return dropped;
 }
 
-bool pve_settings_eject(json_t *settings, const char *reason, struct text *left_out)
+/* "Permission check failed (pool 'x' does not exist)" and "… (/, Sys.Modify for
+ * modifying tag 'x')": 9.2 says the latter of any tag that a token sets in a POST,
+ * where user-tag-access is set (recorded). */
+bool pve_settings_drop_forbidden(json_t *settings, const char *reason,
+                                 struct pve_left_out *left_out)
+{
+    const char *pool = json_member_string(settings, "pool");
+    _cleanup_free_ char *words = pool ? text_format("pool '%s' does not exist", pool) : NULL;
+    _cleanup_free_ char *name = pool ? text_format("pool %s", pool) : NULL;
+
+    if (words && name && strstr(reason, words)) {
+        pve_settings_leave_out(left_out, name, "it does not exist");
+        return json_object_del(settings, "pool") == 0;
+    }
+    if (!strstr(reason, "for modifying tag '") || !json_object_get(settings, "tags"))
+        return false;
+    pve_settings_leave_out(left_out, "tags", "not possible with this token");
+    return json_object_del(settings, "tags") == 0;
+}
+
+bool pve_settings_eject(json_t *settings, const char *reason, struct pve_left_out *left_out)
 {
     const char *key;
     json_t *value;
@@ -373,6 +401,78 @@ bool pve_settings_eject(json_t *settings, const char *reason, struct text *left_
         return json_object_set_new(settings, key, json_string("none,media=cdrom")) == 0;
     }
     return false;
+}
+
+/* Six bytes in hexadecimal. */
+static bool is_mac(const char *text)
+{
+    static const char form[] = "xx:xx:xx:xx:xx:xx";
+    size_t i = 0;
+
+    for (; form[i] && text[i]; i++)
+        if (form[i] == ':' ? text[i] != ':' : !strchr("0123456789abcdefABCDEF", text[i]))
+            return false;
+    return !form[i] && !text[i];
+}
+
+/* "virtio=DE:AD:…,bridge=vmbr0" -> "virtio,bridge=vmbr0": Proxmox makes a new address
+ * (8.4 and 9.2, recorded). */
+static char *without_mac(const char *net)
+{
+    struct text kept = TEXT_WITH_LIMIT(64 << 10);
+    _cleanup_free_ char *copy = text_copy(net);
+    char *place = NULL;
+    bool good = copy && text_append(&kept, "", 0);
+
+    for (char *option = good ? strtok_r(copy, ",", &place) : NULL; option && good;
+         option = strtok_r(NULL, ",", &place)) {
+        char *equals = strchr(option, '=');
+
+        if (equals && is_mac(equals + 1))
+            *equals = '\0';
+        if (!equals || *equals || strcmp(option, "macaddr") != 0)
+            good = text_printf(&kept, "%s%s", kept.length ? "," : "", option);
+    }
+    if (good)
+        return kept.data;
+    text_free(&kept);
+    return NULL;
+}
+
+/* The other options stay. */
+static char *with_uuid(const char *smbios, const char *uuid)
+{
+    struct text made = TEXT_WITH_LIMIT(64 << 10);
+    _cleanup_free_ char *copy = text_copy(smbios);
+    char *place = NULL;
+    bool good = copy && text_printf(&made, "uuid=%s", uuid);
+
+    for (char *option = good ? strtok_r(copy, ",", &place) : NULL; option && good;
+         option = strtok_r(NULL, ",", &place))
+        good = text_starts_with(option, "uuid=") || text_printf(&made, ",%s", option);
+    if (good)
+        return made.data;
+    text_free(&made);
+    return NULL;
+}
+
+bool pve_settings_make_unique(json_t *settings, const char *uuid)
+{
+    const char *key;
+    json_t *value;
+
+    json_object_foreach (settings, key, value) {
+        const char *old = json_string_value(value);
+        bool is_net = is_numbered(key, "net");
+        _cleanup_free_ char *made = NULL;
+
+        if (!old || (!is_net && strcmp(key, "smbios1") != 0))
+            continue;
+        made = is_net ? without_mac(old) : with_uuid(old, uuid);
+        if (!made || json_string_set_nocheck(value, made) != 0)
+            return false;
+    }
+    return true;
 }
 
 bool pve_settings_to_form(const json_t *settings, struct text *form)

@@ -48,7 +48,7 @@ static void check_settings(const json_t *settings, bool has_token)
 static void look_at_config(const json_t *config, const struct pve_answer *answer)
 {
     for (int has_token = 0; has_token <= 1; has_token++) {
-        struct text left_out = TEXT_WITH_LIMIT(LINE);
+        struct pve_left_out left_out = PVE_LEFT_OUT_WITH_LIMIT(LINE);
         const struct pve_settings_wish wish = {.other_storage = "local", .has_token = has_token};
         struct text form = PVE_FORM_EMPTY;
         json_t *settings = NULL;
@@ -63,10 +63,10 @@ static void look_at_config(const json_t *config, const struct pve_answer *answer
         require(pve_settings_drop_refused(settings, answer->errors, answer->reason, &left_out) ==
                 before - json_object_size(settings));
         (void)pve_settings_eject(settings, answer->reason, &left_out);
-        require(left_out.length < LINE + sizeof(", …"));
+        require(left_out.names.length < LINE + sizeof(", …"));
         check_settings(settings, has_token);
         json_decref(settings);
-        text_free(&left_out);
+        pve_left_out_free(&left_out);
         text_free(&form);
     }
 }

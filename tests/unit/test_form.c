@@ -129,6 +129,120 @@ static void refuses_what_it_cannot_use(void **state)
     }
 }
 
+/* Reads a form with mode=PVE, and says what it wishes of the guest. */
+static char *read_wish(const char *text, struct error *error)
+{
+    struct options options = {.mode = MODE_PVE};
+    const struct wish *wish = &options.wish;
+    struct text said = TEXT_WITH_LIMIT(500);
+
+    if (form_read(text, strlen(text), &options, error)) {
+        text_printf(&said, "%u %s %s%s%s %u %s", wish->vmid, wish->name ? wish->name : "-",
+                    wish->pool ? wish->pool : "-", wish->unique ? " unique" : "",
+                    wish->start ? " start" : "", wish->bwlimit,
+                    options.storage ? options.storage : "-");
+        for (size_t i = 0; i < wish->storage_count; i++)
+            text_printf(&said, " %s:%s", wish->storages[i].disk, wish->storages[i].storage);
+    }
+    options_free(&options);
+    return said.data;
+}
+
+static void reads_what_a_new_guest_is_to_be(void **state)
+{
+    static const struct {
+        const char *text, *result;
+    } rows[] = {
+        {"", "0 - - 0 -"},
+        {"vmid=100\n", "100 - - 0 -"},
+        {"vmid=0000999999999\n", "999999999 - - 0 -"},
+        {"name=web\n", "0 web - 0 -"},
+        {"name=\"a1.b-2.C\"\n", "0 a1.b-2.C - 0 -"},
+        {"pool=prod\n", "0 - prod 0 -"},
+        {"pool=a/b_c/d.e-f\n", "0 - a/b_c/d.e-f 0 -"},
+        {"unique=yes\nstart=1\n", "0 - - unique start 0 -"},
+        {"unique=yes\nunique=no\n", "0 - - 0 -"},
+        {"bwlimit=10240\n", "0 - - 10240 -"},
+        {"bwlimit=0\n", "0 - - 0 -"},
+        {"storage=fast\n", "0 - - 0 fast"},
+        {"storage=no such one\n", "0 - - 0 no such one"}, /* the disk's own, as in manual 6.2 */
+        {"storage=scsi0=fast\n", "0 - - 0 - scsi0:fast"},
+        {"storage=\"scsi0=fast,drive-virtio15=my.slow-one_2\"\n",
+         "0 - - 0 - scsi0:fast virtio15:my.slow-one_2"},
+        {"storage=scsi0=fast, slow , efidisk0=b\n", "0 - - 0 slow scsi0:fast efidisk0:b"},
+        {"storage=scsi0=fast\nstorage=ide0=b\n", "0 - - 0 - ide0:b"},
+        {"vmid=*None*\nname=*None*\npool=*None*\nunique=*None*\nstart=*None*\nbwlimit=*None*\n",
+         "0 - - 0 -"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct error error = {0};
+        _cleanup_free_ char *result = read_wish(rows[i].text, &error);
+
+        check_string(rows[i].text, result, rows[i].result);
+    }
+}
+
+static void refuses_what_no_guest_can_be(void **state)
+{
+    static const struct {
+        const char *text, *part;
+    } rows[] = {
+        {"vmid=99\n", "restore option \"vmid\": \"99\" is not possible; it takes a number"},
+        {"vmid=1000000000\n", "restore option \"vmid\""},
+        {"vmid=x\n", "restore option \"vmid\""},
+        {"vmid=-100\n", "restore option \"vmid\""},
+        {"name=my_guest\n", "restore option \"name\": \"my_guest\" is not possible; it takes"},
+        {"name=-a\n", "restore option \"name\""},
+        {"name=a-\n", "restore option \"name\""},
+        {"name=a..b\n", "restore option \"name\""},
+        {"name=.a\n", "restore option \"name\""},
+        {"name=a.\n", "restore option \"name\""},
+        {"name=a b\n", "restore option \"name\""},
+        {"name=w\303\244b\n", "restore option \"name\""},
+        {"pool=a b\n", "restore option \"pool\""},
+        {"pool=a//b\n", "restore option \"pool\""},
+        {"pool=/a\n", "restore option \"pool\""},
+        {"pool=a/\n", "restore option \"pool\""},
+        {"pool=a/b/c/d\n", "restore option \"pool\""},
+        {"unique=maybe\n", "restore option \"unique\": \"maybe\" is not possible; it takes yes"},
+        {"start=2\n", "restore option \"start\""},
+        {"bwlimit=10M\n", "restore option \"bwlimit\": \"10M\" is not possible; it takes KiB"},
+        {"bwlimit=4294967296\n", "restore option \"bwlimit\""},
+        {"storage=scsi0=\n", "restore option \"storage\": \"scsi0=\" is not possible; it takes"},
+        {"storage==fast\n", "restore option \"storage\""},
+        {"storage=scsi=fast\n", "restore option \"storage\""},
+        {"storage=scsi0=a=b\n", "restore option \"storage\""},
+        {"storage=scsi0=a,b,c\n", "restore option \"storage\""},
+        {"storage=scsi0=../x\n", "restore option \"storage\""},
+        {"storage=scsi0=a,scsi0=b\n", "it names a disk twice"},
+        {"storage=scsi0=a,drive-scsi0=b\n", "it names a disk twice"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct error error = {0};
+
+        check(rows[i].text, !read_wish(rows[i].text, &error));
+        check_error(rows[i].text, &error, ERROR_CONFIG, rows[i].part);
+    }
+}
+
+static void wishes_are_for_proxmox(void **state)
+{
+    static const char *const names[] = {"vmid", "name", "pool", "unique", "start", "bwlimit"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+        _cleanup_free_ char *text = text_format("%s=100\n", names[i]);
+        struct error error = {0};
+
+        check(text, !read_form(text, MODE_QEMU, &error));
+        check_error(text, &error, ERROR_CONFIG, "unknown restore option");
+    }
+}
+
 static void storage_is_for_proxmox(void **state)
 {
     struct error error = {0};
@@ -166,7 +280,7 @@ static void limits_what_it_reads(void **state)
 static void survives_every_cut_and_every_byte(void **state)
 {
     static const char text[] =
-        "# x\nworking=\"/a \\\"b\"\nconvdestination = yes\nstorage=\"c\"\r\n";
+        "# x\nworking=\"/a \\\"b\"\nconvdestination = yes\nstorage=\"ide0=c,d\"\r\n";
 
     (void)state;
     for (size_t length = 0; length < sizeof(text); length++)
@@ -189,6 +303,9 @@ int main(void)
         cmocka_unit_test(no_form_beyond_the_limit),
         cmocka_unit_test(reads_what_was_filled_in),
         cmocka_unit_test(refuses_what_it_cannot_use),
+        cmocka_unit_test(reads_what_a_new_guest_is_to_be),
+        cmocka_unit_test(refuses_what_no_guest_can_be),
+        cmocka_unit_test(wishes_are_for_proxmox),
         cmocka_unit_test(storage_is_for_proxmox),
         cmocka_unit_test(limits_what_it_reads),
         cmocka_unit_test(survives_every_cut_and_every_byte),

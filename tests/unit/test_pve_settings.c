@@ -135,13 +135,13 @@ static void gives_back_all_that_can_be(void **state)
         _cleanup_json_ json_t *storages = parse("{\"data\":true}");
         const struct pve_settings_wish wish = {restored, storages, "data", rows[i].token, true};
         _cleanup_json_ json_t *settings = NULL;
-        _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(1500);
+        _cleanup_pve_left_out_ struct pve_left_out left_out = PVE_LEFT_OUT_WITH_LIMIT(1500);
         _cleanup_free_ char *given = NULL;
 
         assert_true(pve_settings_for_new(config, &wish, &settings, &left_out));
         given = json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
         check_string("given", given, rows[i].given);
-        check_string("left out", left_out.data, rows[i].left_out);
+        check_string("left out", left_out.names.data, rows[i].left_out);
     }
 }
 
@@ -152,7 +152,7 @@ static char *given_of(const char *config, bool token)
     _cleanup_json_ json_t *none = json_object();
     const struct pve_settings_wish wish = {none, none, NULL, token, true};
     _cleanup_json_ json_t *settings = NULL;
-    _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(1500);
+    _cleanup_pve_left_out_ struct pve_left_out left_out = PVE_LEFT_OUT_WITH_LIMIT(1500);
 
     assert_true(pve_settings_for_new(read, &wish, &settings, &left_out));
     return json_dumps(settings, JSON_COMPACT | JSON_SORT_KEYS);
@@ -224,12 +224,13 @@ static void gives_nobody_root_on_the_host(void **state)
         const char *key = json_object_iter_key(json_object_iter(config));
         _cleanup_json_ json_t *kept = NULL;
         _cleanup_json_ json_t *given = NULL;
-        _cleanup_text_ struct text said = TEXT_WITH_LIMIT(500);
-        _cleanup_text_ struct text ignored = TEXT_WITH_LIMIT(500);
+        _cleanup_pve_left_out_ struct pve_left_out said = PVE_LEFT_OUT_WITH_LIMIT(500);
+        _cleanup_pve_left_out_ struct pve_left_out ignored = PVE_LEFT_OUT_WITH_LIMIT(500);
 
         assert_true(pve_settings_for_new(config, &foreign, &given, &said));
         check_number(text, json_object_get(given, key) == NULL, acts);
-        check_number(text, said.data && strstr(said.data, "acts as root") != NULL, acts);
+        check_number(text, said.names.data && strstr(said.names.data, "acts as root") != NULL,
+                     acts);
         assert_true(pve_settings_for_new(config, &own, &kept, &ignored));
         /* A disk by its path is no part of the backup either way. */
         check_number(text, json_object_get(kept, key) != NULL, strcmp(key, "scsi5") != 0);
@@ -265,7 +266,7 @@ static void takes_only_options_that_are_refused(void **state)
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         _cleanup_text_ struct text complaint = TEXT_WITH_LIMIT(1000);
-        _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(1000);
+        _cleanup_pve_left_out_ struct pve_left_out left_out = PVE_LEFT_OUT_WITH_LIMIT(1000);
         _cleanup_free_ char *kept = NULL;
 
         assert_true(text_printf(&complaint, "invalid format - format error\n"));
@@ -273,7 +274,7 @@ static void takes_only_options_that_are_refused(void **state)
             assert_true(text_printf(&complaint, "%s%s", rows[i].refused[j], unknown));
         kept = pve_setting_without(rows[i].value, rows[i].key, complaint.data, &left_out);
         check_string(rows[i].refused[0], kept, rows[i].kept);
-        check_string(rows[i].refused[0], left_out.data, rows[i].said);
+        check_string(rows[i].refused[0], left_out.names.data, rows[i].said);
     }
 }
 
@@ -296,7 +297,7 @@ static void drops_what_proxmox_refuses(void **state)
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
         _cleanup_json_ json_t *settings = parse("{\"a\":\"1\",\"args\":\"x\",\"net0\":\"x\"}");
         _cleanup_json_ json_t *errors = parse(rows[i].errors);
-        _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(1500);
+        _cleanup_pve_left_out_ struct pve_left_out left_out = PVE_LEFT_OUT_WITH_LIMIT(1500);
         _cleanup_free_ char *left = NULL;
 
         check_number(rows[i].reason,
@@ -312,24 +313,24 @@ static void empties_a_drive_whose_medium_is_gone(void **state)
     _cleanup_json_ json_t *settings =
         parse("{\"ide0\":\"local:iso/a.iso,media=cdrom\",\"ide2\":\"none,media=cdrom\","
               "\"scsi0\":\"local:1/d.raw\"}");
-    _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(1500);
+    _cleanup_pve_left_out_ struct pve_left_out left_out = PVE_LEFT_OUT_WITH_LIMIT(1500);
 
     (void)state;
     assert_false(pve_settings_eject(settings, "volume 'local:1/d.raw' is gone", &left_out));
     assert_false(pve_settings_eject(settings, "none of that", &left_out));
     assert_true(pve_settings_eject(settings, "volume 'local:iso/a.iso' is gone", &left_out));
     check_string("ide0", json_member_string(settings, "ide0"), "none,media=cdrom");
-    check_string("said", left_out.data, "ide0 (its medium is not there: the drive is empty)");
+    check_string("said", left_out.names.data, "ide0 (its medium is not there: the drive is empty)");
 }
 
 static void a_full_list_says_that_it_is(void **state)
 {
-    _cleanup_text_ struct text left_out = TEXT_WITH_LIMIT(12);
+    _cleanup_pve_left_out_ struct pve_left_out left_out = PVE_LEFT_OUT_WITH_LIMIT(12);
 
     (void)state;
     for (const char *key = "abcdefgh"; *key; key++)
         pve_settings_leave_out(&left_out, (char[]){*key, *key, '\0'}, NULL);
-    check_string("list", left_out.data, "aa, bb, cc, …");
+    check_string("list", left_out.names.data, "aa, bb, cc, …");
 }
 
 static void writes_forms_that_survive(void **state)
@@ -353,6 +354,66 @@ static void keys_cannot_bring_others_along(void **state)
     check_string("form", form.data, "a%3D1%26args=x");
 }
 
+static void makes_a_guest_unique(void **state)
+{
+    static const char uuid[] = "11111111-2222-4333-8444-555555555555";
+    static const struct {
+        const char *key, *before, *after;
+    } rows[] = {
+        {"net0", "virtio=DE:AD:BE:EF:00:01,bridge=vmbr0,tag=7", "virtio,bridge=vmbr0,tag=7"},
+        {"net1", "model=e1000,macaddr=de:ad:be:ef:00:01,bridge=vmbr0", "model=e1000,bridge=vmbr0"},
+        {"net2", "virtio,bridge=vmbr0", "virtio,bridge=vmbr0"},
+        {"net3", "virtio=DE:AD:BE:EF:00:0,bridge=b", "virtio=DE:AD:BE:EF:00:0,bridge=b"},
+        {"smbios1", "uuid=old,manufacturer=QQ==,base64=1",
+         "uuid=11111111-2222-4333-8444-555555555555,manufacturer=QQ==,base64=1"},
+        {"netx", "virtio=DE:AD:BE:EF:00:01", "virtio=DE:AD:BE:EF:00:01"},
+        {"description", "uuid=old,x=DE:AD:BE:EF:00:01", "uuid=old,x=DE:AD:BE:EF:00:01"},
+    };
+    _cleanup_json_ json_t *settings = json_object();
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        json_object_set_new(settings, rows[i].key, json_string(rows[i].before));
+    assert_true(pve_settings_make_unique(settings, uuid));
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+        check_string(rows[i].key, json_member_string(settings, rows[i].key), rows[i].after);
+}
+
+static void forgets_a_pool_that_is_gone(void **state)
+{
+    static const char tags[] =
+        "unable to create VM 321 - 403 Permission check failed (/, Sys.Modify for modifying tag "
+        "'HASH(0x561a90d58888)')";
+    _cleanup_json_ json_t *settings = parse("{\"pool\": \"prod\", \"name\": \"x\"}");
+    _cleanup_pve_left_out_ struct pve_left_out left_out = PVE_LEFT_OUT_WITH_LIMIT(100);
+
+    (void)state;
+    assert_false(pve_settings_drop_forbidden(settings, "pool 'other' does not exist", &left_out));
+    assert_false(left_out.lacks);
+    assert_true(pve_settings_drop_forbidden(
+        settings, "Permission check failed (pool 'prod' does not exist)", &left_out));
+    check_string("said", left_out.names.data, "pool prod (it does not exist)");
+    assert_true(left_out.lacks);
+    assert_null(json_object_get(settings, "pool"));
+    assert_false(pve_settings_drop_forbidden(settings, "pool 'prod' does not exist", &left_out));
+    assert_false(pve_settings_drop_forbidden(settings, tags, &left_out));
+    json_object_set_new(settings, "tags", json_string("a;b"));
+    assert_true(pve_settings_drop_forbidden(settings, tags, &left_out));
+    assert_null(json_object_get(settings, "tags"));
+}
+
+static void knows_what_a_guest_lacks(void **state)
+{
+    _cleanup_pve_left_out_ struct pve_left_out left_out = PVE_LEFT_OUT_WITH_LIMIT(12);
+
+    (void)state;
+    pve_settings_leave_out(&left_out, "digest", NULL);
+    pve_settings_leave_out(&left_out, "unused0", "its data is not in the backup");
+    assert_false(left_out.lacks);
+    pve_settings_leave_out(&left_out, "scsi1", "its data is not restored"); /* the line is full */
+    assert_true(left_out.lacks);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,6 +430,9 @@ int main(void)
         cmocka_unit_test(a_full_list_says_that_it_is),
         cmocka_unit_test(writes_forms_that_survive),
         cmocka_unit_test(keys_cannot_bring_others_along),
+        cmocka_unit_test(makes_a_guest_unique),
+        cmocka_unit_test(forgets_a_pool_that_is_gone),
+        cmocka_unit_test(knows_what_a_guest_lacks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,11 +40,16 @@ class Changes:
         if values.get("start") == "1" and since(self.host.version, "9.2"):
             self.guests.demand(caller, vmid, "VM.PowerMgmt")
         values = {key: value for key, value in values.items() if key not in _NOT_KEPT}
+        pool = p["body"].get("pool")
+        if pool:
+            self.host.pools.check(pool)
         self.host.faults.before_create(vmid)
         self._take(vmid, {})
 
         def work(task):
             self._finish(vmid, values, task)
+            if pool:
+                self.host.pools.join(pool, vmid)
 
         return self.host.tasks.start(
             "qmcreate",
@@ -223,6 +228,8 @@ class Changes:
             if p.get("purge"):
                 task.say(f"purging VM {vmid} from related configurations..")
             del self.guests.all[vmid]
+            self.host.firewall.all.pop(vmid, None)
+            self.host.pools.leave(vmid)
 
         return self.host.tasks.start("qmdestroy", vmid, caller, work)
 

@@ -40,6 +40,8 @@ class Control:
         """It goes with all its volumes, whatever its state."""
         with self._host.lock:
             self._host.guests.all.pop(vmid, None)
+            self._host.firewall.all.pop(vmid, None)
+            self._host.pools.leave(vmid)
             self._host.changes.free_all_of(vmid)
 
     def move_guest(self, vmid, node=None):
@@ -49,6 +51,29 @@ class Control:
     def guests(self):
         """All configurations by VMID."""
         return {vmid: guest.config for vmid, guest in self._host.guests.all.items()}
+
+    def add_pool(self, name, comment=None):
+        """There is such a pool."""
+        self._host.pools.add(name, comment)
+
+    def remove_pool(self, name):
+        """It is gone."""
+        del self._host.pools.all[name]
+
+    def join_pool(self, name, vmid):
+        """A guest is in it."""
+        self._host.pools.leave(vmid)
+        self._host.pools.join(name, vmid)
+
+    def pool_of(self, vmid):
+        """Where a guest is."""
+        return self._host.pools.of(vmid)
+
+    def firewall(self, vmid, content=None):
+        """What a guest's firewall has; sets it."""
+        if content is not None:
+            self._host.firewall.all[vmid] = content
+        return self._host.firewall.of(vmid)
 
     def add_storage(self, **about):
         """One more storage, or another for an old name."""

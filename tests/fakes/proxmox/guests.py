@@ -105,7 +105,7 @@ class Guests:
         rows = []
         if p.get("type", "vm") == "vm":
             everyone = [guest for _, guest in sorted(self.all.items())]
-            rows += [self._resource(guest) for guest in self._visible(caller, everyone)]
+            rows += [self._resource(caller, guest) for guest in self._visible(caller, everyone)]
         if p.get("type", "storage") == "storage":
             rows += self.host.storages.resources(caller)
         return rows
@@ -181,7 +181,7 @@ class Guests:
                 "blockstat": {disk: dict(zeroes) for disk in disks},
             }
 
-    def _resource(self, guest):
+    def _resource(self, caller, guest):
         row = self._row(guest, False)
         about = {
             "id": f"qemu/{guest.vmid}",
@@ -193,6 +193,9 @@ class Guests:
             "diskread": 0,
             "diskwrite": 0,
         }
+        pool = self.host.pools.of(guest.vmid)
+        if pool and self.host.pools.may_see(caller, pool):
+            about["pool"] = pool
         kept = "name status maxmem maxdisk cpu mem disk netin netout uptime memhost lock tags".split()
         return about | {key: row[key] for key in kept if key in row}
 

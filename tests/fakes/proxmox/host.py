@@ -9,7 +9,9 @@ from api import Api
 from changes import Changes
 from drives import Drives
 from faults import Faults
+from firewall import Firewall
 from guests import Guest, Guests
+from pools import Pools
 from storages import Storages
 from tasks import Tasks
 from volumes import Volumes
@@ -39,6 +41,8 @@ class Host:
         self.volumes = Volumes(self)
         self.drives = Drives(self)
         self.guests = Guests(self)
+        self.firewall = Firewall(self)
+        self.pools = Pools(self)
         self.changes = Changes(self)
         self.about = About(self)
         self.api = Api(self)

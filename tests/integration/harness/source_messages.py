@@ -31,6 +31,12 @@ _NOT_MESSAGES = {
     # what the daemon is told of the plugin, and the names of options in bconsole
     "backup of running QEMU guests",
     "the qemu-fd authors",
+    "VMID of the restored guest",
+    "Name of the restored guest",
+    "New MAC addresses and a new UUID",
+    "Pool of the restored guest",
+    "Start the guest when all of it came back",
+    "KiB a second that a disk is written with",
     "Plugin working directory",
     "Convert qcow2 restore to original destination",
     "Replace an image that is another one's backing file",

@@ -1,0 +1,235 @@
+"""Restore options that say what a new Proxmox guest is to be: number, name, pool, storages, pace."""
+
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from harness.disk import MIB
+from harness.marks import one_version
+from harness.process import PATIENCE
+from harness.pve_guest import Volume
+from harness.pve_restored import assert_config, assert_volumes, not_given, volume
+from harness.pve_world import NEW, pve_world
+
+_DISKS = {
+    "scsi0": Volume("data", 2 * MIB, "raw"),
+    "scsi1": Volume(size=2 * MIB, seed=2),
+    "virtio2": Volume("local-lvm", MIB, seed=3),
+}
+_MADE = "^(POST|PUT|DELETE) "
+_EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "restore-guest.py"
+
+
+@pytest.fixture(scope="module")
+def _world(bacula_root, plugin, tmp_path_factory):
+    with pve_world(bacula_root, plugin, tmp_path_factory.mktemp("pve"), "9.1",
+                   disks=_DISKS) as world:
+        assert world.full.ok, world.full.log
+        world.pve.control("add_pool", name="prod")
+        yield world
+
+
+@pytest.fixture
+def world(_world):
+    """The host and the backup, as if nothing had been restored yet."""
+    _world.reset()
+    return _world
+
+
+def _restore(world, **options):
+    """A good restore with these options; its log."""
+    result = world.restore(plugin_options=options)
+    assert result.ok, result.log
+    world.assert_clean()
+    return result.log
+
+
+def _refused(world, **options):
+    """A restore that ends before any data came, and made nothing; its log."""
+    result = world.restore(plugin_options=options)
+    assert not result.ok
+    assert "Restoring device" not in result.log
+    assert world.pve.requests(_MADE) == []
+    world.assert_nothing_left()
+    return result.log
+
+
+def test_all_at_once(world):
+    """One form with everything: on every Bacula, by the console's menus."""
+    log = _restore(world, vmid="4711", name="web-2.example.test", unique="yes", pool="prod", start="no",
+                   bwlimit="1048576", storage="scsi0=local,virtio2=data,local-lvm")
+    assert "Start Restore vm: vm1 (rid:4711)" in log
+    made = world.pve.config(4711)
+    assert made["name"] == "web-2.example.test"
+    assert world.pve.control("pool_of", vmid=4711) == "prod"
+    places = {key: volume(world.pve, 4711, key)[0].split(":")[0] for key in _DISKS}
+    assert places == {"scsi0": "local", "scsi1": "local-lvm", "virtio2": "data"}
+    assert_volumes(world.pve, 4711, world.held)
+
+
+@one_version
+def test_unique(world):
+    """Its networks and its UUID are its own; everything else is as it was."""
+    log = _restore(world, unique="yes")
+    made, was = world.pve.config(NEW), world.config
+    mac = re.compile(r"(\w+)=((?:[0-9A-F]{2}:){5}[0-9A-F]{2})(.*)", re.I)
+    model, address, rest = mac.fullmatch(made["net0"]).groups()
+    old_model, old_address, old_rest = mac.fullmatch(was["net0"]).groups()
+    assert (model, rest) == (old_model, old_rest) and address != old_address
+    assert re.match(r"uuid=[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}(,|$)", made["smbios1"])
+    assert made["smbios1"] != was["smbios1"]
+    same = {"net0": was["net0"], "smbios1": was["smbios1"]}
+    world.pve.control("set_guest", vmid=NEW, config=same)
+    assert_config(world.pve, NEW, was, not_given(log, NEW))
+
+
+@one_version
+def test_not_unique(world):
+    """Both stay."""
+    _restore(world)
+    made = world.pve.config(NEW)
+    assert (made["net0"], made["smbios1"]) == (world.config["net0"], world.config["smbios1"])
+
+
+@one_version
+def test_start(world):
+    """When all came back."""
+    log = _restore(world, start="yes")
+    assert f"Started guest {NEW}" in log
+    assert world.pve.requests("POST .*/status/start") != []
+    world.pve.control("stop_guest", vmid=NEW)
+
+
+@one_version
+def test_start_of_a_part(world):
+    """A guest that lacks a disk is not started, and a warning says so."""
+    chosen = ["/@qemu/vm1/100/config.json", "/@qemu/vm1/100/drive-scsi0.qcow2"]
+    result = world.restore(files=chosen, plugin_options={"start": "yes"})
+    assert result.ok
+    assert f"Guest {NEW} is not started: not all of it came back" in result.log
+    assert world.pve.requests("POST .*/status/start") == []
+
+
+@one_version
+def test_start_that_fails(world):
+    """The guest is whole and stays; the error says what to do."""
+    world.pve.control("fault", task="qmstart", action="task-fail", text="no KVM here")
+    result = world.restore(plugin_options={"start": "yes"})
+    assert f"the new guest {NEW} could not be started" in result.log
+    assert f"start it yourself: qm start {NEW}" in result.log
+    assert not result.ok
+    assert_volumes(world.pve, NEW, world.held)
+
+
+@one_version
+def test_bwlimit(world):
+    """qemu-img is told, in bytes a second."""
+    world.gate.hold()
+    jobid = world.restore(wait=False, plugin_options={"bwlimit": "2048"})
+    words = (world.gate.wait() / "cmdline").read_text().split("\0")
+    assert words[words.index("-r") + 1] == str(2048 * 1024)
+    world.gate.release()
+    result = world.bacula.wait(jobid)
+    assert result.ok, result.log
+    assert_volumes(world.pve, NEW, world.held)
+
+
+@one_version
+def test_disk_by_its_file(world):
+    """A disk may be named as its file is called; the others stay where they were."""
+    _restore(world, storage="drive-scsi1=data")
+    places = {key: volume(world.pve, NEW, key)[0].split(":")[0] for key in _DISKS}
+    assert places == {"scsi0": "data", "scsi1": "data", "virtio2": "local-lvm"}
+
+
+@one_version
+@pytest.mark.parametrize("option, value, words", [
+    ("vmid", "99", 'restore option "vmid": "99" is not possible'),
+    ("vmid", "150", 'restore option "vmid": 150 is not free'),
+    ("vmid", "100", 'restore option "vmid": 100 is not free'),
+    ("name", "my_guest", 'restore option "name": "my_guest" is not possible'),
+    ("pool", "nosuch", 'there is no pool "nosuch"'),
+    ("start", "perhaps", 'restore option "start": "perhaps" is not possible'),
+    ("bwlimit", "10M", 'restore option "bwlimit": "10M" is not possible'),
+    ("storage", "scsi0=nosuch", 'this host has no storage "nosuch" that takes disk images'),
+    ("storage", "scsi7=data", "the backup has no disk scsi7"),
+    ("storage", "scsi0=data,scsi0=local", "it names a disk twice"),
+])
+def test_refused_before_data_comes(world, option, value, words):
+    """What cannot be is said at once."""
+    assert words in _refused(world, **{option: value})
+
+
+@one_version
+def test_refused_where_the_catalog_knows_nothing(world):
+    """The guest's description comes with its files, and no disk after it."""
+    full = world.bacula.run("VM", "Full")
+    with closing(sqlite3.connect(world.bacula.folder / "dir" / "bacula.db", timeout=PATIENCE)) as database:
+        database.execute("DELETE FROM RestoreObject WHERE ObjectType = 25 AND JobId = ?", (full.jobid,))
+        database.commit()
+    result = world.restore([full.jobid], plugin_options={"vmid": "150"})
+    assert not result.ok
+    assert 'restore option "vmid": 150 is not free' in result.log
+    assert "Restoring device" not in result.log
+    assert world.pve.requests(_MADE) == []
+
+
+@one_version
+def test_vmid_taken_meanwhile(world):
+    """No other number is taken for the one that was chosen."""
+    world.pve.control("fault", action="take-vmid", vmid=4711)
+    result = world.restore(plugin_options={"vmid": "4711"})
+    assert not result.ok
+    assert "VMID 4711 was taken meanwhile" in result.log
+    assert set(world.pve.vmids()) == {100, 150, 4711}
+    world.pve.control("destroy_guest", vmid=4711)
+    world.assert_clean()
+
+
+@one_version
+def test_restore_without_questions(world):
+    """examples/restore-guest.py fills the form in."""
+    bacula = world.bacula
+    words = ["vmid=4712", "name=scripted", "storage=scsi0=local", "--", f"jobid={world.full.jobid}", "client=fd",
+             "restorejob=RestoreFiles", "where=/", "all", "done", "--", bacula.root / "usr/sbin/bconsole", "-c",
+             bacula.folder / "console.conf"]
+    done = subprocess.run(
+        [sys.executable, _EXAMPLE, *map(str, words)], capture_output=True, text=True, check=False,
+        env={**os.environ, "LD_LIBRARY_PATH": str(bacula.root / "usr/lib/bacula")},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert world.pve.config(4712)["name"] == "scripted"
+    assert_volumes(world.pve, 4712, world.held)
+
+
+@pytest.fixture
+def two_guests(bacula_root, plugin, tmp_path_factory):
+    """A backup of vm1 (100) and vm2 (120)."""
+    disks = {"scsi0": Volume("data", MIB, "raw")}
+    with pve_world(bacula_root, plugin, tmp_path_factory.mktemp("pve"), "9.1", disks=disks) as world:
+        world.pve.guest(120, "vm2", disks={"scsi0": Volume("data", MIB, "raw", seed=2)})
+        full = world.bacula.run("VM", "Full")
+        assert full.ok, full.log
+        world.reset()
+        yield world, full
+
+
+@one_version
+@pytest.mark.parametrize("option, value", [("vmid", "4711"), ("name", "web")])
+def test_one_guest_has_it(two_guests, option, value):
+    """A number or a name is the first guest's; the second one is refused before its data."""
+    world, full = two_guests
+    result = world.restore([full.jobid], plugin_options={option: value})
+    assert not result.ok
+    refusal = re.search(rf'guest "vm2" \(120\): restore option "{option}" is for one guest, and "vm1" has it', result.log)
+    assert refusal, result.log
+    assert result.log.count("Restoring device") == 1
+    made = set(world.pve.vmids()) - {100, 150}
+    assert len(made) == 1
+    assert_volumes(world.pve, made.pop(), world.held)
+    world.assert_clean()
