@@ -101,6 +101,16 @@ static bool read_timeout(struct reading *reading, const char *key, const char *v
     return true;
 }
 
+static bool read_bwlimit(struct reading *reading, const char *key, const char *value)
+{
+    unsigned long long rate;
+
+    if (!text_to_number(value, INT32_MAX, &rate))
+        return bad_value(reading, key, value, "KiB a second, a whole number; 0 is no limit");
+    reading->options.bwlimit = (uint32_t)rate;
+    return true;
+}
+
 static bool read_transaction(struct reading *reading, const char *key, const char *value)
 {
     if (strcasecmp(value, "guest") != 0 && strcasecmp(value, "disk") != 0)
@@ -204,6 +214,7 @@ static const struct {
     {"qmpcontrol", read_qmpcontrol, GENUINE},
     {"mode", read_mode, 0},
     {"timeout", read_timeout, 0},
+    {"bwlimit", read_bwlimit, 0},
     {"bitmap-persistence", read_persistence, 0},
     {"bitmap_persistence", read_persistence, 0},
     {"transaction", read_transaction, 0},
@@ -222,10 +233,11 @@ static const struct {
 static bool unknown(struct reading *reading, const char *key)
 {
     error_set(reading->error, ERROR_CONFIG, "unknown parameter \"%.100s\"", key);
-    return error_hint(reading->error,
-                      "the parameters are: abort_on_error, working, qmpcontrol, mode, timeout, "
-                      "bitmap-persistence, transaction, and with mode=PVE vm, vmid, include, "
-                      "exclude, storage, url, tokenfile, cafile, fingerprint");
+    return error_hint(
+        reading->error,
+        "the parameters are: abort_on_error, working, qmpcontrol, mode, timeout, "
+        "bwlimit, bitmap-persistence, transaction, and with mode=PVE vm, vmid, include, "
+        "exclude, storage, url, tokenfile, cafile, fingerprint");
 }
 
 /* The first row that reads into the same place: two spellings of one

@@ -22,6 +22,7 @@ struct options {
     bool bitmap_persistence;
     bool transaction_per_disk; /* transaction=disk */
     uint32_t timeout;          /* seconds that a dump may take */
+    uint32_t bwlimit;          /* KiB/s that a dump reads a disk with; 0: as fast as it can */
     char *listing;             /* the path of a `.ls`; NULL for a job */
     /* Only with mode=PVE: */
     struct selection selection;

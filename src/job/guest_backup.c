@@ -212,6 +212,7 @@ static void prepare_dump(struct guest_backup *backup)
         .previous_job = job->facts.previous_job,
         .level = level_letter(job->facts.level),
         .persistent = backup->options->bitmap_persistence,
+        .speed = backup->options->bwlimit * UINT64_C(1024),
         .restarted = job->facts.restarted,
         .workplace = backup->workplace,
     };

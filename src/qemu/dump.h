@@ -61,6 +61,7 @@ struct dump {
     const char *previous_job; /* borrowed, may be NULL */
     char level;               /* 'F', 'D' or 'I' */
     bool persistent;
+    uint64_t speed; /* bytes/s, of each disk by itself; 0: as fast as it can */
     bool restarted; /* the catalog may have parts of an earlier run of this very job */
     const struct workplace *workplace; /* borrowed */
     struct process qemu;               /* who listens on the monitor */

@@ -169,6 +169,10 @@ static json_t *backup(const struct dump *dump, const struct dump_disk *disk)
         return NULL;
     if (dump->features.max_workers)
         json_object_set_new(data, "x-perf", json_pack("{s:i}", "max-workers", DUMP_WORKERS));
+    /* What the job reads in the background; what the guest writes meanwhile is
+     * copied at once (QEMU's block/block-copy.c), so that the guest never waits for it. */
+    if (dump->speed)
+        json_object_set_new(data, "speed", json_integer((json_int_t)dump->speed));
     if (!disk->choice.base) {
         /* What an image without backing file does not hold is zeroes, in the
          * dump as on the disk: "full" would note each cluster of them. */

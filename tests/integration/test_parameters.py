@@ -53,6 +53,10 @@ _BAD = {
     "qmpcontrol={qmp} timeout=-1": 'parameter "timeout": "-1" is not possible',
     "qmpcontrol={qmp} timeout=60s": 'parameter "timeout": "60s" is not possible',
     "qmpcontrol={qmp} timeout=4294967297": 'parameter "timeout": "4294967297" is not possible',
+    # bwlimit
+    "qmpcontrol={qmp} bwlimit=fast": 'parameter "bwlimit": "fast" is not possible; it takes KiB',
+    "qmpcontrol={qmp} bwlimit=10M": 'parameter "bwlimit": "10M" is not possible',
+    "mode=PVE bwlimit=-1": 'parameter "bwlimit": "-1" is not possible',
     # Switches
     "qmpcontrol={qmp} abort_on_error=2": 'parameter "abort_on_error": "2" is not possible; it takes',
     "qmpcontrol={qmp} abort_on_error=": 'parameter "abort_on_error" has no value',

@@ -24,6 +24,8 @@ static char *describe(const struct options *options)
         assert_true(text_printf(&line, " working=%s", options->working));
     if (options->listing)
         assert_true(text_printf(&line, " listing=%s", options->listing));
+    if (options->bwlimit)
+        assert_true(text_printf(&line, " bwlimit=%u", options->bwlimit));
     if (options->timeout != TIMEOUT_DEFAULT)
         assert_true(text_printf(&line, " timeout=%u", options->timeout));
     assert_true(text_printf(&line, "%s%s%s%s", options->abort_on_error ? " abort" : "",
@@ -58,6 +60,9 @@ static void reads_every_parameter(void **state)
         {"qemu: timeout=86400", "QEMU timeout=86400"},
         {"qemu: timeout=2147483647", "QEMU timeout=2147483647"},
         {"qemu: timeout=3600", "QEMU"},
+        {"qemu: bwlimit=1", "QEMU bwlimit=1"},
+        {"qemu: bwlimit=2147483647 mode=PVE", "PVE bwlimit=2147483647"},
+        {"qemu: bwlimit=0", "QEMU"},
         {"qemu: abort_on_error", "QEMU abort"},
         {"qemu: abort_on_error=1", "QEMU abort"},
         {"qemu: abort_on_error=0", "QEMU"},
@@ -110,7 +115,7 @@ static void refuses_what_it_cannot_use(void **state)
     } rows[] = {
         {"qemu: nonsense=1", "Plugin line: unknown parameter \"nonsense\"; the parameters are: "
                              "abort_on_error, working, qmpcontrol, mode, timeout, "
-                             "bitmap-persistence, transaction"},
+                             "bwlimit, bitmap-persistence, transaction"},
         {"qemu: nonsense", "unknown parameter \"nonsense\""},
         {"qemu: QMPCONTROL=/a", "unknown parameter \"QMPCONTROL\""},
         {"qemu: =/a", "unknown parameter \"\""},
@@ -131,6 +136,13 @@ static void refuses_what_it_cannot_use(void **state)
         {"qemu: timeout=2147483648", "parameter \"timeout\": \"2147483648\" is not possible"},
         {"qemu: timeout=99999999999999999999", "parameter \"timeout\""},
         {"qemu: timeout=\" 5\"", "parameter \"timeout\": \" 5\" is not possible"},
+        {"qemu: bwlimit=10M", "parameter \"bwlimit\": \"10M\" is not possible; it takes KiB a "
+                              "second, a whole number; 0 is no limit"},
+        {"qemu: bwlimit=-1", "parameter \"bwlimit\": \"-1\" is not possible"},
+        {"qemu: bwlimit=1.5", "parameter \"bwlimit\": \"1.5\" is not possible"},
+        {"qemu: bwlimit=2147483648", "parameter \"bwlimit\": \"2147483648\" is not possible"},
+        {"qemu: bwlimit", "parameter \"bwlimit\" has no value"},
+        {"qemu: bwlimit=1 bwlimit=1", "parameter \"bwlimit\" is given twice"},
         {"qemu: abort_on_error=2",
          "parameter \"abort_on_error\": \"2\" is not possible; it takes 0 "
          "or 1"},
