@@ -72,9 +72,9 @@ def _findings(package, kinds="E"):
 
 
 def test_rpmlint_finds_what_the_page_says(package):
-    """docs/install.md has every error and warning that stays, with the reason."""
+    """internals/packages.md has every error and warning that stays, with the reason."""
     assert _findings(package) == {"no-signature", "dir-or-file-in-opt"}
-    page = (Path(__file__).resolve().parents[2] / "docs" / "install.md").read_text()
+    page = (Path(__file__).resolve().parents[2] / "docs" / "internals" / "packages.md").read_text()
     table = re.search(r"^\| rpmlint \| why \|\n((?:\|.*\n)+)", page, re.M)[1]
     named = re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^\| (`.*?) \|", table, re.M)))
     assert _findings(package, "EW") == set(named)

@@ -103,7 +103,7 @@ def _discard(draw):
 def _resize(draw):
     """Not while QEMU has something of a dead job on the disk: it says that the disk is busy.
 
-    A disk that shrinks by less than a cluster and grows again is not noticed (docs/chain.md).
+    A disk that shrinks by less than a cluster and grows again is not noticed (docs/internals/chain.md).
     """
     disk = draw.disk()
     unit = CLUSTER if disk == "first" else SECTOR
