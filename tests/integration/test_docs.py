@@ -99,6 +99,7 @@ def test_every_parameter_has_a_row():
         for name in re.findall(r'^    \{"(\w+)", "', (_TOP / f"src/hypervisor/{source}.c").read_text(), re.M)
     }
     assert set(documented) == set(known) | forms
+    assert {len(row) for row in _rows("parameters.md")} == {5}
     for name, (where, values, _, what) in documented.items():
         places = [place for place, names in (("Plugin line", known), ("restore form", forms)) if name in names]
         assert where == ("both" if len(places) == 2 else places[0]), name
