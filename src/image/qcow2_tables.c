@@ -6,17 +6,10 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "image/format.h"
 
-/* Byte offsets of the header's fields. */
-enum {
-    MAGIC = 0,
-    VERSION = 4,
-    CLUSTER_BITS = 20,
-    L1_SIZE = 36,
-    L1_TABLE_OFFSET = 40,
-    INCOMPATIBLE_FEATURES = 72,
-    HEADER_SIZE = 80, /* as far as we look; version 2 ends at 72 */
-};
+/* As far as we look; version 2 ends at 72. */
+enum { HEADER_SIZE = 80 };
 
 enum {
     COPY_CLUSTER = 64 * 1024,
@@ -24,13 +17,6 @@ enum {
     L1_LIMIT = 32 << 20,       /* bytes; QEMU's own */
     TABLES_LIMIT = 128 * 1024, /* L2 tables, of 64 TiB as a rule: a minute of reading */
 };
-
-#define QCOW2_MAGIC   UINT32_C(0x514649fb)
-#define EXTENDED_L2   (UINT64_C(1) << 4)
-#define COMPRESSED    (UINT64_C(1) << 62)
-#define READS_AS_ZERO UINT64_C(1)
-#define OFFSET_MASK   UINT64_C(0x00fffffffffffe00)
-#define SUBCLUSTERS   UINT64_C(0xffffffff) /* those that hold data */
 
 struct walk {
     const struct qcow2_source *source;
@@ -40,16 +26,6 @@ struct walk {
     uint64_t next; /* the first cluster of the copy that was not counted yet */
     unsigned tables;
 };
-
-static uint32_t read_32(const unsigned char *from)
-{
-    return (uint32_t)from[0] << 24 | (uint32_t)from[1] << 16 | (uint32_t)from[2] << 8 | from[3];
-}
-
-static uint64_t read_64(const unsigned char *from)
-{
-    return (uint64_t)read_32(from) << 32 | read_32(from + 4);
-}
 
 /* The copy's clusters that this one of the image touches; they come in
  * ascending order, so that no one is counted twice. */
@@ -68,12 +44,12 @@ static void count_cluster(struct walk *walk, uint64_t number)
 
 static void read_entry(struct walk *walk, const unsigned char *entry, uint64_t number)
 {
-    uint64_t said = read_64(entry);
+    uint64_t said = qcow2_get_64(entry);
 
-    if (said & COMPRESSED)
+    if (said & QCOW2_COMPRESSED)
         walk->census->compressed = true;
-    else if (walk->extended ? read_64(entry + 8) & SUBCLUSTERS
-                            : (said & OFFSET_MASK) && !(said & READS_AS_ZERO))
+    else if (walk->extended ? qcow2_get_64(entry + 8) & QCOW2_SUBCLUSTERS
+                            : (said & QCOW2_OFFSET_MASK) && !(said & QCOW2_ZERO))
         count_cluster(walk, number);
 }
 
@@ -106,7 +82,7 @@ static bool read_l1(struct walk *walk, uint64_t offset, uint32_t entries)
                                 offset + (uint64_t)done * 8))
             return false;
         for (uint32_t i = 0; i < count && !walk->census->compressed; i++) {
-            uint64_t table = read_64(l1 + i * (size_t)8) & OFFSET_MASK;
+            uint64_t table = qcow2_get_64(l1 + i * (size_t)8) & QCOW2_OFFSET_MASK;
 
             if (table && !read_l2(walk, table, done + i, l2))
                 return false;
@@ -123,15 +99,16 @@ bool qcow2_take_census(const struct qcow2_source *source, struct qcow2_census *c
 
     *census = (struct qcow2_census){0};
     if (!source->read(source->context, header, sizeof(header), 0) ||
-        read_32(header + MAGIC) != QCOW2_MAGIC)
+        qcow2_get_32(header + QCOW2_AT_MAGIC) != QCOW2_MAGIC)
         return false;
-    version = read_32(header + VERSION);
-    bits = read_32(header + CLUSTER_BITS);
-    entries = read_32(header + L1_SIZE);
+    version = qcow2_get_32(header + QCOW2_AT_VERSION);
+    bits = qcow2_get_32(header + QCOW2_AT_CLUSTER_BITS);
+    entries = qcow2_get_32(header + QCOW2_AT_L1_ENTRIES);
     if (version < 2 || version > 3 || bits < 9 || bits > 21 || entries > L1_LIMIT / 8 ||
-        read_64(header + L1_TABLE_OFFSET) > INT64_MAX)
+        qcow2_get_64(header + QCOW2_AT_L1_OFFSET) > INT64_MAX)
         return false;
     walk.cluster_bits = bits;
-    walk.extended = version == 3 && read_64(header + INCOMPATIBLE_FEATURES) & EXTENDED_L2;
-    return read_l1(&walk, read_64(header + L1_TABLE_OFFSET), entries);
+    walk.extended =
+        version == 3 && qcow2_get_64(header + QCOW2_AT_INCOMPATIBLE) & QCOW2_EXTENDED_L2;
+    return read_l1(&walk, qcow2_get_64(header + QCOW2_AT_L1_OFFSET), entries);
 }

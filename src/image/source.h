@@ -30,8 +30,8 @@ struct source_type {
     /* Fills `bytes` with the next `count` bytes of data: the data clusters of
      * `extents` in the order of their addresses, one behind the other.  A disk
      * that ends inside its last cluster is padded with zeroes.  The reader never
-     * asks for more than there is, and mostly for whole clusters, at most for
-     * 1 MiB; all of it comes, or the call fails. */
+     * asks for more than there is, mostly for a whole cluster and never for more
+     * than the rest of one; all of it comes, or the call fails. */
     bool (*read)(struct source *source, void *bytes, size_t count, struct error *error);
 
     /* After the last byte, also where there is none: whether all that was given

@@ -4,7 +4,6 @@
 #include "job/backup.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 
 #include "base/path.h"
@@ -32,8 +31,6 @@ struct backup {
     bool form_given; /* of the current line */
     enum out out;
     char *name;       /* of the file that is out */
-    int file;         /* the dump that is out, open */
-    uint64_t left;    /* bytes of it that were not read yet */
     const char *text; /* the rest of the config.json that is out */
     size_t text_left;
     bool ended;
@@ -46,7 +43,6 @@ struct backup *backup_new(struct job *job)
     if (!backup)
         return NULL;
     backup->job = job;
-    backup->file = -1;
     return backup;
 }
 
@@ -230,19 +226,14 @@ static bool fill_disk(struct backup *backup, const struct guest_backup *guest,
 {
     const struct dump_disk *disk = &guest->dump.disks[backup->disk];
     const char *base_job = guest->dump.previous_job;
-    struct stat status;
 
     backup->name = saved_name(&guest->guest, disk->disk->drive);
     if (!backup->name)
         return error_memory(error);
-    if (stat(disk->target, &status) != 0) {
-        error_errno(error, errno, "its dump is gone");
-        return blame(guest, disk, error);
-    }
     *file = (struct outgoing_file){
         .kind = FILE_REGULAR,
         .name = backup->name,
-        .size = (uint64_t)status.st_size,
+        .size = writer_size(disk->part),
         .modified = time(NULL),
         .permissions = 0600,
         .delta = disk->choice.base != NULL,
@@ -311,21 +302,18 @@ static enum produced next(void *context, struct outgoing_file *file)
     }
 }
 
+static struct dump_disk *current_disk(struct backup *backup)
+{
+    return &current(backup)->dump.disks[backup->disk];
+}
+
+/* What is read is ready; a disk's part can be read once. */
 static bool open_file(void *context, int *number)
 {
     struct backup *backup = context;
-    struct stat status;
 
-    if (backup->out != OUT_DISK)
-        return true;
-    backup->file =
-        open(current(backup)->dump.disks[backup->disk].target, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (backup->file < 0 || fstat(backup->file, &status) != 0) {
-        *number = errno;
-        return false;
-    }
-    backup->left = (uint64_t)status.st_size;
-    return true;
+    *number = EBADF;
+    return backup->out != OUT_DISK || current_disk(backup)->part;
 }
 
 static ssize_t read_text(struct backup *backup, void *buffer, size_t count)
@@ -338,69 +326,51 @@ static ssize_t read_text(struct backup *backup, void *buffer, size_t count)
     return (ssize_t)count;
 }
 
-/* The end was seen, so every byte of the dump is with Bacula. */
-static bool all_saved(struct backup *backup)
+/* Its end says that every byte of the disk's part is with Bacula. */
+static ssize_t read_disk(struct backup *backup, void *buffer, size_t count, int *number)
 {
     struct guest_backup *guest = current(backup);
-    const struct dump_disk *disk = &guest->dump.disks[backup->disk];
+    const struct dump_disk *disk = current_disk(backup);
     struct error error;
-    int number;
+    ssize_t got = writer_read(disk->part, buffer, count, &error);
 
-    if (dump_intact(disk)) {
+    if (got == 0)
         guest->states[backup->disk] = DISK_SAVED;
-        return true;
-    }
-    number = errno;
-    error_errno(&error, number, "the working directory lost a part of its dump");
+    if (got >= 0)
+        return got;
     blame(guest, disk, &error);
-    error_hint(&error, "see the kernel's messages, or set working= to another disk");
-    job_report(backup->job, MESSAGE_ERROR, &error);
-    errno = number;
-    return false;
+    if (error.kind != ERROR_CANCELLED)
+        job_report(backup->job, MESSAGE_ERROR, &error);
+    *number = EIO;
+    return -1;
 }
 
 static ssize_t read_file(void *context, void *buffer, size_t count, int *number)
 {
     struct backup *backup = context;
-    ssize_t got;
 
     if (cancel_raised(&backup->job->cancel)) {
         *number = ECANCELED;
         return -1;
     }
-    if (backup->out == OUT_CONFIG)
-        return read_text(backup, buffer, count);
-    do
-        got = read(backup->file, buffer, count);
-    while (got < 0 && errno == EINTR);
-    if (got < 0)
-        *number = errno;
-    else if ((uint64_t)got > backup->left)
-        backup->left = UINT64_MAX; /* it grew: not what we announced */
-    else if (got == 0 && backup->left) {
-        *number = EIO; /* it shrank: the rest is lost */
-        return -1;
-    } else
-        backup->left -= (uint64_t)got;
-    if (got == 0 && backup->left == 0 && !all_saved(backup)) {
-        *number = errno;
-        return -1;
-    }
-    return got;
+    return backup->out == OUT_CONFIG ? read_text(backup, buffer, count)
+                                     : read_disk(backup, buffer, count, number);
 }
 
 static void close_file(void *context)
 {
     struct backup *backup = context;
+    struct dump_disk *disk = backup->out == OUT_DISK ? current_disk(backup) : NULL;
 
-    if (backup->file >= 0)
-        close(backup->file);
-    backup->file = -1;
+    if (!disk)
+        return;
+    writer_free(disk->part);
+    disk->part = NULL;
 }
 
 static void disk_finished(struct backup *backup, struct guest_backup *guest)
 {
-    struct dump_disk *disk = &guest->dump.disks[backup->disk];
+    struct dump_disk *disk = current_disk(backup);
     struct error error;
 
     if (guest->states[backup->disk] == DISK_SAVED) {
@@ -421,7 +391,6 @@ static void finished(void *context)
 {
     struct backup *backup = context;
 
-    close_file(backup);
     if (backup->out == OUT_DISK) {
         disk_finished(backup, current(backup));
         backup->disk++;
@@ -482,7 +451,6 @@ void backup_end(struct backup *backup, bool good)
     if (backup->ended)
         return;
     backup->ended = true;
-    close_file(backup);
     if (good && is_in_vain(backup)) {
         fail_in_vain(backup);
         good = false;

@@ -305,20 +305,18 @@ static const char *level_name(char level)
 
 static void say_how_it_went(const struct guest_backup *backup, const struct dump_disk *disk)
 {
-    struct stat status = {0};
+    unsigned long long bytes = writer_size(disk->part);
     long long seconds = (disk->ended - disk->begun + 500) / 1000;
     char asked = backup->dump.level;
 
-    (void)stat(disk->target, &status);
     if (asked != 'F' && !disk->choice.base)
         job_message(backup->job, MESSAGE_INFO,
-                    "Dumped %s/%s: Full instead of %s (%s), %lld bytes in %lld seconds",
+                    "Dumped %s/%s: Full instead of %s (%s), %llu bytes in %lld seconds",
                     backup->guest.name, disk->disk->drive, level_name(asked), disk->choice.reason,
-                    (long long)status.st_size, seconds);
+                    bytes, seconds);
     else
-        job_message(backup->job, MESSAGE_INFO, "Dumped %s/%s: %s, %lld bytes in %lld seconds",
-                    backup->guest.name, disk->disk->drive, level_name(asked),
-                    (long long)status.st_size, seconds);
+        job_message(backup->job, MESSAGE_INFO, "Dumped %s/%s: %s, %llu bytes in %lld seconds",
+                    backup->guest.name, disk->disk->drive, level_name(asked), bytes, seconds);
 }
 
 bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *error)

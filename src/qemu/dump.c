@@ -10,6 +10,7 @@
 
 #include "base/text.h"
 #include "image/qcow2.h"
+#include "image/source_file.h"
 #include "image/tool.h"
 #include "qemu/block.h"
 #include "qemu/refusal.h"
@@ -356,9 +357,20 @@ static bool check_target(const struct dump *dump, const struct dump_disk *disk, 
            image_check_dump(&tool, disk->target, error);
 }
 
+/* The watch is handed on: it has seen every write. */
+static bool open_part(const struct dump *dump, struct dump_disk *disk, struct error *error)
+{
+    const struct source_file_request request = {
+        .file = TAKE_FD(disk->watch), .whole = !disk->choice.base, .cancel = dump->monitor.cancel};
+    struct source *source = source_file_open(&request, error);
+
+    disk->part = source ? writer_new(source, error) : NULL;
+    return disk->part != NULL;
+}
+
 bool dump_wait(struct dump *dump, struct dump_disk *disk, int64_t limit,
                const struct dump_watch *watch, struct error *error)
 {
     return wait_until_concluded(dump, disk, limit, watch, error) && take_out(dump, disk, error) &&
-           check_target(dump, disk, error);
+           check_target(dump, disk, error) && open_part(dump, disk, error);
 }

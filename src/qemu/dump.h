@@ -19,6 +19,7 @@
 
 #include "base/process.h"
 #include "base/workplace.h"
+#include "image/writer.h"
 #include "qemu/chain.h"
 #include "qemu/feature.h"
 #include "qemu/leftover.h"
@@ -33,7 +34,8 @@ struct dump_disk {
     char *target;                 /* the qcow2 file in the workplace */
     char *bitmap;                 /* our own on the disk; NULL when it is always dumped whole */
     char *witness;                /* of the disk's size; NULL without */
-    int watch;                    /* the target, open since before QEMU wrote; -1 for none */
+    int watch;                    /* the target, open since before QEMU wrote; -1 for none … */
+    struct writer *part;          /* … as when its dump is whole: this reads it then */
     bool in_qemu;                 /* a node or a job of ours may be there: QEMU may write */
     uint64_t room;                /* what the target may take, in bytes, … */
     bool sure;                    /* … surely, … */
@@ -118,8 +120,11 @@ struct dump_watch {
     void *context;
 };
 
-/* Waits until a disk's dump is whole and takes it out of QEMU: then the
- * target is a finished image.  `limit` in ms.  Errors: QEMU's own of the job,
+/* Waits until a disk's dump is whole and takes it out of QEMU: then `part` gives
+ * what is to be saved, in order, and says at its end whether the kernel lost
+ * nothing of what QEMU wrote.  It writes to the disk behind our backs, and
+ * forgets what it could not write, so that one may have read something else.
+ * `limit` in ms.  Errors: QEMU's own of the job,
  * ERROR_OVERDUE, ERROR_GONE, ERROR_CANCELLED, an image that qemu-img check
  * finds broken.  The caller then calls dump_drop. */
 bool dump_wait(struct dump *dump, struct dump_disk *disk, int64_t limit,
@@ -147,13 +152,7 @@ void dump_spare_guest(struct dump *dump, struct qmp *qmp);
 /* Why a QEMU job of the dump ended with this error; always false. */
 bool dump_failed(const struct dump *dump, const char *failure, struct error *error);
 
-/* Asked once the whole target was read: whether the kernel lost nothing of
- * what QEMU wrote.  It writes to the disk behind our backs, and forgets what
- * it could not write, so that one may have read something else.  False with
- * errno set. */
-bool dump_intact(const struct dump_disk *disk);
-
-/* Removes the file of a disk that has been read, or is out of QEMU. */
+/* Removes the file of a disk that has been read, or is out of QEMU, and its part. */
 void dump_remove_target(struct dump_disk *disk);
 
 /* A good job removes what it could not take out of QEMU before, and the bitmaps

@@ -23,16 +23,10 @@ enum {
     END_PATIENCE = 2 * 1000,    /* ms for a process whose socket has closed */
 };
 
-bool dump_intact(const struct dump_disk *disk)
+static void close_part(struct dump_disk *disk)
 {
-    /* An open file hears of every write to it that failed, whichever page
-     * this waits for; fdatasync would have all of them written first. */
-    return sync_file_range(disk->watch, 0, 1, SYNC_FILE_RANGE_WAIT_BEFORE) == 0 ||
-           (errno == ENOSYS && fdatasync(disk->watch) == 0);
-}
-
-static void close_watch(struct dump_disk *disk)
-{
+    writer_free(disk->part);
+    disk->part = NULL;
     if (disk->watch >= 0)
         close(disk->watch);
     disk->watch = -1;
@@ -45,7 +39,7 @@ void dump_remove_target(struct dump_disk *disk)
      * lists no nodes to anybody. */
     if (disk->in_qemu)
         return;
-    close_watch(disk);
+    close_part(disk);
     /* QEMU closes the descriptor that we passed only while its guest runs
      * (monitor_fdset_cleanup); until then the file would keep its space. */
     if (truncate(disk->target, 0) != 0 && errno == ENOENT)
@@ -302,7 +296,7 @@ void dump_free(struct dump *dump)
     guard_end(dump->guard, false); /* it goes on to try */
     dump->guard = NULL;
     for (size_t i = 0; i < dump->count; i++) {
-        close_watch(&dump->disks[i]);
+        close_part(&dump->disks[i]);
         free(dump->disks[i].target);
         free(dump->disks[i].bitmap);
         free(dump->disks[i].witness);

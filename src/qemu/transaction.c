@@ -47,7 +47,7 @@ static bool add_target_node(struct qmp *qmp, const struct dump *dump, const stru
     /* Zeroes that the guest wrote become zero clusters, so the dump is as
      * small as the data and a restored image is sparse there.  QEMU would
      * flush the file for every new table, each 512 MiB of the disk: nobody
-     * needs a dump that outlives the host, and dump_intact notices what its
+     * needs a dump that outlives the host, and source_file notices what its
      * file system loses. */
     return qmp_execute(qmp, "blockdev-add",
                        json_pack("{s:s, s:s, s:s, s:s, s:{s:b}, s:{s:s, s:s}}", "driver", "qcow2",

@@ -13,7 +13,7 @@ from harness.process import run
 
 CLUSTER = 64 * 1024
 _ODD = 12 * MIB + 5 * SECTOR  # no multiple of a cluster
-_EMPTY_DUMP = 4 * CLUSTER  # more than the metadata of a dump without data
+_EMPTY_DUMP = 5 * CLUSTER  # more than the metadata of a part without data
 _CHANGED_CLUSTERS = 3 * 3 + 2 + 1  # that _change fills at most; zeroes take none
 
 

@@ -1,37 +1,9 @@
 /* qemu-fd: tests of image/extents.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
-#include "image/extents.h"
-#include "support.h"
+#include "image_support.h"
 
-enum { CLUSTER = EXTENT_CLUSTER, TABLE = 8192 };
-
-#define TIB (UINT64_C(1) << 40)
-
-static struct extents *make(uint64_t size)
-{
-    struct error error;
-    struct extents *extents = extents_new(size, &error);
-
-    assert_non_null(extents);
-    return extents;
-}
-
-/* The kinds of all clusters, as letters. */
-static void describe(const struct extents *extents, char *letters, size_t size)
-{
-    struct extent extent;
-    size_t at = 0;
-
-    while (extents_at(extents, at, &extent)) {
-        assert_int_equal(extent.first, at);
-        assert_true(extent.count > 0 && extent.count < size - at);
-        memset(letters + at, ".zD"[extent.kind], (size_t)extent.count);
-        at += (size_t)extent.count;
-    }
-    assert_int_equal(at, extents_clusters(extents));
-    letters[at] = '\0';
-}
+enum { TABLE = 8192 };
 
 /* In units of half a cluster; the disk has nine and a half. */
 static void notes_are_rounded_outwards(void **state)
@@ -62,24 +34,19 @@ static void notes_are_rounded_outwards(void **state)
 
     (void)state;
     for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
-        struct extents *extents = make(19 * CLUSTER / 2);
-        char letters[16];
+        struct extents *extents = make_extents(19 * CLUSTER / 2);
+        char *letters;
 
         for (size_t j = 0; j < ARRAY_SIZE(rows[i].notes); j++)
             check(rows[i].name,
                   extents_note(extents, rows[i].notes[j].from * (uint64_t)(CLUSTER / 2),
                                rows[i].notes[j].count * (uint64_t)(CLUSTER / 2),
                                rows[i].notes[j].kind));
-        describe(extents, letters, sizeof(letters));
+        letters = kinds_of(extents);
         check_string(rows[i].name, letters, rows[i].wanted);
+        free(letters);
         extents_free(extents);
     }
-}
-
-static uint32_t random_number(uint32_t *seed)
-{
-    *seed = *seed * 1664525 + 1013904223;
-    return *seed >> 8;
 }
 
 /* Against one letter a cluster: over several tables, in any order, in every form
@@ -87,11 +54,12 @@ static uint32_t random_number(uint32_t *seed)
 static void remembers_what_was_noted(void **state)
 {
     enum { COUNT = 3 * TABLE + 1000, LONGEST = 3000 };
-    static char wanted[COUNT + 1], got[COUNT + 2];
+    static char wanted[COUNT + 1];
+    char *got;
 
     (void)state;
     for (uint32_t round = 1; round <= 30; round++) {
-        struct extents *extents = make((uint64_t)COUNT * CLUSTER);
+        struct extents *extents = make_extents((uint64_t)COUNT * CLUSTER);
         uint32_t seed = round, notes = random_number(&seed) % (round * 40);
         uint32_t longest = round % 3 == 0 ? LONGEST : 3;
 
@@ -107,15 +75,16 @@ static void remembers_what_was_noted(void **state)
                 if (data || wanted[at] == '.')
                     wanted[at] = data ? 'D' : 'z';
         }
-        describe(extents, got, sizeof(got));
+        got = kinds_of(extents);
         assert_string_equal(got, wanted);
+        free(got);
         extents_free(extents);
     }
 }
 
 static void finds_the_next_data(void **state)
 {
-    struct extents *extents = make(64 * TIB);
+    struct extents *extents = make_extents(64 * TIB);
     struct extent extent;
 
     (void)state;
@@ -138,7 +107,7 @@ static void finds_the_next_data(void **state)
 static void forgets_zeroes_before_it_grows(void **state)
 {
     const uint64_t tables = 8192 + 2;
-    struct extents *extents = make(tables * TABLE * CLUSTER);
+    struct extents *extents = make_extents(tables * TABLE * CLUSTER);
     struct extent extent;
 
     (void)state;
@@ -157,7 +126,7 @@ static void forgets_zeroes_before_it_grows(void **state)
 
 static void odd_disks(void **state)
 {
-    struct extents *extents = make(0);
+    struct extents *extents = make_extents(0);
     struct extent extent;
     struct error error;
 
@@ -167,7 +136,7 @@ static void odd_disks(void **state)
     extents_free(extents);
     assert_null(extents_new(EXTENTS_SIZE_LIMIT + 1, &error));
     assert_non_null(strstr(error.why, "is larger than any"));
-    extents = make(EXTENTS_SIZE_LIMIT);
+    extents = make_extents(EXTENTS_SIZE_LIMIT);
     assert_true(extents_note(extents, UINT64_MAX, UINT64_MAX, EXTENT_DATA));
     assert_true(extents_note(extents, EXTENTS_SIZE_LIMIT - 1, UINT64_MAX, EXTENT_DATA));
     assert_true(extents_next_data(extents, extents_clusters(extents) - 1, &extent));
