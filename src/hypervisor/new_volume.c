@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "base/thin.h"
 #include "image/tool.h"
 #include "pve/activate.h"
 #include "pve/settings.h"
@@ -189,10 +190,24 @@ static bool zero_rest(const char *path, uint64_t size, struct error *error)
     return fsync(volume) == 0 || error_errno(error, errno, "cannot flush \"%s\"", path);
 }
 
-/* Into a volume that exists already: what was zero is written as zeroes,
- * which thin storages keep thin and thick ones need. */
-static bool fill(const struct delivery *delivery, const struct pve_host *host, const char *volume,
-                 const struct restored_image *image, uint64_t size, struct error *error)
+/* A thin volume stays thin when its zeroes are not written: a device of dm-thin
+ * takes room for them.  Its pool may be set up (lvcreate --zero n) to show in the
+ * rest of a chunk of which a part is written what was there before. */
+static enum image_target target_of(const struct pve_storage *storage, const char *path)
+{
+    struct stat status;
+
+    if (!pve_storage_starts_as_zeroes(storage))
+        return IMAGE_FILLED;
+    if (strcmp(storage->type, "lvmthin") == 0 && stat(path, &status) == 0 &&
+        S_ISBLK(status.st_mode) && !thin_is_zeroed(status.st_rdev))
+        return IMAGE_FILLED;
+    return IMAGE_ZERO;
+}
+
+static bool fill(const struct delivery *delivery, const struct pve_host *host,
+                 const struct new_volume *volume, const struct restored_image *image, uint64_t size,
+                 struct error *error)
 {
     const struct image_tool tool = {.cancel = delivery->call.cancel,
                                     .watch = delivery->watch,
@@ -200,9 +215,10 @@ static bool fill(const struct delivery *delivery, const struct pve_host *host, c
     _cleanup_free_ char *path = NULL;
     _cleanup_free_ char *format = NULL;
 
-    return pve_volume_find(host, volume, &path, &format, error) &&
+    return pve_volume_find(host, volume->name, &path, &format, error) &&
            wait_for_device(delivery, path, error) &&
-           image_convert(&tool, image->path, path, format, true, error) &&
+           image_convert(&tool, image->path, path, format, target_of(volume->storage, path),
+                         error) &&
            (*path != '/' || strcmp(format, "raw") != 0 || zero_rest(path, size, error));
 }
 
@@ -228,9 +244,9 @@ static bool fill_mapped(const struct delivery *delivery, const struct pve_host *
                         uint64_t size, struct error *error)
 {
     if (!volume->storage->mapped_first)
-        return fill(delivery, host, volume->name, image, size, error);
+        return fill(delivery, host, volume, image, size, error);
     if (!pve_volume_activate(volume->name, delivery->call.cancel, error) ||
-        !fill(delivery, host, volume->name, image, size, error))
+        !fill(delivery, host, volume, image, size, error))
         return false;
     unmap(delivery, volume->name);
     return true;

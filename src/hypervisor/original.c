@@ -177,7 +177,8 @@ static bool write_device(const struct delivery *delivery, const struct restored_
                   (unsigned long long)size, (unsigned long long)needed);
         return error_hint(error, "make the device larger");
     }
-    if (!image_convert(&tool, image->path, place->path, image->disk->driver, raw, error))
+    if (!image_convert(&tool, image->path, place->path, image->disk->driver,
+                       raw ? IMAGE_FILLED : IMAGE_NEW, error))
         return false;
     return fsync(claim) == 0 || error_errno(error, errno, "cannot flush \"%s\"", place->path);
 }
@@ -203,7 +204,7 @@ static bool write_beside(const struct delivery *delivery, const struct restored_
 {
     struct image_tool tool = tool_of(delivery);
 
-    if (!image_convert(&tool, image->path, unfinished, image->disk->driver, false, error) ||
+    if (!image_convert(&tool, image->path, unfinished, image->disk->driver, IMAGE_NEW, error) ||
         !give_owner(file, place, image->disk, error))
         return false;
     path_set_time(unfinished, image->modified);

@@ -185,19 +185,34 @@ static int64_t convert_limit(const struct image_tool *tool, const char *from)
     return copy_limit(from) + (int64_t)(size / tool->rate * 2000);
 }
 
-bool image_convert(const struct image_tool *tool, const char *from, const char *to,
-                   const char *format, bool into_existing, struct error *error)
+/* Whether qemu-img's own help of `convert` (before 10.0: of everything) has a
+ * word. */
+static bool help_has(const struct image_tool *tool, const char *word)
 {
+    const char *const arguments[] = {"qemu-img", "convert", "--help", NULL};
+    struct child_result result;
+    struct error ignored;
+    bool has = run(tool, arguments, SHORT_LIMIT, &result, &ignored) && result.out.data &&
+               strstr(result.out.data, word);
+
+    child_result_free(&result);
+    return has;
+}
+
+bool image_convert(const struct image_tool *tool, const char *from, const char *to,
+                   const char *format, enum image_target target, struct error *error)
+{
+    static const char is_zero[] = "--target-is-zero";
     _cleanup_free_ char *rate = text_format("%llu", (unsigned long long)tool->rate);
     const char *arguments[16] = {"qemu-img", "convert", "-q"};
     size_t count = 3;
 
     if (!rate)
         return error_memory(error);
-    /* -n: the target is there already, and need not be empty, so qemu-img
-     * writes its zeroes.  Without: qemu-img makes it. */
-    if (into_existing)
+    if (target != IMAGE_NEW)
         arguments[count++] = "-n";
+    if (target == IMAGE_ZERO && help_has(tool, is_zero))
+        arguments[count++] = is_zero;
     if (tool->rate) {
         arguments[count++] = "-r";
         arguments[count++] = rate;
@@ -209,12 +224,6 @@ bool image_convert(const struct image_tool *tool, const char *from, const char *
 
 bool image_has_rate(const struct image_tool *tool)
 {
-    const char *const arguments[] = {"qemu-img", "--help", NULL};
-    struct child_result result;
-    struct error ignored;
-    bool good = run(tool, arguments, SHORT_LIMIT, &result, &ignored) && result.out.data &&
-                strstr(result.out.data, "[-r rate_limit]");
-
-    child_result_free(&result);
-    return good;
+    /* Before 10.0, and since. */
+    return help_has(tool, "[-r rate_limit]") || help_has(tool, "--rate");
 }

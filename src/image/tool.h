@@ -41,10 +41,18 @@ bool image_patch(const struct image_tool *tool, const char *base, const char *pa
 bool image_size(const struct image_tool *tool, const char *path, const char *format, uint64_t *size,
                 struct error *error);
 
-/* Copies a qcow2 into a new file, or, `into_existing`, over a device of at
- * least its size; zeroes become holes where the target can have them. */
+/* What a copy is written to. */
+enum image_target {
+    IMAGE_NEW,    /* a file that qemu-img makes */
+    IMAGE_FILLED, /* is there already, and may hold anything */
+    IMAGE_ZERO,   /* is there already, and all of it reads as zeroes */
+};
+
+/* Copies a qcow2 into a new file, or over something of at least its size.
+ * Zeroes become holes where the target can have them; they are not written to
+ * IMAGE_ZERO, where this qemu-img can leave them (--target-is-zero, QEMU 5.0). */
 bool image_convert(const struct image_tool *tool, const char *from, const char *to,
-                   const char *format, bool into_existing, struct error *error);
+                   const char *format, enum image_target target, struct error *error);
 
 /* Whether this host's qemu-img can keep to a rate (QEMU 6.0). */
 bool image_has_rate(const struct image_tool *tool);

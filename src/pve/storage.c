@@ -140,6 +140,13 @@ bool pve_storage_is_thick(const struct pve_storage *storage)
     return strcmp(storage->type, "lvm") == 0;
 }
 
+bool pve_storage_starts_as_zeroes(const struct pve_storage *storage)
+{
+    static const char *const types[] = {"lvmthin", "rbd", "zfspool", NULL};
+
+    return pve_storage_has_files(storage) || is_of(storage, types);
+}
+
 bool pve_storage_makes_volumes(const struct pve_storage *storage)
 {
     static const char *const types[] = {"iscsi", "iscsidirect", NULL};

@@ -32,6 +32,12 @@ bool pve_storage_has_files(const struct pve_storage *storage);
  * `sparse`) only an administrator may ask. */
 bool pve_storage_is_thick(const struct pve_storage *storage);
 
+/* Whether all of a new volume reads as zeroes: the kinds with the feature
+ * `sparseinit` (volume_has_feature).  LVM's show what was there before, and of
+ * ZFS over iSCSI and of foreign kinds Proxmox says nothing.  Those of lvmthin
+ * do when their pool fills what it newly takes with zeroes: thin_is_zeroed. */
+bool pve_storage_starts_as_zeroes(const struct pve_storage *storage);
+
 /* Whether Proxmox makes volumes there, and not only uses what is there. */
 bool pve_storage_makes_volumes(const struct pve_storage *storage);
 

@@ -208,6 +208,47 @@ def test_storage_with_room_for_what_is_there(world):
     assert set(_storages(world).values()) == {"just-enough"}
 
 
+_UNIT = 4096  # what qemu-img takes for zero or not
+
+
+def _left_alone(world, key):
+    """(units of a disk that are zero, those of them that its volume keeps from before)."""
+    _, path = volume(world.pve, NEW, key)
+    zero = kept = 0
+    with world.held[key].open("rb") as disk, path.open("rb") as there:
+        while piece := disk.read(_UNIT):
+            now = there.read(_UNIT)
+            if any(piece):
+                assert now[:len(piece)] == piece
+            else:
+                zero += 1
+                kept += now == (bytes(range(1, 256)) + b"\xa5") * (_UNIT // 256)
+    return zero, kept
+
+
+@one_version
+@pytest.mark.parametrize("kind", ["dir", "lvmthin", "zfspool"])
+def test_zeroes_are_not_written(world, kind):
+    """Where a new volume is zero: what was there before shows through, as no real storage has it."""
+    world.pve.add_storage(f"marked-{kind}", kind, marked=True)
+    _restore(world, f"marked-{kind}")
+    for key in ("virtio1",) if kind == "dir" else _DISKS:
+        zero, kept = _left_alone(world, key)
+        assert zero > 100 and kept == zero
+    world.pve.control("destroy_guest", vmid=NEW)
+
+
+@one_version
+def test_old_qemu_img_writes_zeroes(world):
+    """Before QEMU 5.0 it can write to nothing but what may hold anything."""
+    world.pve.add_storage("marked-again", "zfspool", marked=True)
+    world.gate.be_old()
+    _restore(world, "marked-again")
+    for key in _DISKS:
+        assert _left_alone(world, key)[1] == 0
+    _assert_whole_extents(world)
+
+
 def _add_chain(pve):
     pve.add_storage("chain", "lvm", chain=True)
     return ""

@@ -3,7 +3,7 @@
 import re
 
 from answers import Failed, bad_parameters
-from storages import kib
+from storage_kinds import kib
 from versions import since
 
 

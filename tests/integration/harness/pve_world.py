@@ -27,19 +27,23 @@ class ImportGate:
         self.folder.mkdir()
         program = self.folder / "qemu-img"
         program.write_text(
-            f"#!/bin/sh\ncd {self.folder}\n"
+            f"#!/bin/sh\ncd {self.folder}\nreal={shutil.which('qemu-img')}\n"
+            'if [ -e old ]; then case "$*" in\n'
+            '  "convert --help") $real "$@" | sed "s/--target-is-zero//"; exit 0 ;;\n'
+            "  *--target-is-zero*) echo 'unrecognized option' >&2; exit 1 ;;\n"
+            "esac; fi\n"
             'case "$*" in "convert -q -n "*)\n'
             "  echo $$ >>started\n"
             '  [ ! -e fail ] || [ "$(wc -l <started)" -le "$(head -n1 fail)" ] ||'
             " { tail -n +2 fail >&2; exit 1; }\n"
             "  while [ -e held ]; do sleep 0.05; done ;;\n"
-            f'esac\nexec {shutil.which("qemu-img")} "$@"\n'
+            'esac\nexec $real "$@"\n'
         )
         program.chmod(0o755)
 
     def reset(self):
         """Let everything through."""
-        for name in ("started", "fail", "held"):
+        for name in ("started", "fail", "held", "old"):
             (self.folder / name).unlink(missing_ok=True)
 
     def hold(self):
@@ -53,6 +57,10 @@ class ImportGate:
     def fail(self, text, after=0):
         """Let imports fail after so many good ones."""
         (self.folder / "fail").write_text(f"{after}\n{text}\n")
+
+    def be_old(self):
+        """From now on it is of a QEMU before 5.0, as far as convert goes."""
+        (self.folder / "old").touch()
 
     def wait(self, count=1):
         """Wait for an import to begin; its process."""
