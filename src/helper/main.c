@@ -7,12 +7,15 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "helper/freeze.h"
 #include "helper/guard.h"
 
 int main(int count, char **arguments)
 {
     if (count == 2 && strcmp(arguments[1], "guard") == 0)
         return guard_duty(STDIN_FILENO);
+    if (count == 2 && strcmp(arguments[1], "freeze") == 0)
+        return freeze_duty(STDIN_FILENO);
     (void)fprintf(stderr, "%s is started by qemu-fd.so\n", arguments[0]);
     return 2;
 }

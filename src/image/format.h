@@ -30,6 +30,13 @@ enum qcow2_field {
     QCOW2_AT_HEADER_LENGTH = 100,
 };
 
+/* A header extension without content, behind the header: this part was made by
+ * writer.h, so its tables come before its data.  QEMU passes over extensions that
+ * it does not know, and keeps them (block/qcow2.c: qcow2_read_extensions); an image
+ * that it has written to since would deceive us, but for the tables, which are
+ * compared. */
+#define QCOW2_MARK UINT32_C(0x71464431)
+
 /* Of the incompatible features. */
 #define QCOW2_EXTENDED_L2 (UINT64_C(1) << 4)
 

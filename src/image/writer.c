@@ -84,6 +84,7 @@ static void fill_header(struct writer *writer)
     qcow2_put_32(to + QCOW2_AT_REFCOUNT_TABLE_CLUSTERS, (uint32_t)layout->refcount_table_clusters);
     qcow2_put_32(to + QCOW2_AT_REFCOUNT_ORDER, REFCOUNT_ORDER);
     qcow2_put_32(to + QCOW2_AT_HEADER_LENGTH, QCOW2_HEADER_SIZE);
+    qcow2_put_32(to + QCOW2_HEADER_SIZE, QCOW2_MARK);
 }
 
 static void fill_refcount_table(struct writer *writer)

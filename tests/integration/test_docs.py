@@ -114,7 +114,7 @@ def test_every_parameter_has_a_row():
     assert documented["url"][2] == f"`{url}`"
 
 
-_BELOW = ["base", "image", "guest", "pve", "qemu", "hypervisor", "job", "bacula"]
+_BELOW = ["base", "image", "guest", "agent", "pve", "qemu", "hypervisor", "job", "bacula"]
 
 
 def test_arrows_go_one_way():
@@ -122,9 +122,9 @@ def test_arrows_go_one_way():
     for path in [*_TOP.glob("src/*/*.[ch]")]:
         room = path.parent.name
         if room == "helper":  # a program of its own, over the rooms that know no daemon
-            assert set(re.findall(r'^#include "(\w+)/', path.read_text(), re.M)) <= {"helper", "qemu", "image", "base"}
+            assert set(re.findall(r'^#include "(\w+)/', path.read_text(), re.M)) <= {"helper", "qemu", "agent", "image", "base"}
             continue
-        allowed = set(_BELOW[: _BELOW.index(room) + 1]) - ({"pve"} if room == "qemu" else set())
+        allowed = set(_BELOW[: _BELOW.index(room) + 1]) - ({"pve", "agent"} - {room} if room in ("qemu", "pve") else set())
         used = set(re.findall(r'^#include "(\w+)/', path.read_text(), re.M))
         assert used <= allowed, f"{path.relative_to(_TOP)} includes {used - allowed}"
 

@@ -51,6 +51,8 @@ _NOT_MESSAGES = {
     "(not UTF-8)",
     "# Disk Descriptor",
     "stood …\n",
+    "frozen …\n",
+    "thawed …\n",
     'write" lock',
     "PVE::Storage::activate_volumes(PVE::Storage::config(), \\@ARGV)",
     "PVE::Storage::deactivate_volumes(PVE::Storage::config(), \\@ARGV)",
