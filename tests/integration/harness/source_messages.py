@@ -47,6 +47,7 @@ _NOT_MESSAGES = {
     "VM … already exists",
     "only root can set '",
     # what other programs and files say, and what is said to Perl and to a server
+    "[-r rate_limit]",
     "VM …",
     "(not UTF-8)",
     "# Disk Descriptor",
