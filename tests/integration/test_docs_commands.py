@@ -70,7 +70,7 @@ _PROGRAMS = {
     "/usr/bin/python3", "apt-get", "bacula-fd", "bscan", "build/fuzz/fuzz_NAME", "cat", "chmod", "chown", "cp",
     "echo", "grep", "install", "lvcreate", "make",
     "openssl", "printf", "pvecm", "pvesm", "pveum", "python3", "qemu-img", "qemu-system-x86_64", "qm",
-    "rpmbuild", "sh", "systemctl", "tools/fetch-qemu", "virsh", "vzdump", "zfs",
+    "rpmbuild", "sh", "systemctl", "tools/fetch-kernel", "tools/fetch-qemu", "virsh", "vzdump", "zfs",
 }
 # What else stands in indented code.
 _NO_COMMAND = (

@@ -34,6 +34,7 @@ class ImportGate:
             "esac; fi\n"
             'case "$*" in "convert -q -n "*)\n'
             "  echo $$ >>started\n"
+            '  echo "$*" >>commands\n'
             '  [ ! -e fail ] || [ "$(wc -l <started)" -le "$(head -n1 fail)" ] ||'
             " { tail -n +2 fail >&2; exit 1; }\n"
             "  while [ -e held ]; do sleep 0.05; done ;;\n"
@@ -43,8 +44,12 @@ class ImportGate:
 
     def reset(self):
         """Let everything through."""
-        for name in ("started", "fail", "held", "old"):
+        for name in ("started", "commands", "fail", "held", "old"):
             (self.folder / name).unlink(missing_ok=True)
+
+    def commands(self):
+        """The arguments of every import, as they were given."""
+        return [line.split() for line in (self.folder / "commands").read_text().splitlines()]
 
     def hold(self):
         """Let imports wait."""
