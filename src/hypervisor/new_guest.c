@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "hypervisor/belongings.h"
 #include "hypervisor/new_settings.h"
 #include "hypervisor/new_volume.h"
 #include "pve/api.h"
@@ -465,7 +466,8 @@ static void start(const struct delivery *delivery, const struct making *making)
 bool new_guest_end(struct delivery *delivery, bool good, struct error *error)
 {
     struct making *making = delivery->state;
-    bool whole = good && attach(delivery, making, error);
+    bool whole = good && belongings_give(delivery, &making->host, &making->left_out, error) &&
+                 attach(delivery, making, error);
 
     delivery->state = NULL;
     if (whole) {

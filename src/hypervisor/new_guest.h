@@ -18,7 +18,8 @@
  *   nothing to do         volumes, then the guest   WHOLE: the guest, whose they
  *                                                   are; IN_DOUBT: as BARE
  *
- * Between BARE and WHOLE one volume after another is made and filled.  `protection`
+ * Between BARE and WHOLE one volume after another is made and filled, and
+ * it gets its firewall.  `protection`
  * is given with the disks, as the last thing: a protected guest cannot be removed.
  * What is attached in one request belongs to the guest from then on, and goes with
  * it; before that a volume only bears its number, and DELETE of the guest leaves

@@ -89,16 +89,18 @@ static bool make_uuid(char uuid[static 37])
     return true;
 }
 
-/* What the restore form wishes of it. */
-static bool apply_wish(const struct wish *wish, json_t *settings)
+/* What the restore form wishes of it, and the pool that it was in. */
+static bool apply_wish(const struct wish *wish, const json_t *proxmox, json_t *settings)
 {
+    const char *was_in = json_member_string(proxmox, "pool");
+    const char *pool = wish->pool ? wish->pool : was_in && wish_is_pool(was_in) ? was_in : NULL;
     char uuid[37];
 
     if (wish->unique && (!make_uuid(uuid) || !pve_settings_make_unique(settings, uuid)))
         return false;
     if (wish->name && json_object_set_new(settings, "name", json_string(wish->name)) != 0)
         return false;
-    return !wish->pool || json_object_set_new(settings, "pool", json_string(wish->pool)) == 0;
+    return !pool || json_object_set_new(settings, "pool", json_string(pool)) == 0;
 }
 
 bool new_settings_make(const struct delivery *delivery, const struct new_settings_facts *facts,
@@ -119,6 +121,6 @@ bool new_settings_make(const struct delivery *delivery, const struct new_setting
     if (!check_images(delivery, facts, restored, left_out, error))
         return false;
     return (pve_settings_for_new(new_settings_config(delivery), &wish, settings, left_out) &&
-            apply_wish(&options->wish, *settings)) ||
+            apply_wish(&options->wish, delivery->guest->proxmox, *settings)) ||
            error_memory(error);
 }

@@ -10,6 +10,7 @@
 #include <sys/utsname.h>
 
 #include "base/text.h"
+#include "hypervisor/belongings.h"
 #include "hypervisor/new_guest.h"
 #include "hypervisor/qemu.h"
 #include "pve/seal.h"
@@ -337,7 +338,10 @@ static bool ask_config(const struct hypervisor_call *call, const struct target *
         return false;
     guest->proxmox =
         json_pack("{s:s, s:s, s:O}", "node", host.node, "version", version, "config", *config);
-    return (guest->proxmox && add_seal(target, guest->proxmox, *config)) || error_memory(error);
+    if (!guest->proxmox || !add_seal(target, guest->proxmox, *config))
+        return error_memory(error);
+    /* An estimate has no use for the rest. */
+    return !call->warn || belongings_read(call, &host, target, guest->proxmox, error);
 }
 
 static bool describe(const struct hypervisor_call *call, const struct target *target,

@@ -70,6 +70,8 @@ static bool describe(struct guest_backup *backup, struct error *error)
     struct error ignored;
     bool ended, described;
 
+    call.warn = job_warn;
+    call.context = backup->job;
     if (!hypervisor_connect(&call, &backup->target, &asked, error))
         return false;
     ended = leftover_end_jobs(asked.qmp, &asked.features, &found, error);

@@ -67,6 +67,13 @@ const char *job_working(const struct job *job, const struct options *options)
     return options->working ? options->working : job->facts.working;
 }
 
+void job_warn(void *context, const char *line)
+{
+    const struct job *job = context;
+
+    job_message(job, MESSAGE_WARNING, "%s", line);
+}
+
 struct hypervisor_call job_call(const struct job *job, const struct options *options)
 {
     return (struct hypervisor_call){.options = options, .cancel = &job->cancel, .log = &job->log};

@@ -40,6 +40,9 @@ void job_report_memory(const struct job *job, enum message_kind kind);
 /* The directory that a Plugin line (or, in a restore, the form) chose. */
 const char *job_working(const struct job *job, const struct options *options);
 
+/* A warning in the job log; `context` is the job. */
+void job_warn(void *context, const char *line);
+
 /* What a hypervisor gets with every call. */
 struct hypervisor_call job_call(const struct job *job, const struct options *options);
 

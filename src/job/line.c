@@ -43,13 +43,6 @@ static void report(void *context, const char *line)
     job_message(job, MESSAGE_INFO, "%s", line);
 }
 
-static void warn(void *context, const char *line)
-{
-    const struct job *job = context;
-
-    job_message(job, MESSAGE_WARNING, "%s", line);
-}
-
 bool line_begin(struct line *line, struct job *job, struct error *error)
 {
     struct hypervisor_call call = job_call(job, &line->options);
@@ -57,7 +50,7 @@ bool line_begin(struct line *line, struct job *job, struct error *error)
     bool good;
 
     call.report = report;
-    call.warn = warn;
+    call.warn = job_warn;
     call.context = job;
 
     line->hypervisor = job_hypervisor(&line->options, error);

@@ -191,6 +191,23 @@ bool pve_pools(const struct pve_host *host, json_t **pools, struct error *error)
     return pve_get(host, "/pools", NULL, JSON_ARRAY, pools, error);
 }
 
+bool pve_guest_pool(const struct pve_host *host, uint32_t vmid, char **pool, struct error *error)
+{
+    _cleanup_text_ struct text form = PVE_FORM_EMPTY;
+    _cleanup_json_ json_t *guests = NULL;
+    _cleanup_free_ char *id = text_format("qemu/%u", vmid);
+    const char *name;
+
+    *pool = NULL;
+    if (!id || !pve_form_add(&form, "type", "vm"))
+        return error_memory(error);
+    if (!pve_get(host, "/cluster/resources", &form, JSON_ARRAY, &guests, error))
+        return false;
+    name = json_member_string(json_find(guests, "id", id), "pool");
+    *pool = text_copy(name);
+    return !name || *pool || error_memory(error);
+}
+
 static bool is_reserved(uint32_t vmid, const uint32_t *reserved, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -296,10 +313,8 @@ static bool is_task(const struct pve_answer *answer)
            text_starts_with(json_string_value(answer->data), "UPID:");
 }
 
-/* A request that changes something.  Some answer with a task to wait for,
- * others (depending on the version) are done when they answer. */
-static bool change(const struct pve_host *host, enum pve_method method, const char *path,
-                   const struct text *form, struct pve_answer *answer, struct error *error)
+bool pve_change(const struct pve_host *host, enum pve_method method, const char *path,
+                const struct text *form, struct pve_answer *answer, struct error *error)
 {
     if (!path)
         return error_memory(error);
@@ -330,7 +345,7 @@ static bool make_volume_once(const struct pve_host *host, const struct pve_volum
         !pve_form_add_number(&form, "size", wish->size / unit + (wish->size % unit != 0)) ||
         !pve_form_add(&form, "format", wish->format ? wish->format : "raw"))
         return error_memory(error);
-    if (!change(host, PVE_POST, path, &form, &answer, error))
+    if (!pve_change(host, PVE_POST, path, &form, &answer, error))
         return false;
     *volume = text_copy(json_string_value(answer.data));
     return *volume || error_set(error, ERROR_GENERAL, "Proxmox did not say which volume it made");
@@ -451,7 +466,7 @@ bool pve_volume_remove(const struct pve_host *host, const char *volume, struct e
     _cleanup_free_ char *path = volume_path(host, volume);
     _cleanup_pve_answer_ struct pve_answer answer = {0};
 
-    return change(host, PVE_DELETE, path, NULL, &answer, error);
+    return pve_change(host, PVE_DELETE, path, NULL, &answer, error);
 }
 
 bool pve_guest_make(const struct pve_host *host, const struct text *settings,
@@ -459,7 +474,7 @@ bool pve_guest_make(const struct pve_host *host, const struct text *settings,
 {
     _cleanup_free_ char *path = text_format("/nodes/%s/qemu", host->node);
 
-    return change(host, PVE_POST, path, settings, answer, error);
+    return pve_change(host, PVE_POST, path, settings, answer, error);
 }
 
 bool pve_guest_set(const struct pve_host *host, uint32_t vmid, const struct text *settings,
@@ -467,7 +482,7 @@ bool pve_guest_set(const struct pve_host *host, uint32_t vmid, const struct text
 {
     _cleanup_free_ char *path = text_format("/nodes/%s/qemu/%u/config", host->node, vmid);
 
-    return change(host, PVE_PUT, path, settings, answer, error);
+    return pve_change(host, PVE_PUT, path, settings, answer, error);
 }
 
 bool pve_guest_start(const struct pve_host *host, uint32_t vmid, struct error *error)
@@ -475,7 +490,7 @@ bool pve_guest_start(const struct pve_host *host, uint32_t vmid, struct error *e
     _cleanup_free_ char *path = text_format("/nodes/%s/qemu/%u/status/start", host->node, vmid);
     _cleanup_pve_answer_ struct pve_answer answer = {0};
 
-    return change(host, PVE_POST, path, NULL, &answer, error);
+    return pve_change(host, PVE_POST, path, NULL, &answer, error);
 }
 
 bool pve_guest_remove(const struct pve_host *host, uint32_t vmid, struct error *error)
@@ -488,5 +503,5 @@ bool pve_guest_remove(const struct pve_host *host, uint32_t vmid, struct error *
     if (!pve_form_add(&form, "purge", "1") ||
         !pve_form_add(&form, "destroy-unreferenced-disks", "0"))
         return error_memory(error);
-    return change(host, PVE_DELETE, path, &form, &answer, error);
+    return pve_change(host, PVE_DELETE, path, &form, &answer, error);
 }

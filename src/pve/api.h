@@ -25,6 +25,12 @@ void pve_host_close(struct pve_host *host);
 bool pve_get(const struct pve_host *host, const char *path, const struct text *form, json_type type,
              json_t **data, struct error *error);
 
+/* A request that changes something.  Some answer with a task to wait for,
+ * others (depending on the version) are done when they answer.  *answer says what
+ * was wrong when it was refused. */
+bool pve_change(const struct pve_host *host, enum pve_method method, const char *path,
+                const struct text *form, struct pve_answer *answer, struct error *error);
+
 /* A number that 6.4 gives as a string and later ones as a number. */
 bool pve_member_number(const json_t *object, const char *key, uint64_t *number);
 
@@ -63,6 +69,10 @@ bool pve_vmid_is_free(const struct pve_host *host, uint32_t vmid, bool *is_free,
 /* The pools that we may see (Pool.Audit): an array of objects with `poolid`; the
  * caller's. */
 bool pve_pools(const struct pve_host *host, json_t **pools, struct error *error);
+
+/* The pool that a guest is in, the caller's; NULL when it is in none, or in one that
+ * we may not see (Pool.Audit). */
+bool pve_guest_pool(const struct pve_host *host, uint32_t vmid, char **pool, struct error *error);
 
 struct pve_volume_wish {
     const char *storage;

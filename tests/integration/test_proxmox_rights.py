@@ -71,13 +71,17 @@ _CALLS = {
     "POST template": "POST /nodes/{node}/qemu/{vmid}/template",
     "POST status/start": "POST /nodes/{node}/qemu/{vmid}/status/start",
     "DELETE qemu": "DELETE /nodes/{node}/qemu/{vmid}",
+    "POST qemu pool=prod": "POST /nodes/{node}/qemu vmid={vmid}&pool=prod",
+    "GET /pools/prod": "GET /pools/prod",
+    "PUT firewall/options": "PUT /nodes/{node}/qemu/{vmid}/firewall/options dhcp=1",
+    "POST firewall/rules": "POST /nodes/{node}/qemu/{vmid}/firewall/rules type=in&action=ACCEPT",
+    "POST firewall/ipset": "POST /nodes/{node}/qemu/{vmid}/firewall/ipset name=x1",
+    "POST firewall/aliases": "POST /nodes/{node}/qemu/{vmid}/firewall/aliases name=x2&cidr=192.0.2.9",
 }
 # What the plugin never asks for, and the stand-in does not know.
 _NOT_PLAYED = {"POST snapshot", "POST vzdump", "POST agent/ping (403 or not)",
-               "POST agent/fsfreeze-freeze (403 or not)", "POST qemu pool=prod",
-               "GET /pools/prod", "PUT /pools/prod vms", "GET firewall/rules",
-               "PUT firewall/options", "POST firewall/rules", "POST firewall/ipset",
-               "POST firewall/aliases"}
+               "POST agent/fsfreeze-freeze (403 or not)", "PUT /pools/prod vms",
+               "GET firewall/rules"}
 # On top of the smallest set when one of it is taken away, as it was recorded.
 _BESIDES = {
     "GET content/{volume of VM}": ["Datastore.Audit"],
@@ -99,6 +103,7 @@ class Trial:
         self.other = pve.alloc("data", 105, 1 << 20, fmt="raw")[0]
         pve.control("add_guest", vmid=100, config={"scsi0": volume}, running=True)
         pve.control("add_guest", vmid=105, config={"memory": "32", "scsi0": self.other})
+        pve.control("add_pool", name="prod")
         started = self.client.as_root("POST", f"/nodes/{pve.node}/qemu/100/status/stop")
         self.names = {"node": pve.node, "vmid": vmid, "seen": 100 if vmid == 152 else vmid,
                       "volume": quote(volume, safe=""),

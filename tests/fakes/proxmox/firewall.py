@@ -159,13 +159,13 @@ class Firewall:
 
 
 def _version_of(row):
-    """`ipversion`, where addresses say which."""
+    """`ipversion`, where addresses say which; a set's members have none."""
+    if "cidr" in row and "name" not in row:
+        return {}
     for key in ("cidr", "source", "dest"):
         text = row.get(key, "").partition("-")[0]
-        if key == "cidr" and "name" not in row:
-            return {}  # a member of a set
         if key != "cidr" and re.match(r"[A-Za-z]", text):
-            return {"ipversion": 4}
+            return {"ipversion": 4}  # an alias
         try:
             return {"ipversion": ipaddress.ip_network(text, strict=False).version}
         except ValueError:

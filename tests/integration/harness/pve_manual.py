@@ -20,4 +20,5 @@ def rights_of(*roles):
 
 def restore_rights(version):
     """What a restore on this version takes."""
-    return rights_of("qemu-fd", *(["qemu-fd-network"] if version[0] in "89" else []))
+    pools = [] if version.startswith("6") else ["qemu-fd-pools"]
+    return rights_of("qemu-fd", *pools, *(["qemu-fd-network"] if version[0] in "89" else []))
