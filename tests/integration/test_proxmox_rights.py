@@ -132,7 +132,8 @@ class Trial:
         own = self.pve.alloc("local", self.vmid, 1 << 20, fmt="raw")[0]
         self.names["own"] = own if "POST" in call or "PUT" in call else quote(own, safe="")
         if re.search("/{(vmid|seen)}|{own}", _CALLS[call]) and "/qemu " not in _CALLS[call]:
-            self.pve.control("add_guest", vmid=self.vmid, config={"memory": "32"})
+            self.pve.control("add_guest", vmid=self.vmid,
+                             config={"memory": "32", "net0": "virtio,bridge=vmbr0"})
 
 
 @pytest.mark.parametrize("version", VERSIONS)

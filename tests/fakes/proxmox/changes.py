@@ -7,7 +7,7 @@ import uuid
 from answers import Failed, forbidden
 from drives import format_drive, volid_of
 from guests import Guest
-from schema import CHANGING, is_disk, split_options
+from schema import CHANGING, boot_devices, is_disk, split_options
 from versions import since
 
 _QEMU = {"7.2": "7.2.22", "8.4": "10.0.2", "9.1": "10.0.13", "9.2": "10.0.13"}
@@ -90,13 +90,15 @@ class Changes:
         if values.get("vmgenid", "1") == "1":
             values["vmgenid"] = str(uuid.uuid4())
         if "description" in values:
-            values["description"] = values["description"].removesuffix("\n")
+            values["description"] = values["description"].rstrip()
         if self.host.version in _QEMU:
             ctime = int(self.host.now())
             values["meta"] = f"creation-qemu={_QEMU[self.host.version]},ctime={ctime}"
         guest = self.guests.all[vmid]
         guest.config.clear()
         guest.config.update(values)
+        if guest.is_template:
+            self.guests.make_bases(guest)
 
     @staticmethod
     def _boot_order(values):
@@ -166,27 +168,47 @@ class Changes:
                 raise Failed(f"VM is locked ({guest.config['lock']})")
             for key in re.findall(r"[\w-]+", values.get("revert", "")):
                 guest.pending.pop(key, None)
+            self._check_tpm(guest, plain.get("tpmstate0"))
+            for device in boot_devices(plain.get("boot", "")):
+                if device in deleted or device not in {**guest.config, **plain}:
+                    raise Failed(f"invalid bootorder: device '{device}' does not exist'")
             for key in deleted:
                 self._delete(guest, key)
+            if boot_devices(plain.get("boot", "")):
+                guest.config.pop("bootdisk", None)
             done, _ = self.drives.realise(vmid, plain, say)
             for key, value in done.items():
                 self._set(guest, key, value)
 
         return apply, plain
 
+    def _check_tpm(self, guest, value):
+        """What a TPM's state may become."""
+        if not value:
+            return
+        old, new = (split_options(each)[1].get("version", "v1.2")
+                    for each in (guest.config.get("tpmstate0", value), value))
+        if old != new:
+            raise Failed("cannot change TPM state version after creation")
+        storage, volume = self.host.storages.split(volid_of(value))
+        info = storage.info(volume)
+        if info and info[1] != "raw" and not since(self.host.version, "9.2"):
+            raise Failed(f"tpmstate0: volume format is '{info[1]}', only 'raw' is supported!")
+
     def _set(self, guest, key, value):
         if guest.running and key in _COLD:
             guest.pending[key] = value
             return
         if is_disk(key):
-            self._keep_unused(guest, key)
             volid = volid_of(value)
             for name, kept in list(guest.config.items()):
                 if name.startswith("unused") and kept == volid:
                     del guest.config[name]
+            if volid != volid_of(guest.config.get(key, "none")):
+                self._keep_unused(guest, key)
         if re.fullmatch(r"net\d+", key):
             value = _with_mac(value)
-        guest.config[key] = value.removesuffix("\n") if key == "description" else value
+        guest.config[key] = value.rstrip() if key == "description" else value
 
     def _delete(self, guest, key):
         value = guest.config.get(key)
@@ -259,6 +281,7 @@ class Changes:
 def _with_mac(value):
     """A network that has no address gets one."""
     default, options = split_options(value)
+    default = default or options.pop("model", None)
     if not default or "macaddr" in options:
         return value
     address = ":".join(f"{byte:02X}" for byte in [0xBC, 0x24, 0x11, *random.randbytes(3)])

@@ -301,11 +301,13 @@ class Guests:
         """POST .../template: its disks become base images."""
         self.demand(caller, p["vmid"], "VM.Allocate")
         guest = self.find(p["vmid"])
+        if guest.is_template:
+            raise Failed("you can't convert a template to a template")
+        if guest.running:
+            raise Failed("you can't convert a VM to template if VM is running")
 
         def work(_):
-            for key, value in list(guest.config.items()):
-                if is_disk(key) and volid_of(value):
-                    guest.config[key] = self._make_base(value)
+            self.make_bases(guest)
             guest.config["template"] = "1"
 
         if self.host.version == "6.4":
@@ -313,6 +315,12 @@ class Guests:
                 work(None)
             return None
         return self.host.tasks.start("qmtemplate", p["vmid"], caller, work)
+
+    def make_bases(self, guest):
+        """A template's volumes bear other names."""
+        for key, value in list(guest.config.items()):
+            if is_disk(key) and volid_of(value):
+                guest.config[key] = self._make_base(value)
 
     def _make_base(self, value):
         storage, volume = self.host.storages.split(volid_of(value))

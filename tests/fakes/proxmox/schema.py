@@ -44,8 +44,17 @@ _EXTRA = {
     "scsi": ["iothread", "queues", "ro", "scsiblock", "ssd", "wwn", "product", "vendor"],
     "virtio": ["iothread", "ro"],
     "efidisk": ["efitype", "pre-enrolled-keys", "ms-cert"],
-    "tpmstate": ["version"],
+    "tpmstate": ["file", "volume", "size", "version"],
 }
+
+_CHOICES = {
+    "cache": "none, writethrough, writeback, unsafe, directsync",
+    "discard": "ignore, on",
+    "version": "v1.2, v2.0",
+    "ms-cert": "2011, 2023, 2023w, 2023k",
+}
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?"
+_BOOTABLE = r"(?:ide|sata|scsi|virtio|net|usb|hostpci)\d+"
 
 _MODELS = {
     "6.4": "rtl8139, ne2k_pci, e1000, pcnet, virtio, ne2k_isa, i82551, i82557b, i82559er, vmxnet3,"
@@ -149,6 +158,11 @@ class Schema:
                 values[key] = self._value(key, value)
             except ValueError as error:
                 errors[key] = str(error)
+        if "unique" in parameters and "archive" not in parameters:
+            errors["archive"] = (
+                "missing property required by 'unique'" if since(self.version, "9.2")
+                else "missing property - 'unique' requires this property"
+            )
         if creating and "vmid" not in parameters:
             errors["vmid"] = MISSING
         if errors:
@@ -163,6 +177,8 @@ class Schema:
             return self._drive(key, value)
         if re.fullmatch(r"net\d+", key):
             return self._net(key, value)
+        if key in _CHECKS:
+            return _CHECKS[key](value)
         if key.startswith("virtiofs"):
             return self._shared_folder(key, value)
         if key == "memory" and since(self.version, "8.4"):
@@ -183,10 +199,14 @@ class Schema:
                 "invalid format - duplicate key in comma-separated list property: file\n"
             )
         kind = key.rstrip("0123456789")
-        allowed = set(_COMMON + _EXTRA[kind])
+        allowed = set(_EXTRA[kind] + ([] if kind == "tpmstate" else _COMMON))
         if self.version != "6.4":
             allowed.add("import-from")
         wrong = [f"{key}.{name}: {UNKNOWN}" for name in names if name not in allowed]
+        for name, chosen in split_options(value)[1].items():
+            if name in _CHOICES and chosen not in _CHOICES[name].split(", "):
+                wrong.append(f"{key}.{name}: value '{chosen}' does not have a value in the"
+                             f" enumeration '{_CHOICES[name]}'")
         if wrong:
             raise ValueError("invalid format - format error\n" + "\n".join(wrong) + "\n")
         default, options = split_options(value)
@@ -225,6 +245,10 @@ class Schema:
                 f"invalid format - format error\n{key}.model: value '{model}' does not have a"
                 f" value in the enumeration '{_MODELS[self.version]}'\n"
             )
+        address = options.get("macaddr") or options.get(model, "")
+        if re.match(r"[0-9A-Fa-f][13579BDFbdf]:", address):
+            raise ValueError(f"invalid format - format error\n{key}.macaddr: invalid format - value"
+                             " does not look like a valid unicast MAC address\n\n")
         for name in options:
             if name not in models and name not in _NET_KEYS:
                 raise ValueError(f"invalid format - format error\n{key}.{name}: {UNKNOWN}\n")
@@ -265,6 +289,46 @@ class Schema:
         if kind == "unused":
             return "VM.Config.Disk"
         return _RIGHT.get(key, f"only root can set '{key}' config")
+
+
+def _check_name(value):
+    if not re.fullmatch(rf"(?:{_LABEL}\.)*{_LABEL}", value):
+        raise ValueError("invalid format - value does not look like a valid DNS name\n")
+    return value
+
+
+def _check_description(value):
+    if len(value) > 8192:
+        raise ValueError("value may only be 8192 characters long")
+    return value
+
+
+def _check_boot(value):
+    """Old style (cdn), a blank, or order= with devices."""
+    if value == "order=":
+        raise ValueError("invalid format - missing key in comma-separated list property\n")
+    for device in boot_devices(value):
+        if not re.fullmatch(_BOOTABLE, device):
+            raise ValueError("invalid format - format error\nboot.order: invalid format -"
+                             f" invalid boot device '{device}'\n\n")
+    return value
+
+
+def boot_devices(value):
+    """Those of boot=order=..., in order."""
+    match = re.search(r"\border=([^,]*)", value)
+    return match.group(1).split(";") if match else []
+
+
+def _check_keys(value):
+    """Encoded within the form, once more."""
+    if not re.fullmatch(r"[-%\w.!~*'()]*", value, re.ASCII):
+        raise ValueError(f"invalid format - invalid urlencoded string: {value}\n")
+    return value
+
+
+_CHECKS = {"name": _check_name, "boot": _check_boot, "sshkeys": _check_keys,
+           "description": _check_description}
 
 
 def check_vmid(value):
