@@ -119,6 +119,19 @@ static bool read_transaction(struct reading *reading, const char *key, const cha
     return true;
 }
 
+static bool read_transfer(struct reading *reading, const char *key, const char *value)
+{
+    static const char *const ways[] = {
+        [TRANSFER_DUMP] = "dump", [TRANSFER_STREAM] = "stream", [TRANSFER_AUTO] = "auto"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(ways); i++)
+        if (strcasecmp(value, ways[i]) == 0) {
+            reading->options.transfer = (enum transfer_way)i;
+            return true;
+        }
+    return bad_value(reading, key, value, "auto, stream or dump");
+}
+
 /* Not a parameter of the user's: the Director makes it of `.ls path=`. */
 static bool read_listing(struct reading *reading, const char *key, const char *value)
 {
@@ -218,6 +231,7 @@ static const struct {
     {"bitmap-persistence", read_persistence, 0},
     {"bitmap_persistence", read_persistence, 0},
     {"transaction", read_transaction, 0},
+    {"transfer", read_transfer, 0},
     {"listing", read_listing, 0},
     {"vm", read_vm, REPEATED | PROXMOX},
     {"vmid", read_vmid, REPEATED | PROXMOX},
@@ -236,7 +250,7 @@ static bool unknown(struct reading *reading, const char *key)
     return error_hint(
         reading->error,
         "the parameters are: abort_on_error, working, qmpcontrol, mode, timeout, "
-        "bwlimit, bitmap-persistence, transaction, and with mode=PVE vm, vmid, include, "
+        "bwlimit, bitmap-persistence, transaction, transfer, and with mode=PVE vm, vmid, include, "
         "exclude, storage, url, tokenfile, cafile, fingerprint");
 }
 

@@ -12,6 +12,13 @@
 
 enum mode { MODE_QEMU, MODE_PVE };
 
+/* How a disk's bytes come from a running QEMU. */
+enum transfer_way {
+    TRANSFER_DUMP,   /* by way of an image in the working directory */
+    TRANSFER_STREAM, /* read while they are sent */
+    TRANSFER_AUTO,   /* the latter where QEMU can */
+};
+
 enum { TIMEOUT_DEFAULT = 3600 };
 
 struct options {
@@ -21,9 +28,10 @@ struct options {
     bool abort_on_error;
     bool bitmap_persistence;
     bool transaction_per_disk; /* transaction=disk */
-    uint32_t timeout;          /* seconds that a dump may take */
-    uint32_t bwlimit;          /* KiB/s that a dump reads a disk with; 0: as fast as it can */
-    char *listing;             /* the path of a `.ls`; NULL for a job */
+    enum transfer_way transfer;
+    uint32_t timeout; /* seconds that a dump may take */
+    uint32_t bwlimit; /* KiB/s that a dump reads a disk with; 0: as fast as it can */
+    char *listing;    /* the path of a `.ls`; NULL for a job */
     /* Only with mode=PVE: */
     struct selection selection;
     char *url;         /* NULL: the API on this host */

@@ -11,10 +11,14 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/text.h"
+#include "qemu/exported.h"
+#include "qemu/guard.h"
 #include "qemu/leftover.h"
+#include "qemu/reserve.h"
 #include "qemu/runstate.h"
 
 enum {
@@ -27,11 +31,20 @@ enum {
     JOB_LIMIT = 10 * 1000,
     CLEAN_LIMIT = 600 * 1000, /* ms for a monitor that others hold, storage that stalls */
     CLEAN_PAUSE = 1000,
+    GUEST_PAUSE = 5 * 1000, /* ms between looks at a guest that streams, … */
+    GUEST_PATIENCE = 500,   /* … and for its monitor */
+    DISKS_LIMIT = GUARD_DISKS_LIMIT,
 };
 
 #define MARGIN (UINT64_C(64) << 20)
 
 struct watch {
+    int files[DISKS_LIMIT]; /* scratch images, one a disk, in the order of the orders */
+    size_t file_count;
+    struct reserve reserves[DISKS_LIMIT];
+    size_t reserve_count; /* of those that have one */
+    bool streamed;
+    int64_t next_look; /* at the guest */
     int socket;
     int folder;
     json_t *orders;
@@ -47,12 +60,42 @@ struct watch {
 
 /* --- orders --- */
 
-static bool read_line(int socket_, struct text *line)
+static void take_files(struct watch *watch, struct msghdr *message)
+{
+    const struct cmsghdr *sent = CMSG_FIRSTHDR(message);
+    size_t count;
+
+    if (!sent || sent->cmsg_level != SOL_SOCKET || sent->cmsg_type != SCM_RIGHTS)
+        return;
+    count = (sent->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    if (count > DISKS_LIMIT)
+        count = DISKS_LIMIT;
+    memcpy(watch->files, CMSG_DATA(sent), count * sizeof(int));
+    watch->file_count = count;
+}
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): recvmsg writes there */
+static ssize_t receive(struct watch *watch, char *bytes, size_t size)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * DISKS_LIMIT)];
+    struct iovec part = {.iov_base = bytes, .iov_len = size};
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control,
+                             .msg_controllen = sizeof(control)};
+    ssize_t count = recvmsg(watch->socket, &message, MSG_CMSG_CLOEXEC);
+
+    if (count > 0)
+        take_files(watch, &message);
+    return count;
+}
+
+static bool read_line(struct watch *watch, struct text *line)
 {
     int64_t deadline = clock_deadline(ORDERS_PATIENCE);
 
     while (!line->length || line->data[line->length - 1] != '\n') {
-        struct pollfd polled = {.fd = socket_, .events = POLLIN};
+        struct pollfd polled = {.fd = watch->socket, .events = POLLIN};
         char bytes[4096];
         ssize_t count;
         int slice = clock_slice(deadline);
@@ -61,9 +104,33 @@ static bool read_line(int socket_, struct text *line)
             return false;
         if (poll(&polled, 1, slice) <= 0)
             continue;
-        count = recv(socket_, bytes, sizeof(bytes), 0);
+        count = receive(watch, bytes, sizeof(bytes));
         if (count <= 0 || !text_append(line, bytes, (size_t)count))
             return false;
+    }
+    return true;
+}
+
+/* What can be reserved is; of the rest the file system's room is watched. */
+static bool understand_streams(struct watch *watch)
+{
+    size_t index;
+    json_t *disk;
+
+    watch->streamed = json_member_bool(watch->orders, "streamed", false);
+    if (!watch->streamed)
+        return true;
+    if (json_array_size(json_member_array(watch->orders, "disks")) != watch->file_count)
+        return false;
+    json_array_foreach (json_member_array(watch->orders, "disks"), index, disk) {
+        struct reserve reserve = {.file = watch->files[index]};
+
+        if (!json_member_bool(disk, "reserved", false))
+            continue;
+        if (!json_member_size(disk, "taken", &reserve.taken) ||
+            !json_member_size(disk, "most", &reserve.most))
+            return false;
+        watch->reserves[watch->reserve_count++] = reserve;
     }
     return true;
 }
@@ -73,7 +140,7 @@ static bool understand(struct watch *watch)
     _cleanup_text_ struct text line = TEXT_WITH_LIMIT(ORDERS_LIMIT);
     const char *folder;
 
-    if (!read_line(watch->socket, &line))
+    if (!read_line(watch, &line))
         return false;
     watch->orders = json_loadb(line.data, line.length, 0, NULL);
     watch->monitor.path = json_member_string(watch->orders, "monitor");
@@ -83,7 +150,7 @@ static bool understand(struct watch *watch)
     if (!watch->monitor.path || !folder || !json_member_size(watch->orders, "need", &watch->need))
         return false;
     watch->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return watch->folder >= 0;
+    return watch->folder >= 0 && understand_streams(watch);
 }
 
 static void say(const struct watch *watch, const char *line)
@@ -103,7 +170,10 @@ static uint64_t used(const struct watch *watch)
         const char *target = json_member_string(disk, "target");
         struct stat status;
 
-        if (target && fstatat(watch->folder, target, &status, AT_SYMLINK_NOFOLLOW) == 0)
+        if (watch->streamed) {
+            if (fstat(watch->files[index], &status) == 0)
+                sum += (uint64_t)status.st_blocks * 512;
+        } else if (target && fstatat(watch->folder, target, &status, AT_SYMLINK_NOFOLLOW) == 0)
             sum += (uint64_t)status.st_blocks * 512;
     }
     return sum;
@@ -145,7 +215,33 @@ static bool is_short(struct watch *watch)
     return there < (margin < rest ? margin : rest);
 }
 
+/* Whether one of its disks must be given up. */
+static bool must_give_up(struct watch *watch)
+{
+    bool is = false;
+
+    for (size_t i = 0; i < watch->reserve_count; i++)
+        is = reserve_is_short(&watch->reserves[i], REACTION) || is;
+    return is ||
+           ((!watch->streamed || watch->reserve_count < watch->file_count) && is_short(watch));
+}
+
 /* --- in QEMU --- */
+
+/* What stands on the filters of their QEMU jobs: first. */
+static bool end_streams(struct watch *watch, struct qmp *qmp)
+{
+    struct error error;
+    size_t index;
+    json_t *disk;
+
+    if (!watch->streamed)
+        return true;
+    json_array_foreach (json_member_array(watch->orders, "disks"), index, disk)
+        if (!exported_remove(qmp, json_member_string(disk, "name"), &error))
+            return false;
+    return exported_stop_server(qmp, &error);
+}
 
 /* Cancels every dump and waits for their ends; *any: at least one was there. */
 static bool cancel_all(struct watch *watch, struct qmp *qmp, bool *any)
@@ -155,6 +251,8 @@ static bool cancel_all(struct watch *watch, struct qmp *qmp, bool *any)
     size_t index;
     json_t *disk;
 
+    if (!end_streams(watch, qmp))
+        return false;
     json_array_foreach (json_member_array(watch->orders, "disks"), index, disk)
         (void)leftover_cancel_job(qmp, json_member_string(disk, "name"));
     json_array_foreach (json_member_array(watch->orders, "disks"), index, disk) {
@@ -191,6 +289,27 @@ static void give_up(struct watch *watch)
     watch->said = true;
     if (!qmp_connect(&watch->monitor, MONITOR_PATIENCE, &qmp, &error))
         return;
+    if (cancel_all(watch, qmp, &any))
+        spare_guest(watch, qmp);
+    watch->given_up = any;
+}
+
+/* Nothing else looks at it while Bacula asks for nothing. */
+static void look_at_guest(struct watch *watch)
+{
+    _cleanup_qmp_ struct qmp *qmp = NULL;
+    struct error error;
+    bool any = false;
+
+    if (!watch->streamed || watch->given_up || clock_slice(watch->next_look) > 0)
+        return;
+    watch->next_look = clock_deadline(GUEST_PAUSE);
+    if (!qmp_connect(&watch->monitor, GUEST_PATIENCE, &qmp, &error) ||
+        !runstate_is_stopped(qmp, &watch->state))
+        return;
+    if (!watch->said)
+        say(watch, "short\n");
+    watch->said = true;
     if (cancel_all(watch, qmp, &any))
         spare_guest(watch, qmp);
     watch->given_up = any;
@@ -266,8 +385,9 @@ static void stand_guard(struct watch *watch)
                 return;
             }
         }
-        if (!watch->given_up && is_short(watch))
+        if (!watch->given_up && must_give_up(watch))
             give_up(watch);
+        look_at_guest(watch);
     }
 }
 
@@ -289,6 +409,24 @@ static void leave(void)
     (void)!chdir("/");
 }
 
+/* Killed, it is followed by another: all that it knows its keeper knows too. */
+static void keep_guard(struct watch *watch)
+{
+    for (;;) {
+        pid_t child = watch->streamed ? fork() : -1;
+        int status;
+
+        if (child <= 0) {
+            stand_guard(watch);
+            return;
+        }
+        while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+            ;
+        if (!WIFSIGNALED(status))
+            return;
+    }
+}
+
 int guard_duty(int socket)
 {
     struct watch watch = {.socket = socket, .folder = -1};
@@ -298,7 +436,7 @@ int guard_duty(int socket)
         child = fork();
     if (child == 0) {
         leave();
-        stand_guard(&watch);
+        keep_guard(&watch);
     }
     json_decref(watch.orders);
     return child < 0;

@@ -14,16 +14,21 @@
  *                 "node": …,              the guest's, with …
  *                 "bitmaps": [...]}]}     … this job's bitmaps
  *
+ * For disks that are streamed (qemu/export.h) "streamed": true, and with the line come
+ * their scratch images as descriptors, in this order; of a disk whose image has a
+ * reserve (qemu/reserve.h) "reserved": true, "taken" and "most".
+ *
  * When they are understood it goes into the background and ends with status 0
  * for who started it.  From then on it
- *  - looks at the room every few milliseconds.  When it is short it says "short"
- *    and cancels the QEMU jobs; a guest that stands all the same is continued
- *    ("stood MILLISECONDS");
+ *  - looks at the room every few milliseconds, and extends reserves.  When there is no
+ *    more it says "short" and cancels the QEMU jobs; a guest that stands all the same
+ *    is continued ("stood MILLISECONDS");
  *  - hears "done", and ends;
- *  - hears the socket close: who started it is dead.  Then it takes the jobs,
- *    nodes and bitmaps out of QEMU, and ends.
+ *  - hears the socket close: who started it is dead.  Then it takes exports, server,
+ *    jobs, nodes and bitmaps out of QEMU, and ends.
  *
- * Killed, it leaves what the next job of the guest removes (qemu/leftover.h).
+ * Over streams it is a process that a second one keeps: killed, it comes again.  Both
+ * killed, they leave what the next job of the guest removes (qemu/leftover.h).
  */
 #ifndef QEMU_FD_HELPER_GUARD_H
 #define QEMU_FD_HELPER_GUARD_H

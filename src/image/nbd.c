@@ -250,6 +250,7 @@ uint64_t nbd_client_size(const struct nbd_client *client)
 
 /* --- commands --- */
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): libnbd's type */
 static int completed(void *context, int *number)
 {
     struct nbd_command *command = context;
@@ -269,6 +270,7 @@ bool nbd_client_read(struct nbd_client *client, void *bytes, size_t count, uint6
            said(client, "cannot ask the NBD server", error);
 }
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): libnbd's type */
 static int trimmed(void *context, int *number)
 {
     struct nbd_client *client = context;
@@ -312,6 +314,7 @@ bool nbd_client_trim(struct nbd_client *client, uint64_t offset, uint64_t count,
 
 /* --- what is where --- */
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): libnbd's type */
 static int answered(void *context, const char *meta, uint64_t offset, uint32_t *entries,
                     size_t count, int *number)
 {

@@ -35,6 +35,7 @@ struct source_nbd {
     uint64_t next;  /* cluster, behind what was asked for */
     uint64_t head;  /* slots that were asked for, … */
     uint64_t tail;  /* … and those that were given out; modulo RING */
+    uint64_t given; /* bytes */
     uint64_t swept; /* cluster, behind what sweep has seen */
     struct slot ring[RING];
 };
@@ -44,15 +45,22 @@ static struct source_nbd *self(struct source *source)
     return (struct source_nbd *)source;
 }
 
-static struct nbd_request connection(const struct source_nbd *nbd, const char *bitmap)
+static bool tick(void *context, struct error *error)
+{
+    const struct source_nbd *nbd = context;
+
+    return !nbd->request.tick || nbd->request.tick(nbd->request.context, nbd->given, error);
+}
+
+static struct nbd_request connection(struct source_nbd *nbd, const char *bitmap)
 {
     return (struct nbd_request){.path = nbd->request.path,
                                 .name = nbd->request.name,
                                 .bitmap = bitmap,
                                 .cancel = nbd->request.cancel,
                                 .patience = nbd->request.patience,
-                                .tick = nbd->request.tick,
-                                .context = nbd->request.context};
+                                .tick = tick,
+                                .context = nbd};
 }
 
 /* --- what is where --- */
@@ -287,6 +295,8 @@ static bool read_data(struct source *source, void *bytes, size_t count, struct e
     struct source_nbd *nbd = self(source);
     unsigned char *to = bytes;
 
+    if (!tick(nbd, error))
+        return false;
     while (count) {
         struct slot *slot = &nbd->ring[nbd->tail % RING];
         size_t part;
@@ -300,6 +310,7 @@ static bool read_data(struct source *source, void *bytes, size_t count, struct e
         part = slot->bytes - slot->given < count ? slot->bytes - slot->given : count;
         memcpy(to, slot->buffer + slot->given, part);
         slot->given += part;
+        nbd->given += part;
         to += part;
         count -= part;
         if (slot->given < slot->bytes)

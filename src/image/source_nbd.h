@@ -25,7 +25,7 @@ struct source_nbd_request {
     int64_t patience; /* ms that may pass without a byte */
     /* Called many times a second while we wait, with what was given out by now,
      * in bytes of data; false with `error` filled: the snapshot is no more. */
-    bool (*tick)(void *context, struct error *error);
+    bool (*tick)(void *context, uint64_t given, struct error *error);
     /* After the last byte: whether all that was read was the snapshot's. */
     bool (*judge)(void *context, struct error *error);
     void *context; /* everything is borrowed, and must outlive the source */

@@ -364,8 +364,7 @@ static void close_file(void *context)
 
     if (!disk)
         return;
-    writer_free(disk->part);
-    disk->part = NULL;
+    part_close(disk);
 }
 
 static void disk_finished(struct backup *backup, struct guest_backup *guest)
@@ -374,7 +373,7 @@ static void disk_finished(struct backup *backup, struct guest_backup *guest)
     struct error error;
 
     if (guest->states[backup->disk] == DISK_SAVED) {
-        dump_remove_target(disk);
+        guest_backup_saved(guest, backup->disk);
         job_message(backup->job, MESSAGE_INFO, "Finish backup of %s/%s", guest->guest.name,
                     disk->disk->drive);
         return;

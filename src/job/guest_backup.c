@@ -97,6 +97,21 @@ static bool describe(struct guest_backup *backup, struct error *error)
     return true;
 }
 
+/* Once a guest, where the line leaves the way to us. */
+static void say_which_way(struct guest_backup *backup)
+{
+    const struct dump *dump = &backup->dump;
+
+    if (backup->way_said || dump->transfer != TRANSFER_AUTO)
+        return;
+    backup->way_said = true;
+    if (dump->declined[0])
+        job_message(backup->job, MESSAGE_INFO, "%s is dumped, not streamed: %s", backup->guest.name,
+                    dump->declined);
+    else
+        job_message(backup->job, MESSAGE_INFO, "%s is streamed", backup->guest.name);
+}
+
 static bool start_disks(struct guest_backup *backup, size_t first, size_t count,
                         struct error *error)
 {
@@ -106,6 +121,7 @@ static bool start_disks(struct guest_backup *backup, size_t first, size_t count,
         tell_of_guest(backup);
         return false;
     }
+    say_which_way(backup);
     if (backup->dump.unguarded.kind)
         job_message(backup->job, MESSAGE_WARNING,
                     "The room for the dumps of %s could not be reserved, and nobody watches it: %s",
@@ -216,6 +232,7 @@ static void prepare_dump(struct guest_backup *backup)
         .persistent = backup->options->bitmap_persistence,
         .speed = backup->options->bwlimit * UINT64_C(1024),
         .restarted = job->facts.restarted,
+        .transfer = backup->options->transfer,
         .workplace = backup->workplace,
     };
 }
@@ -268,13 +285,6 @@ bool guest_backup_start(struct guest_backup *backup, struct error *error)
     return start_disks(backup, 0, dump->count, error) || blame(backup, NULL, error);
 }
 
-/* Progress of a long dump. */
-struct progress {
-    const struct guest_backup *backup;
-    int64_t next_log;
-    int64_t next_debug;
-};
-
 static unsigned percent(const struct dump_disk *disk)
 {
     return disk->total ? (unsigned)(100.0 * (double)disk->done / (double)disk->total) : 0;
@@ -282,20 +292,22 @@ static unsigned percent(const struct dump_disk *disk)
 
 static void show_progress(void *context, const struct dump_disk *disk)
 {
-    struct progress *progress = context;
-    const struct guest_backup *backup = progress->backup;
+    struct guest_backup *backup = context;
+    struct progress *progress = &backup->progress;
     int64_t now = clock_now();
 
     if (now >= progress->next_log) {
         progress->next_log = now + LOG_EVERY;
-        job_message(backup->job, MESSAGE_INFO, "Dumping %s/%s: %u %% (%llu of %llu bytes)",
+        job_message(backup->job, MESSAGE_INFO,
+                    disk->streamed ? "Streaming %s/%s: %u %% (%llu of %llu bytes)"
+                                   : "Dumping %s/%s: %u %% (%llu of %llu bytes)",
                     backup->guest.name, disk->disk->drive, percent(disk),
                     (unsigned long long)disk->done, (unsigned long long)disk->total);
     }
     if (now >= progress->next_debug) {
         progress->next_debug = now + DEBUG_EVERY;
-        log_debug(&backup->job->log, LOG_STEP, "dumping %s/%s: %llu of %llu bytes",
-                  backup->guest.name, disk->disk->drive, (unsigned long long)disk->done,
+        log_debug(&backup->job->log, LOG_STEP, "%s/%s: %llu of %llu bytes", backup->guest.name,
+                  disk->disk->drive, (unsigned long long)disk->done,
                   (unsigned long long)disk->total);
     }
 }
@@ -305,29 +317,29 @@ static const char *level_name(char level)
     return level == 'I' ? "Incremental" : level == 'D' ? "Differential" : "Full";
 }
 
-static void say_how_it_went(const struct guest_backup *backup, const struct dump_disk *disk)
+static void say_how_it_went(const struct guest_backup *backup, const struct dump_disk *disk,
+                            unsigned long long bytes)
 {
-    unsigned long long bytes = writer_size(disk->part);
     long long seconds = (disk->ended - disk->begun + 500) / 1000;
     char asked = backup->dump.level;
 
     if (asked != 'F' && !disk->choice.base)
         job_message(backup->job, MESSAGE_INFO,
-                    "Dumped %s/%s: Full instead of %s (%s), %llu bytes in %lld seconds",
+                    disk->streamed
+                        ? "Streamed %s/%s: Full instead of %s (%s), %llu bytes in %lld seconds"
+                        : "Dumped %s/%s: Full instead of %s (%s), %llu bytes in %lld seconds",
                     backup->guest.name, disk->disk->drive, level_name(asked), disk->choice.reason,
                     bytes, seconds);
     else
-        job_message(backup->job, MESSAGE_INFO, "Dumped %s/%s: %s, %llu bytes in %lld seconds",
+        job_message(backup->job, MESSAGE_INFO,
+                    disk->streamed ? "Streamed %s/%s: %s, %llu bytes in %lld seconds"
+                                   : "Dumped %s/%s: %s, %llu bytes in %lld seconds",
                     backup->guest.name, disk->disk->drive, level_name(asked), bytes, seconds);
 }
 
 bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *error)
 {
     struct dump_disk *disk = &backup->dump.disks[index];
-    struct progress progress = {.backup = backup,
-                                .next_log = clock_deadline(LOG_EVERY),
-                                .next_debug = clock_deadline(DEBUG_EVERY)};
-    const struct dump_watch watch = {.tick = show_progress, .context = &progress};
     int64_t limit = (int64_t)backup->options->timeout * 1000;
 
     if (backup->states[index] == DISK_PLANNED && dump_takes(disk) &&
@@ -338,16 +350,34 @@ bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *
         backup->states[index] = DISK_FAILED;
         return blame(backup, disk, error);
     }
-    if (!dump_wait(&backup->dump, disk, limit, &watch, error)) {
+    backup->progress = (struct progress){.next_log = clock_deadline(LOG_EVERY),
+                                         .next_debug = clock_deadline(DEBUG_EVERY)};
+    backup->watch = (struct dump_watch){.tick = show_progress, .context = backup};
+    if (!part_open(&backup->dump, disk, limit, &backup->watch, error)) {
         guest_backup_drop_disk(backup, index, error);
         return blame(backup, disk, error);
     }
     backup->states[index] = DISK_READY;
     tell_of_guest(backup);
+    if (disk->streamed)
+        return true;
     if (index + 1 == backup->dump.count)
         let_go(backup); /* the last dump is out of QEMU */
-    say_how_it_went(backup, disk);
+    say_how_it_went(backup, disk, writer_size(disk->part));
     return true;
+}
+
+void guest_backup_saved(struct guest_backup *backup, size_t index)
+{
+    struct dump_disk *disk = &backup->dump.disks[index];
+
+    part_finish(&backup->dump, disk);
+    tell_of_guest(backup);
+    if (!disk->streamed)
+        return;
+    if (index + 1 == backup->dump.count)
+        let_go(backup);
+    say_how_it_went(backup, disk, disk->total);
 }
 
 void guest_backup_drop_disk(struct guest_backup *backup, size_t index, struct error *cause)

@@ -6,7 +6,7 @@
 
 #include "base/workplace.h"
 #include "job/job.h"
-#include "qemu/dump.h"
+#include "qemu/part.h"
 
 /* How far one disk came. */
 enum disk_state {
@@ -15,6 +15,12 @@ enum disk_state {
     DISK_READY,   /* its dump is whole and waits to be read */
     DISK_SAVED,   /* every byte of it went out */
     DISK_FAILED,
+};
+
+/* When the progress of what is long under way is told next. */
+struct progress {
+    int64_t next_log;
+    int64_t next_debug;
 };
 
 struct guest_backup {
@@ -28,8 +34,11 @@ struct guest_backup {
     enum disk_state *states; /* one a disk of the dump */
     char *config;            /* config.json */
     char *object;            /* the same for the catalog */
+    struct progress progress;
+    struct dump_watch watch; /* of the part that is open */
     int hold;                /* keeps its QEMU alive (hypervisor.h); -1 for none */
     bool told;               /* … that the guest stands */
+    bool way_said;           /* … whether it is streamed */
     bool described;          /* `guest` is known */
     bool announced;          /* its config.json was handed out */
     bool config_saved;       /* … and read to its end */
@@ -40,9 +49,12 @@ struct guest_backup {
  * left behind; `error` has the guest's name in front. */
 bool guest_backup_start(struct guest_backup *backup, struct error *error);
 
-/* Waits for disk `index` of the dump (and starts it first, when disks are
- * dumped one after another).  On failure it is dropped. */
+/* Opens the part of disk `index` (and starts it first, when disks are backed up
+ * one after another).  On failure it is dropped. */
 bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *error);
+
+/* Its part was read to its end: finishes it. */
+void guest_backup_saved(struct guest_backup *backup, size_t index);
 
 /* A disk did not get through, for the reason in `cause`: this job's bitmaps
  * must go.  Where they may stay, `cause` becomes ERROR_STAYS, with which the

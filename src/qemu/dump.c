@@ -13,6 +13,7 @@
 #include "image/source_file.h"
 #include "image/tool.h"
 #include "qemu/block.h"
+#include "qemu/export.h"
 #include "qemu/refusal.h"
 #include "qemu/room.h"
 #include "qemu/transaction.h"
@@ -120,7 +121,8 @@ static bool make_targets(const struct dump *dump, size_t first, size_t count, st
             continue;
         if (!image_create(&tool, disk->target, disk->disk->size, error))
             return error_context(error, "disk \"%s\"", disk->disk->drive);
-        disk->watch = open(disk->target, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        disk->watch =
+            open(disk->target, (disk->streamed ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW);
         if (disk->watch < 0)
             return error_errno(error, errno, "cannot open \"%s\"", disk->target);
     }
@@ -189,7 +191,7 @@ static bool start_in_qemu(struct qmp *qmp, struct dump *dump, size_t first, size
     for (size_t i = first; i < first + count; i++)
         if (!transaction_remove_witness(qmp, dump, &dump->disks[i], error))
             return error_context(error, "disk \"%s\"", dump->disks[i].disk->drive);
-    return dump_adjust_room(dump, qmp, first, count, error);
+    return true;
 }
 
 static bool begin_watch(struct dump *dump, struct qmp *qmp, size_t first, size_t count,
@@ -198,21 +200,42 @@ static bool begin_watch(struct dump *dump, struct qmp *qmp, size_t first, size_t
     if (!dump_note_guest(dump, qmp, error))
         return false;
     dump_post_guard(dump, first, count);
+    if (dump->disks[first].streamed && !dump->guard) {
+        *error = dump->unguarded;
+        dump->unguarded.kind = ERROR_NONE;
+        return error_context(error, "nobody would watch the room for it");
+    }
     return cancel_check(dump->monitor.cancel, error);
 }
 
-bool dump_start(struct dump *dump, size_t first, size_t count, struct error *error)
+static bool make_room_and_targets(struct dump *dump, size_t first, size_t count, bool streamed,
+                                  struct error *error)
 {
-    bool good = dump_ask_room(dump, first, count, error) &&
-                make_targets(dump, first, count, error) &&
-                dump_take_room(dump, first, count, error);
+    for (size_t i = first; i < first + count; i++)
+        dump->disks[i].streamed = streamed;
+    return (streamed || dump_ask_room(dump, first, count, error)) &&
+           make_targets(dump, first, count, error) &&
+           (streamed ? export_take_room(dump, first, count, error)
+                     : dump_take_room(dump, first, count, error));
+}
+
+/* What is there but for the QEMU jobs' own part: that differs. */
+static bool start_once(struct dump *dump, size_t first, size_t count, bool streamed,
+                       struct error *error)
+{
+    bool good = make_room_and_targets(dump, first, count, streamed, error);
 
     if (good) {
         _cleanup_qmp_ struct qmp *qmp = NULL;
 
         good = qmp_connect(&dump->monitor, QMP_GREETING_LIMIT, &qmp, error) &&
+               (!streamed || export_serve(qmp, dump, error)) &&
                begin_watch(dump, qmp, first, count, error) &&
-               start_in_qemu(qmp, dump, first, count, error);
+               start_in_qemu(qmp, dump, first, count, error) &&
+               (streamed ? export_begin(qmp, dump, first, count, error)
+                         : dump_adjust_room(dump, qmp, first, count, error));
+        if (!good && dump->serving)
+            export_stop(qmp, dump);
     }
     for (size_t i = first; i < first + count; i++)
         if (!good)
@@ -220,6 +243,33 @@ bool dump_start(struct dump *dump, size_t first, size_t count, struct error *err
         else if (!dump_takes(&dump->disks[i]))
             dump_drop(dump, &dump->disks[i], &dump->disks[i].refusal);
     return good;
+}
+
+/* Whether a stream that could not begin left nothing, and was not ended by what
+ * would end a dump as well. */
+static bool may_dump_instead(const struct dump *dump, size_t first, size_t count,
+                             const struct error *error)
+{
+    for (size_t i = first; i < first + count; i++)
+        if (dump->disks[i].in_qemu || dump->disks[i].has_bitmap)
+            return false;
+    return dump->transfer == TRANSFER_AUTO &&
+           (error->kind == ERROR_GENERAL || error->kind == ERROR_REFUSED);
+}
+
+bool dump_start(struct dump *dump, size_t first, size_t count, struct error *error)
+{
+    if (dump->transfer != TRANSFER_DUMP && !dump->declined[0]) {
+        if (export_is_possible(dump, error) && start_once(dump, first, count, true, error))
+            return true;
+        if (!may_dump_instead(dump, first, count, error))
+            return false;
+        (void)snprintf(dump->declined, sizeof(dump->declined), "%s", error->why);
+        for (size_t i = first; i < first + count; i++)
+            if (!dump->disks[i].disk->unfit)
+                dump->disks[i].refusal = (struct error){0};
+    }
+    return start_once(dump, first, count, false, error);
 }
 
 /* While one dump is waited for, others come to their end. */
@@ -234,13 +284,8 @@ static void note_ends(struct dump *dump, const json_t *jobs)
     }
 }
 
-/* What one look at a QEMU job has shown. */
-enum look { LOOK_NOTHING, LOOK_RUNNING, LOOK_CONCLUDED };
-
-/* One look at a disk's QEMU job.  A monitor that another client holds just
- * now tells nothing, which is no failure. */
-static bool poll_job(struct dump *dump, struct dump_disk *disk, enum look *look,
-                     struct error *error)
+bool dump_look(struct dump *dump, struct dump_disk *disk, int64_t patience, enum look *look,
+               struct error *error)
 {
     _cleanup_qmp_ struct qmp *qmp = NULL;
     _cleanup_json_ json_t *jobs = NULL;
@@ -248,7 +293,7 @@ static bool poll_job(struct dump *dump, struct dump_disk *disk, enum look *look,
     const char *status, *failure;
 
     *look = LOOK_NOTHING;
-    if (!qmp_connect(&dump->monitor, POLL_LONGEST, &qmp, error))
+    if (!qmp_connect(&dump->monitor, patience, &qmp, error))
         return error->kind == ERROR_TIMEOUT;
     dump_hear_guard(dump);
     dump_spare_guest(dump, qmp);
@@ -259,8 +304,10 @@ static bool poll_job(struct dump *dump, struct dump_disk *disk, enum look *look,
     status = json_member_string(job, "status");
     if (!status)
         return error_set(error, ERROR_GENERAL, "its QEMU job is gone: somebody dismissed it");
-    (void)json_member_size(job, "current-progress", &disk->done);
-    (void)json_member_size(job, "total-progress", &disk->total);
+    if (!disk->streamed) {
+        (void)json_member_size(job, "current-progress", &disk->done);
+        (void)json_member_size(job, "total-progress", &disk->total);
+    }
     failure = json_member_string(job, "error");
     if (failure)
         return dump_failed(dump, failure, error);
@@ -268,20 +315,21 @@ static bool poll_job(struct dump *dump, struct dump_disk *disk, enum look *look,
     return true;
 }
 
-/* Closes a finished target, so that it is whole on disk and unlocked. */
-static bool take_out(struct dump *dump, struct dump_disk *disk, struct error *error)
+bool dump_take_out(struct dump *dump, struct dump_disk *disk, struct error *error)
 {
     _cleanup_qmp_ struct qmp *qmp = NULL;
 
     if (!qmp_connect(&dump->monitor, QMP_GREETING_LIMIT, &qmp, error))
         return false;
     /* First: a base that is spent must not outlive the job that says so. */
-    if (!transaction_remove_copy(qmp, dump, disk, true, error) ||
+    if (!export_remove(qmp, dump, disk, error) ||
+        !transaction_remove_copy(qmp, dump, disk, true, error) ||
         !leftover_end_job(qmp, disk->name, JOB_LIMIT, error) ||
         !leftover_remove_node(qmp, disk->name, error))
         return false;
     disk->in_qemu = false;
-    room_give_back(disk->target);
+    if (!disk->streamed)
+        room_give_back(disk->target);
     disk->labelled = !leftover_remove_descriptors(qmp, disk->name); /* dump_prune looks again */
     dump_dismiss_guard(dump);
     return true;
@@ -329,7 +377,7 @@ static bool wait_until_concluded(struct dump *dump, struct dump_disk *disk, int6
     for (;;) {
         uint64_t done_before = disk->done;
 
-        if (!poll_job(dump, disk, &look, error))
+        if (!dump_look(dump, disk, POLL_LONGEST, &look, error))
             return false;
         if (look == LOOK_CONCLUDED)
             return true;
@@ -371,6 +419,7 @@ static bool open_part(const struct dump *dump, struct dump_disk *disk, struct er
 bool dump_wait(struct dump *dump, struct dump_disk *disk, int64_t limit,
                const struct dump_watch *watch, struct error *error)
 {
-    return wait_until_concluded(dump, disk, limit, watch, error) && take_out(dump, disk, error) &&
-           check_target(dump, disk, error) && open_part(dump, disk, error);
+    return wait_until_concluded(dump, disk, limit, watch, error) &&
+           dump_take_out(dump, disk, error) && check_target(dump, disk, error) &&
+           open_part(dump, disk, error);
 }

@@ -19,6 +19,7 @@
 
 #include "base/process.h"
 #include "base/workplace.h"
+#include "guest/options.h"
 #include "image/writer.h"
 #include "qemu/chain.h"
 #include "qemu/feature.h"
@@ -36,6 +37,9 @@ struct dump_disk {
     char *witness;                /* of the disk's size; NULL without */
     int watch;                    /* the target, open since before QEMU wrote; -1 for none … */
     struct writer *part;          /* … as when its dump is whole: this reads it then */
+    struct stream *stream;        /* … and this is behind it when it is streamed (part.h) */
+    bool streamed;                /* it is read while QEMU keeps the moment (export.h); the target
+                                   * is the scratch image for that, and has no name any more */
     bool in_qemu;                 /* a node or a job of ours may be there: QEMU may write */
     uint64_t room;                /* what the target may take, in bytes, … */
     bool sure;                    /* … surely, … */
@@ -63,14 +67,18 @@ struct dump {
     const char *previous_job; /* borrowed, may be NULL */
     char level;               /* 'F', 'D' or 'I' */
     bool persistent;
-    uint64_t speed; /* bytes/s, of each disk by itself; 0: as fast as it can */
-    bool restarted; /* the catalog may have parts of an earlier run of this very job */
+    uint64_t speed;             /* bytes/s, of each disk by itself; 0: as fast as it can */
+    bool restarted;             /* the catalog may have parts of an earlier run of this very job */
+    enum transfer_way transfer; /* which way it is to go; … */
+    char declined[640];         /* … why it was dumped though it could have streamed; "" */
+    bool serving;               /* an NBD server of ours may be in QEMU */
     const struct workplace *workplace; /* borrowed */
     struct process qemu;               /* who listens on the monitor */
     bool silent;                       /* it kept us waiting in vain while cleaning up */
     bool stuck;                        /* a cancelled QEMU job did not end in time */
     bool given_up;                     /* what ran was cancelled for the guest's sake */
     bool short_of_room;                /* … by the guard, before the guest met the end of it */
+    bool abandoned;                    /* the guard was killed */
     struct guard *guard;               /* NULL where none is needed, or to be had: … */
     struct error unguarded;            /* … why */
     struct runstate state;             /* of the guest: for the caller to tell */
@@ -98,6 +106,19 @@ bool dump_plan(struct dump *dump, const struct guest *guest, struct error *error
  * transaction.  On failure they are dropped (dump_drop).  So is one that QEMU
  * refuses while it takes others: its `refusal` says why, which is no failure. */
 bool dump_start(struct dump *dump, size_t first, size_t count, struct error *error);
+
+/* One look at a disk's QEMU job, with this patience for the monitor. */
+enum look {
+    LOOK_NOTHING, /* another client holds the monitor, which is no failure */
+    LOOK_RUNNING,
+    LOOK_CONCLUDED,
+};
+
+bool dump_look(struct dump *dump, struct dump_disk *disk, int64_t patience, enum look *look,
+               struct error *error);
+
+/* Takes a disk out of QEMU that nothing more is read from, as a whole one. */
+bool dump_take_out(struct dump *dump, struct dump_disk *disk, struct error *error);
 
 /* Room for the targets, in three steps.  Before anything is made: asks how much
  * the dumps may need, and whether there is so much.  When the targets are made,

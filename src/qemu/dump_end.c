@@ -10,7 +10,9 @@
 
 #include "qemu/block.h"
 #include "qemu/chain_keep.h"
+#include "qemu/export.h"
 #include "qemu/guard.h"
+#include "qemu/part.h"
 #include "qemu/transaction.h"
 
 enum {
@@ -25,8 +27,7 @@ enum {
 
 static void close_part(struct dump_disk *disk)
 {
-    writer_free(disk->part);
-    disk->part = NULL;
+    part_close(disk);
     if (disk->watch >= 0)
         close(disk->watch);
     disk->watch = -1;
@@ -39,6 +40,8 @@ void dump_remove_target(struct dump_disk *disk)
      * lists no nodes to anybody. */
     if (disk->in_qemu)
         return;
+    if (disk->streamed && disk->watch >= 0)
+        (void)!ftruncate(disk->watch, 0);
     close_part(disk);
     /* QEMU closes the descriptor that we passed only while its guest runs
      * (monitor_fdset_cleanup); until then the file would keep its space. */
@@ -163,7 +166,7 @@ static void clean_in_qemu(struct dump *dump, struct dump_disk *disk, struct erro
 
     if (!connect_to_clean(dump, &qmp, error))
         return;
-    out = end_job(qmp, dump, disk, error);
+    out = export_remove(qmp, dump, disk, error) && end_job(qmp, dump, disk, error);
     if (!out && (error->kind == ERROR_TIMEOUT || error->kind == ERROR_GONE))
         return; /* whom every further command would keep waiting */
     dump_spare_guest(dump, qmp);
@@ -200,6 +203,8 @@ static bool qemu_is_gone(const struct dump *dump, const struct error *error)
 /* One attempt; the target goes when nobody writes it any more. */
 static void take_out(struct dump *dump, struct dump_disk *disk, struct error *error)
 {
+    if (disk->streamed)
+        part_close(disk); /* a client of what goes now */
     if (disk->in_qemu || disk->has_bitmap)
         clean_in_qemu(dump, disk, error);
     if ((disk->in_qemu || disk->has_bitmap) && qemu_is_gone(dump, error)) {

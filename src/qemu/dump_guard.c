@@ -18,8 +18,10 @@ static json_t *about_disk(const struct dump_disk *disk)
         if (disk->witness)
             json_array_append_new(bitmaps, json_string(disk->witness));
     }
-    return json_pack("{s:s, s:s, s:s, s:o}", "name", disk->name, "target", slash + 1, "node",
-                     disk->disk->node, "bitmaps", bitmaps);
+    return json_pack("{s:s, s:s, s:s, s:o, s:b, s:I, s:I}", "name", disk->name, "target", slash + 1,
+                     "node", disk->disk->node, "bitmaps", bitmaps, "reserved", disk->reserved,
+                     "taken", (json_int_t)disk->room, "most",
+                     (json_int_t)room_of_dump(disk->disk->size, disk->disk->size));
 }
 
 static uint64_t most(const struct dump_disk *disk)
@@ -33,6 +35,8 @@ static json_t *write_orders(const struct dump *dump, size_t first, size_t count)
     uint64_t need = 0;
 
     for (size_t i = first; i < first + count; i++) {
+        if (!dump_takes(&dump->disks[i]))
+            continue;
         if (!disks || json_array_append_new(disks, about_disk(&dump->disks[i])) != 0)
             return NULL;
         if (__builtin_add_overflow(need, most(&dump->disks[i]), &need) || need > INT64_MAX)
@@ -40,22 +44,35 @@ static json_t *write_orders(const struct dump *dump, size_t first, size_t count)
     }
     /* Before QEMU 4.2 the next job has to see whether a dump came to its end:
      * it may have emptied its base (leftover_end_jobs). */
-    return json_pack("{s:s, s:s, s:I, s:b, s:b, s:O}", "monitor", dump->monitor.path, "folder",
+    return json_pack("{s:s, s:s, s:I, s:b, s:b, s:b, s:O}", "monitor", dump->monitor.path, "folder",
                      dump->workplace->path, "need", (json_int_t)need, "ran", dump->state.ran,
-                     "keep", !dump->features.bitmap_mode, "disks", disks);
+                     "keep", !dump->features.bitmap_mode, "streamed", dump->disks[first].streamed,
+                     "disks", disks);
 }
 
 static bool needs_guard(const struct dump *dump, size_t first, size_t count)
 {
     for (size_t i = first; i < first + count; i++)
-        if (!dump->disks[i].reserved || !dump->disks[i].sure)
+        if (!dump->disks[i].reserved || !dump->disks[i].sure || dump->disks[i].streamed)
             return true;
     return false;
+}
+
+/* Their scratch images, for a guard that sees no name of them. */
+static size_t list_files(const struct dump *dump, size_t first, size_t count, int *files)
+{
+    size_t listed = 0;
+
+    for (size_t i = first; i < first + count && listed < GUARD_DISKS_LIMIT; i++)
+        if (dump->disks[i].streamed && dump_takes(&dump->disks[i]))
+            files[listed++] = dump->disks[i].watch;
+    return listed;
 }
 
 void dump_post_guard(struct dump *dump, size_t first, size_t count)
 {
     _cleanup_json_ json_t *orders = NULL;
+    int files[GUARD_DISKS_LIMIT];
 
     if (!needs_guard(dump, first, count))
         return;
@@ -63,7 +80,8 @@ void dump_post_guard(struct dump *dump, size_t first, size_t count)
     guard_end(dump->guard, true);
     dump->guard = NULL;
     if (orders)
-        dump->guard = guard_start(orders, dump->monitor.cancel, &dump->unguarded);
+        dump->guard = guard_start(orders, files, list_files(dump, first, count, files),
+                                  dump->monitor.cancel, &dump->unguarded);
     else
         error_memory(&dump->unguarded);
 }
@@ -73,6 +91,7 @@ void dump_hear_guard(struct dump *dump)
     struct guard_news news = guard_listen(dump->guard);
 
     dump->short_of_room = dump->short_of_room || news.gave_up;
+    dump->abandoned = dump->abandoned || news.gone;
     if (!news.continued)
         return;
     dump->state.continued = true;

@@ -71,6 +71,9 @@ void features_from_schema(const json_t *schema, struct features *features)
         .backup_top = argument(schema, "blockdev-backup", "bitmap-mode") != NULL &&
                       !has_driver(schema, "copy-before-write"),
         .node_bitmaps = answered(schema, "query-named-block-nodes", "dirty-bitmaps") != NULL,
+        .streams = argument(schema, "blockdev-backup", "discard-source") != NULL &&
+                   argument(schema, "nbd-server-start", "handshake-max-seconds") != NULL,
+        .breaks_snapshot = argument(schema, "blockdev-backup", "on-cbw-error") != NULL,
     };
 }
 

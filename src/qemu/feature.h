@@ -9,14 +9,16 @@
 #include "qemu/qmp.h"
 
 struct features {
-    bool bitmap_mode;  /* blockdev-backup bitmap-mode (QEMU 4.2) */
-    bool merge;        /* block-dirty-bitmap-merge (4.0) */
-    bool witness;      /* a bitmap can be merged from another node (4.1) and seen there (4.2) */
-    bool flat_nodes;   /* query-named-block-nodes flat (5.0) */
-    bool block_graph;  /* x-debug-query-block-graph (4.0) */
-    bool backup_top;   /* a backup's filter of 4.2 to 6.1, see block_ask */
-    bool node_bitmaps; /* query-named-block-nodes lists them (4.2); before, query-block alone */
-    bool max_workers;  /* blockdev-backup x-perf.max-workers (6.0) */
+    bool bitmap_mode;     /* blockdev-backup bitmap-mode (QEMU 4.2) */
+    bool merge;           /* block-dirty-bitmap-merge (4.0) */
+    bool witness;         /* a bitmap can be merged from another node (4.1) and seen there (4.2) */
+    bool flat_nodes;      /* query-named-block-nodes flat (5.0) */
+    bool block_graph;     /* x-debug-query-block-graph (4.0) */
+    bool backup_top;      /* a backup's filter of 4.2 to 6.1, see block_ask */
+    bool node_bitmaps;    /* query-named-block-nodes lists them (4.2); before, query-block alone */
+    bool max_workers;     /* blockdev-backup x-perf.max-workers (6.0) */
+    bool streams;         /* a disk can be read at one moment over NBD without harm (export.h) */
+    bool breaks_snapshot; /* blockdev-backup on-cbw-error (10.1) */
 };
 
 /* A pure function of the answer to query-qmp-schema.  Distributions carry

@@ -33,15 +33,35 @@ static char *program(void)
                  : NULL;
 }
 
-static bool send_orders(int socket_, const json_t *orders, struct error *error)
+static bool send_line(int socket_, const char *line, const int *files, size_t count)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * GUARD_DISKS_LIMIT)] = {0};
+    struct iovec part = {.iov_base = (void *)(uintptr_t)line, .iov_len = strlen(line)};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+    if (count) {
+        struct cmsghdr *sent;
+
+        message.msg_control = control;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        sent = (void *)control;
+        sent->cmsg_level = SOL_SOCKET;
+        sent->cmsg_type = SCM_RIGHTS;
+        sent->cmsg_len = CMSG_LEN(sizeof(int) * count);
+        memcpy(CMSG_DATA(sent), files, sizeof(int) * count);
+    }
+    return sendmsg(socket_, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)strlen(line);
+}
+
+static bool send_orders(int socket_, const json_t *orders, const int *files, size_t count,
+                        struct error *error)
 {
     _cleanup_free_ char *text = json_dumps(orders, JSON_COMPACT);
     _cleanup_free_ char *line = text ? text_format("%s\n", text) : NULL;
 
     if (!line)
         return error_memory(error);
-    return send(socket_, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT) ==
-               (ssize_t)strlen(line) ||
+    return send_line(socket_, line, files, count) ||
            error_errno(error, errno, "cannot give it its orders");
 }
 
@@ -64,7 +84,8 @@ static bool run_helper(int socket_, const struct cancel *cancel, struct error *e
     return good;
 }
 
-struct guard *guard_start(const json_t *orders, const struct cancel *cancel, struct error *error)
+struct guard *guard_start(const json_t *orders, const int *files, size_t count,
+                          const struct cancel *cancel, struct error *error)
 {
     struct guard *guard = malloc(sizeof(*guard));
     int ends[2];
@@ -80,7 +101,7 @@ struct guard *guard_start(const json_t *orders, const struct cancel *cancel, str
         return NULL;
     }
     guard->socket = ends[0];
-    good = send_orders(ends[0], orders, error) && run_helper(ends[1], cancel, error);
+    good = send_orders(ends[0], orders, files, count, error) && run_helper(ends[1], cancel, error);
     close(ends[1]);
     if (good)
         return guard;
@@ -98,6 +119,7 @@ struct guard_news guard_listen(struct guard *guard)
         guard ? recv(guard->socket, said, sizeof(said) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
     const char *stood;
 
+    news.gone = guard && count == 0;
     if (count <= 0)
         return news;
     said[count] = '\0';

@@ -16,11 +16,17 @@
 
 struct guard;
 
-/* Starts one with these orders (helper/guard.h); NULL with `error` filled. */
-struct guard *guard_start(const json_t *orders, const struct cancel *cancel, struct error *error);
+/* The kernel passes no more descriptors at once (SCM_MAX_FD). */
+enum { GUARD_DISKS_LIMIT = 253 };
+
+/* Starts one with these orders (helper/guard.h), and gives it `count` open files;
+ * NULL with `error` filled. */
+struct guard *guard_start(const json_t *orders, const int *files, size_t count,
+                          const struct cancel *cancel, struct error *error);
 
 /* What it has said since it was asked last. */
 struct guard_news {
+    bool gone;      /* it was killed */
     bool gave_up;   /* room ran out: it cancels the dumps */
     bool continued; /* it has continued a guest that stood … */
     int64_t stood;  /* … for so many ms at most */

@@ -10,6 +10,7 @@
 #include "base/workplace.h"
 #include "qemu/chain.h"
 #include "qemu/ejected.h"
+#include "qemu/exported.h"
 
 #define PREFIX "bacula-"
 
@@ -51,7 +52,7 @@ static const char *label_folder(const json_t *descriptor, uint32_t job_id)
     return blank + 1;
 }
 
-static bool job_lives(const json_t *fdsets, uint32_t job_id)
+bool leftover_job_lives(const json_t *fdsets, uint32_t job_id)
 {
     size_t index, inner;
     json_t *set, *descriptor;
@@ -202,7 +203,7 @@ static bool cancel_jobs(struct qmp *qmp, const json_t *fdsets, const json_t *job
 
             if (!id || !scratch_name_read(id, &job_id))
                 continue;
-            if (!cancel && job_lives(fdsets, job_id))
+            if (!cancel && leftover_job_lives(fdsets, job_id))
                 return living(job_id, error);
             if (status && strcmp(status, "concluded") == 0) {
                 *broken = *broken || json_member_string(job, "error");
@@ -249,7 +250,7 @@ static bool clear_labelled(struct qmp *qmp, const json_t *fdsets, struct error *
             char name[SCRATCH_NAME_SIZE];
             uint32_t job_id;
 
-            if (!label || !scratch_name_read(label, &job_id) || job_lives(fdsets, job_id))
+            if (!label || !scratch_name_read(label, &job_id) || leftover_job_lives(fdsets, job_id))
                 continue;
             (void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(label, " "), label);
             if (!clear_disk(qmp, name, END_LIMIT, error))
@@ -306,7 +307,7 @@ static bool clear_nodes(struct qmp *qmp, const struct features *features, const 
 
         if (!name || !scratch_name_read(name, &job_id))
             continue;
-        if (job_lives(fdsets, job_id))
+        if (leftover_job_lives(fdsets, job_id))
             return living(job_id, error);
         if (!leftover_remove_node(qmp, name, error))
             return error_context(error, "node \"%s\" of a job that died", name);
@@ -329,8 +330,8 @@ static void clear_descriptors(struct qmp *qmp, const json_t *fdsets)
             uint32_t job_id;
             uint64_t number;
 
-            if (!label || !scratch_name_read(label, &job_id) || job_lives(fdsets, job_id) ||
-                !json_member_size(set, "fdset-id", &number))
+            if (!label || !scratch_name_read(label, &job_id) ||
+                leftover_job_lives(fdsets, job_id) || !json_member_size(set, "fdset-id", &number))
                 continue;
             (void)qmp_execute(qmp, "remove-fd", json_pack("{s:I}", "fdset-id", (json_int_t)number),
                               NULL, &ignored);
@@ -382,7 +383,7 @@ static bool dead_dump_is_whole(struct qmp *qmp, const json_t *fdsets, bool *whol
         enum job_end end;
         uint32_t job_id;
 
-        if (!id || !scratch_name_read(id, &job_id) || job_lives(fdsets, job_id))
+        if (!id || !scratch_name_read(id, &job_id) || leftover_job_lives(fdsets, job_id))
             continue;
         if (!leftover_conclude_job(qmp, id, END_LIMIT, &end, error))
             return false;
@@ -409,6 +410,7 @@ bool leftover_end_jobs(struct qmp *qmp, const struct features *features, struct 
 
     *found = (struct leftover){0};
     if (!qmp_list(qmp, "query-fdsets", NULL, &fdsets, error) ||
+        !exported_clear(qmp, features, fdsets, error) ||
         (!features->merge && !dead_dump_is_whole(qmp, fdsets, &spent, error)))
         return false;
     /* It has emptied its base, and nobody says which that was.  Before the job
@@ -433,8 +435,8 @@ bool leftover_remove_ejected(struct qmp *qmp, const struct error *said)
         return false;
     (void)snprintf(copy, sizeof(copy), "%.*s", (int)strcspn(name, " "), name);
     return scratch_name_read(copy, &job_id) &&
-           qmp_list(qmp, "query-fdsets", NULL, &fdsets, &ignored) && !job_lives(fdsets, job_id) &&
-           leftover_remove_node(qmp, copy, &ignored);
+           qmp_list(qmp, "query-fdsets", NULL, &fdsets, &ignored) &&
+           !leftover_job_lives(fdsets, job_id) && leftover_remove_node(qmp, copy, &ignored);
 }
 
 bool leftover_clear(struct qmp *qmp, const struct features *features, struct error *error)

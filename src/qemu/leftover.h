@@ -29,6 +29,10 @@ char *leftover_label(const char *name, const char *workplace);
 /* Behind the scratch name of a disk: the node that its witness is made from. */
 #define WITNESS_SUFFIX "-s"
 
+/* Whether a job that lives has a target or a scratch image in this QEMU: `fdsets`
+ * is the answer to query-fdsets. */
+bool leftover_job_lives(const json_t *fdsets, uint32_t job_id);
+
 /* What leftover_end_jobs met with, to be told. */
 struct leftover {
     uint32_t job_id;       /* of a dead job that had something there; 0 for none */

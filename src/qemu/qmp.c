@@ -265,6 +265,12 @@ bool qmp_pass_descriptor(struct qmp *qmp, int descriptor, const char *label, int
     return true;
 }
 
+bool qmp_lend_descriptor(struct qmp *qmp, int descriptor, const char *name, struct error *error)
+{
+    return exchange(qmp, "getfd", json_pack("{s:s}", "fdname", name), &descriptor, NULL, error) ||
+           error_context(error, "QMP command getfd");
+}
+
 /* A manager may have made the socket and passed it on (libvirt does).  QEMU 7.2
  * listens on it anew, 5.2 does not: who listens (SO_PEERCRED) is there not who
  * answers. */

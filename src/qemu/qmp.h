@@ -73,4 +73,8 @@ bool qmp_list(struct qmp *qmp, const char *command, json_t *arguments, json_t **
 bool qmp_pass_descriptor(struct qmp *qmp, int descriptor, const char *label, int64_t *fdset,
                          struct error *error);
 
+/* Hands QEMU a descriptor under a name (getfd), for the next command on this
+ * connection that asks for one by name.  `descriptor` stays the caller's. */
+bool qmp_lend_descriptor(struct qmp *qmp, int descriptor, const char *name, struct error *error);
+
 #endif

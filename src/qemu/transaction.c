@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "qemu/ejected.h"
+#include "qemu/exported.h"
 
 /* A guest's write to what is not dumped yet waits behind all that QEMU has in
  * flight for the dump, 1 MiB a worker.  QEMU's own 64 stop it for seconds. */
@@ -22,6 +23,17 @@ void transaction_name(const struct dump *dump, const struct dump_disk *disk, con
 {
     scratch_name(name, dump->job_id, (size_t)(disk - dump->disks), workplace_tag(dump->workplace),
                  suffix);
+}
+
+/* Where the base of an increment is frozen: with its own granularity, on the
+ * scratch image, and gone with that. */
+static bool add_place_of_base(struct qmp *qmp, const struct dump_disk *disk, struct error *error)
+{
+    return qmp_execute(qmp, "block-dirty-bitmap-add",
+                       json_pack("{s:s, s:s, s:b, s:I}", "node", disk->name, "name", FROZEN_BASE,
+                                 "disabled", 1, "granularity",
+                                 (json_int_t)disk->choice.base->granularity),
+                       NULL, error);
 }
 
 static bool add_target_node(struct qmp *qmp, const struct dump *dump, const struct dump_disk *disk,
@@ -48,13 +60,16 @@ static bool add_target_node(struct qmp *qmp, const struct dump *dump, const stru
      * small as the data and a restored image is sparse there.  QEMU would
      * flush the file for every new table, each 512 MiB of the disk: nobody
      * needs a dump that outlives the host, and source_file notices what its
-     * file system loses. */
+     * file system loses.  What is freed in a scratch image is used again, and
+     * the file keeps its room for that. */
     return qmp_execute(qmp, "blockdev-add",
-                       json_pack("{s:s, s:s, s:s, s:s, s:{s:b}, s:{s:s, s:s}}", "driver", "qcow2",
-                                 "node-name", disk->name, "discard", "unmap", "detect-zeroes",
-                                 "unmap", "cache", "no-flush", 1, "file", "driver", "file",
-                                 "filename", file),
-                       NULL, error);
+                       json_pack("{s:s, s:s, s:s, s:s, s:{s:b}, s:{s:s, s:s, s:s}}", "driver",
+                                 "qcow2", "node-name", disk->name, "discard", "unmap",
+                                 "detect-zeroes", "unmap", "cache", "no-flush", 1, "file", "driver",
+                                 "file", "discard", disk->streamed ? "ignore" : "unmap", "filename",
+                                 file),
+                       NULL, error) &&
+           (!disk->streamed || !disk->choice.base || add_place_of_base(qmp, disk, error));
 }
 
 /* The human monitor's qemu-io reports errors on QEMU's own standard output and
@@ -159,7 +174,33 @@ static bool add_copy_of_base(json_t *actions, const struct dump *dump, const str
                                 "bitmaps", disk->choice.base->name));
 }
 
-static json_t *backup(const struct dump *dump, const struct dump_disk *disk)
+/* Keeps what the guest overwrites from now on, and copies nothing by itself. */
+static json_t *keep_moment(const struct dump *dump, const struct dump_disk *disk)
+{
+    char filter[SCRATCH_NAME_SIZE];
+    json_t *data;
+
+    transaction_name(dump, disk, FILTER_SUFFIX, filter);
+    data = json_pack("{s:s, s:s, s:s, s:b, s:s, s:s}", "device", disk->disk->node, "target",
+                     disk->name, "job-id", disk->name, "auto-dismiss", 0, "sync", "none",
+                     "filter-node-name", filter);
+    /* Where the scratch image cannot be written, the guest goes on and we fail. */
+    if (data && dump->features.breaks_snapshot)
+        json_object_set_new(data, "on-cbw-error", json_string("break-snapshot"));
+    return data;
+}
+
+/* After the moment, so that it holds all that was written before: what was
+ * written since may be in it too. */
+static bool add_frozen_base(json_t *actions, const struct dump_disk *disk)
+{
+    return add_action(actions, "block-dirty-bitmap-merge",
+                      json_pack("{s:s, s:s, s:[{s:s, s:s}]}", "node", disk->name, "target",
+                                FROZEN_BASE, "bitmaps", "node", disk->disk->node, "name",
+                                disk->choice.base->name));
+}
+
+static json_t *dump_whole(const struct dump *dump, const struct dump_disk *disk)
 {
     json_t *data = json_pack("{s:s, s:s, s:s, s:b}", "device", disk->disk->node, "target",
                              disk->name, "job-id", disk->name, "auto-dismiss", 0);
@@ -192,6 +233,11 @@ static json_t *backup(const struct dump *dump, const struct dump_disk *disk)
     return data;
 }
 
+static json_t *backup(const struct dump *dump, const struct dump_disk *disk)
+{
+    return disk->streamed ? keep_moment(dump, disk) : dump_whole(dump, disk);
+}
+
 static bool add_bitmaps(json_t *actions, const struct dump *dump, const struct dump_disk *disk)
 {
     return (!disk->bitmap || add_own_bitmap(actions, dump, disk)) &&
@@ -209,6 +255,10 @@ json_t *transaction_actions(const struct dump *dump, size_t first, size_t count)
     for (size_t i = first; i < first + count; i++)
         if (dump_takes(&dump->disks[i]) &&
             !add_action(actions, "blockdev-backup", backup(dump, &dump->disks[i])))
+            return NULL;
+    for (size_t i = first; i < first + count; i++)
+        if (dump_takes(&dump->disks[i]) && dump->disks[i].streamed && dump->disks[i].choice.base &&
+            !add_frozen_base(actions, &dump->disks[i]))
             return NULL;
     return TAKE_PTR(actions);
 }

@@ -41,8 +41,8 @@ bool __wrap_workplace_space(const struct workplace *workplace, uint64_t *bytes,
                             struct error *error);
 uint64_t __wrap_room_of_disk(const struct disk *disk, const struct cancel *cancel, bool *sure);
 enum room __wrap_room_take(const char *path, uint64_t bytes, struct error *error);
-struct guard *__wrap_guard_start(const json_t *orders, const struct cancel *cancel,
-                                 struct error *error);
+struct guard *__wrap_guard_start(const json_t *orders, const int *files, size_t count,
+                                 const struct cancel *cancel, struct error *error);
 int __wrap_stat(const char *path, struct stat *status);
 int __real_stat(const char *path, struct stat *status);
 bool __wrap_image_create(const struct image_tool *tool, const char *path, uint64_t size,
@@ -157,12 +157,13 @@ uint64_t __wrap_room_of_disk(const struct disk *disk, const struct cancel *cance
 }
 
 /* No program is started, but its orders could be read. */
-struct guard *__wrap_guard_start(const json_t *orders, const struct cancel *cancel,
-                                 struct error *error)
+struct guard *__wrap_guard_start(const json_t *orders, const int *files, size_t count,
+                                 const struct cancel *cancel, struct error *error)
 {
     uint64_t need;
 
     (void)cancel;
+    require(count <= GUARD_DISKS_LIMIT && (!count || files[0] >= 0));
     require(json_member_string(orders, "monitor") && json_member_string(orders, "folder"));
     require(json_member_size(orders, "need", &need) && json_member_array(orders, "disks"));
     error_set(error, ERROR_GENERAL, "there is none");

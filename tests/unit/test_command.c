@@ -115,7 +115,8 @@ static void refuses_what_it_cannot_use(void **state)
     } rows[] = {
         {"qemu: nonsense=1", "Plugin line: unknown parameter \"nonsense\"; the parameters are: "
                              "abort_on_error, working, qmpcontrol, mode, timeout, "
-                             "bwlimit, bitmap-persistence, transaction"},
+                             "bwlimit, bitmap-persistence, transaction, transfer"},
+        {"qemu: qmpcontrol=/x transfer=tape", "parameter \"transfer\""},
         {"qemu: nonsense", "unknown parameter \"nonsense\""},
         {"qemu: QMPCONTROL=/a", "unknown parameter \"QMPCONTROL\""},
         {"qemu: =/a", "unknown parameter \"\""},

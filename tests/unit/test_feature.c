@@ -61,6 +61,22 @@
     "{\"name\": \"blockdev-add\", \"meta-type\": \"command\", \"arg-type\": \"35\"},"              \
     "{\"name\": \"35\", \"meta-type\": \"object\", \"variants\": [{\"case\": \"raw\"},"            \
     " {\"case\": \"copy-before-write\"}]},"
+#define BACKUP_91                                                                                  \
+    "{\"name\": \"blockdev-backup\", \"meta-type\": \"command\", \"arg-type\": \"31\"},"           \
+    "{\"name\": \"31\", \"meta-type\": \"object\", \"members\": [{\"name\": \"bitmap-mode\","      \
+    " \"type\": \"281\"}, {\"name\": \"discard-source\", \"type\": \"bool\"}]},"
+#define BACKUP_101                                                                                 \
+    "{\"name\": \"blockdev-backup\", \"meta-type\": \"command\", \"arg-type\": \"31\"},"           \
+    "{\"name\": \"31\", \"meta-type\": \"object\", \"members\": [{\"name\": \"bitmap-mode\","      \
+    " \"type\": \"281\"}, {\"name\": \"discard-source\", \"type\": \"bool\"}, {\"name\":"          \
+    " \"on-cbw-error\", \"type\": \"300\"}]},"
+#define SERVER_OLD                                                                                 \
+    "{\"name\": \"nbd-server-start\", \"meta-type\": \"command\", \"arg-type\": \"36\"},"          \
+    "{\"name\": \"36\", \"meta-type\": \"object\", \"members\": [{\"name\": \"addr\"}]},"
+#define SERVER_91                                                                                  \
+    "{\"name\": \"nbd-server-start\", \"meta-type\": \"command\", \"arg-type\": \"36\"},"          \
+    "{\"name\": \"36\", \"meta-type\": \"object\", \"members\": [{\"name\": \"addr\"}, {\"name\":" \
+    " \"handshake-max-seconds\", \"type\": \"int\"}]},"
 #define REST                                                                                       \
     "{\"name\": \"0\", \"meta-type\": \"object\", \"members\": []},"                               \
     "{\"name\": \"str\", \"meta-type\": \"builtin\", \"json-type\": \"string\"}"
@@ -122,6 +138,31 @@ static void reads_the_schema_of_every_version(void **state)
     }
 }
 
+/* Streams need both of two arguments; that a snapshot may break is asked apart. */
+static void streams_where_both_are(void **state)
+{
+    static const struct {
+        const char *label, *schema;
+        bool streams, breaks;
+    } gates[] = {
+        {"8.2", "[" BACKUP_60 SERVER_OLD REST "]", false, false},
+        {"one of two", "[" BACKUP_91 SERVER_OLD REST "]", false, false},
+        {"the other", "[" BACKUP_60 SERVER_91 REST "]", false, false},
+        {"9.1", "[" BACKUP_91 SERVER_91 REST "]", true, false},
+        {"10.1", "[" BACKUP_101 SERVER_91 REST "]", true, true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(gates); i++) {
+        _cleanup_json_ json_t *schema = json_loads(gates[i].schema, 0, NULL);
+        struct features features;
+
+        features_from_schema(schema, &features);
+        check(gates[i].label, features.streams == gates[i].streams);
+        check(gates[i].label, features.breaks_snapshot == gates[i].breaks);
+    }
+}
+
 static void no_schema_is_no_feature(void **state)
 {
     struct features features = {.merge = true, .witness = true};
@@ -137,6 +178,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_the_schema_of_every_version),
+        cmocka_unit_test(streams_where_both_are),
         cmocka_unit_test(no_schema_is_no_feature),
     };
 

@@ -195,6 +195,11 @@ class Bacula:
         """Process id of the File Daemon (of its wrapper, if there is one)."""
         return self._processes["fd"].pid
 
+    @property
+    def sd_pid(self):
+        """Process id of the Storage Daemon."""
+        return self._processes["sd"].pid
+
     def fd_lives(self):
         """Whether the File Daemon that was started last still runs."""
         return self._processes["fd"].poll() is None

@@ -19,7 +19,9 @@ class Monitor:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(timeout)
         wait_until(lambda: self._connect(path), timeout, "room in QEMU's queue", interval=0.01)
-        self._stream = self._socket.makefile("rw", encoding="utf-8")
+        # Not one for both: Python's forgets what it has read ahead when it is written to.
+        self._stream = self._socket.makefile("r", encoding="utf-8")
+        self._commands = self._socket.makefile("w", encoding="utf-8")
         while "QMP" not in self._receive():
             pass  # an event may come before the greeting
         self.execute("qmp_capabilities")
@@ -36,6 +38,7 @@ class Monitor:
         """Hang up, also on a QEMU that ended before it had read all."""
         with contextlib.suppress(OSError):
             self._stream.close()
+            self._commands.close()
         self._socket.close()
 
     def execute(self, command, **arguments):
@@ -66,8 +69,8 @@ class Monitor:
 
     def _send(self, command, arguments):
         renamed = {name.replace("_", "-"): value for name, value in arguments.items()}
-        self._stream.write(json.dumps({"execute": command, "arguments": renamed}) + "\n")
-        self._stream.flush()
+        self._commands.write(json.dumps({"execute": command, "arguments": renamed}) + "\n")
+        self._commands.flush()
 
     def _reply(self):
         message = self._receive()

@@ -1,0 +1,182 @@
+/* qemu-fd: what of a stream is in a QEMU, taken out by name.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "qemu/exported.h"
+
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "base/workplace.h"
+#include "qemu/leftover.h"
+
+enum { EXPORT_LIMIT = 10 * 1000, EXPORT_PAUSE = 20 }; /* ms */
+
+#define FOLDER "/qemu-fd-"
+
+/* --- one disk --- */
+
+static bool is_listed(struct qmp *qmp, const char *id, bool *listed, struct error *error)
+{
+    _cleanup_json_ json_t *exports = NULL;
+
+    if (!qmp_list(qmp, "query-block-exports", NULL, &exports, error))
+        return false;
+    *listed = json_find(exports, "id", id) != NULL;
+    return true;
+}
+
+static bool remove_export(struct qmp *qmp, const char *id, struct error *error)
+{
+    int64_t deadline = clock_deadline(EXPORT_LIMIT);
+    bool listed;
+
+    if (!is_listed(qmp, id, &listed, error))
+        return false;
+    if (listed &&
+        !qmp_execute(qmp, "block-export-del", json_pack("{s:s, s:s}", "id", id, "mode", "hard"),
+                     NULL, error) &&
+        error->kind != ERROR_REFUSED)
+        return false; /* refused: it is going already */
+    while (listed) {
+        if (clock_slice(deadline) == 0)
+            return error_set(error, ERROR_GENERAL, "NBD export \"%s\" does not end", id);
+        if (!clock_sleep(EXPORT_PAUSE, NULL, error) || !is_listed(qmp, id, &listed, error))
+            return false;
+    }
+    return true;
+}
+
+bool exported_remove(struct qmp *qmp, const char *name, struct error *error)
+{
+    char snapshot[SCRATCH_NAME_SIZE + sizeof(SNAPSHOT_SUFFIX)];
+
+    (void)snprintf(snapshot, sizeof(snapshot), "%s" SNAPSHOT_SUFFIX, name);
+    return remove_export(qmp, name, error) && leftover_remove_node(qmp, snapshot, error);
+}
+
+/* --- the server --- */
+
+bool exported_stop_server(struct qmp *qmp, struct error *error)
+{
+    _cleanup_json_ json_t *exports = NULL;
+    size_t index;
+    json_t *export;
+
+    if (!qmp_list(qmp, "query-block-exports", NULL, &exports, error))
+        return false;
+    json_array_foreach (exports, index, export) {
+        const char *type = json_member_string(export, "type");
+
+        if (type && strcmp(type, "nbd") == 0)
+            return true;
+    }
+    if (qmp_execute(qmp, "nbd-server-stop", NULL, NULL, error))
+        return true;
+    /* "NBD server not running" is as good as stopped. */
+    return error->kind == ERROR_REFUSED && strstr(error->why, "not running");
+}
+
+/* "… INODE PATH" */
+bool exported_read_socket(const char *line, unsigned long long *inode, char *folder, size_t size)
+{
+    const char *path = strchr(line, '/');
+    const char *number;
+    const char *slash = strrchr(line, '/');
+    char *end;
+
+    if (!path || path - line < 2 || path[-1] != ' ' || strcmp(slash, "/" SERVER_SOCKET) != 0 ||
+        (size_t)(slash - path) >= size)
+        return false;
+    for (number = path - 1; number > line && number[-1] != ' ';)
+        number--;
+    *inode = strtoull(number, &end, 10);
+    if (end != path - 1 || *number < '0' || *number > '9')
+        return false;
+    (void)snprintf(folder, size, "%.*s", (int)(slash - path), path);
+    slash = strrchr(folder, '/');
+    return slash && text_starts_with(slash, FOLDER);
+}
+
+/* Whether the process has the socket with this number open. */
+static bool has_socket(pid_t process, unsigned long long inode)
+{
+    for (int descriptor = 0; descriptor < 1024; descriptor++) {
+        char path[64], wanted[64], found[64];
+        ssize_t length;
+
+        (void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)process, descriptor);
+        (void)snprintf(wanted, sizeof(wanted), "socket:[%llu]", inode);
+        length = readlink(path, found, sizeof(found) - 1);
+        if (length <= 0)
+            continue;
+        found[length] = '\0';
+        if (strcmp(found, wanted) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether it listens on a socket that a dead job made. */
+static bool listens_for_dead_job(pid_t process)
+{
+    FILE *list = process > 0 ? fopen("/proc/net/unix", "re") : NULL;
+    char line[PATH_MAX], folder[PATH_MAX];
+    unsigned long long inode;
+    bool found = false;
+
+    while (list && !found && fgets(line, sizeof(line), list)) {
+        line[strcspn(line, "\n")] = '\0';
+        found = exported_read_socket(line, &inode, folder, sizeof(folder)) &&
+                !workplace_is_held(folder) && has_socket(process, inode);
+    }
+    if (list)
+        (void)fclose(list);
+    return found;
+}
+
+/* --- dead jobs --- */
+
+/* Takes out what belongs to these: an array of objects, whose member `key` is a
+ * scratch name. */
+static bool clear_named(struct qmp *qmp, const json_t *fdsets, const json_t *list, const char *key,
+                        bool *any, struct error *error)
+{
+    size_t index;
+    json_t *entry;
+
+    json_array_foreach (list, index, entry) {
+        const char *name = json_member_string(entry, key);
+        uint32_t job_id;
+
+        if (!name || strlen(name) >= SCRATCH_NAME_SIZE || !scratch_name_read(name, &job_id) ||
+            leftover_job_lives(fdsets, job_id))
+            continue;
+        if (!exported_remove(qmp, name, error))
+            return error_context(error, "NBD export \"%s\" of a job that died", name);
+        *any = true;
+    }
+    return true;
+}
+
+bool exported_clear(struct qmp *qmp, const struct features *features, const json_t *fdsets,
+                    struct error *error)
+{
+    _cleanup_json_ json_t *exports = NULL;
+    _cleanup_json_ json_t *jobs = NULL;
+    bool ours = false, ignored = false;
+
+    if (!features->streams)
+        return true;
+    if (!qmp_list(qmp, "query-block-exports", NULL, &exports, error) ||
+        !qmp_list(qmp, "query-jobs", NULL, &jobs, error) ||
+        !clear_named(qmp, fdsets, exports, "id", &ours, error) ||
+        /* Snapshots whose export is not there yet, or not any more. */
+        !clear_named(qmp, fdsets, jobs, "id", &ignored, error))
+        return false;
+    if (ours || listens_for_dead_job(qmp_peer(qmp)))
+        return exported_stop_server(qmp, error);
+    return true;
+}

@@ -1,0 +1,48 @@
+/* qemu-fd: what of a stream is in a QEMU, taken out by name.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ *
+ * A disk that streams (export.h) has, beside what a dump has, an NBD export that
+ * carries its scratch name, and below it a node that shows the snapshot.  These
+ * go first: the snapshot's node stands on the filter of the QEMU job, and
+ * must not be there any more when that is cancelled.
+ *
+ * A QEMU has one NBD server, and tells nobody whose it is.  It is ours where
+ * an export of ours is on it, as we add none to another's, or where the process
+ * listens on a socket in a job's folder.  Stopping it drops every export: so one
+ * that somebody else has an export on is left to them.
+ */
+#ifndef QEMU_FD_EXPORTED_H
+#define QEMU_FD_EXPORTED_H
+
+#include "qemu/feature.h"
+#include "qemu/qmp.h"
+
+/* Behind the scratch name of a disk: the filter of its QEMU job, and the node that
+ * shows the disk as it was when that began. */
+#define FILTER_SUFFIX   "-f"
+#define SNAPSHOT_SUFFIX "-a"
+
+/* The bitmap on a scratch image that holds what an increment is made from. */
+#define FROZEN_BASE "base"
+
+/* The name of our socket, in a job's folder. */
+#define SERVER_SOCKET "nbd"
+
+/* Takes a disk's export and its snapshot out, waiting a little for clients to be
+ * dropped; true when neither is there any more. */
+bool exported_remove(struct qmp *qmp, const char *name, struct error *error);
+
+/* Stops the NBD server, which is ours, unless somebody else has an export on it;
+ * true when it is not there any more, or theirs. */
+bool exported_stop_server(struct qmp *qmp, struct error *error);
+
+/* Takes what dead jobs left; what a living one has stays.  `fdsets` is the answer to
+ * query-fdsets. */
+bool exported_clear(struct qmp *qmp, const struct features *features, const json_t *fdsets,
+                    struct error *error);
+
+/* Whether what /proc/net/unix says of a socket, its last two words, makes it one
+ * of ours: *inode is its number, and `folder` the job's, of `size` bytes. */
+bool exported_read_socket(const char *line, unsigned long long *inode, char *folder, size_t size);
+
+#endif

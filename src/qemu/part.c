@@ -1,0 +1,162 @@
+/* qemu-fd: the bytes of one disk's part in a backup, whichever way they come.
+ * SPDX-License-Identifier: AGPL-3.0-or-later
+ */
+#include "qemu/part.h"
+
+#include <stdlib.h>
+
+#include "image/source_nbd.h"
+#include "image/writer.h"
+#include "qemu/export.h"
+
+enum {
+    LOOK_EVERY = 2000,         /* ms between looks at the QEMU job of a stream, … */
+    LOOK_PATIENCE = 250,       /* … that wait for the monitor at most so long; … */
+    LAST_PATIENCE = 30 * 1000, /* … but for the one after the last byte */
+    LAST_PAUSE = 100,
+};
+
+/* What a stream needs while it is open. */
+struct stream {
+    struct dump *dump;
+    struct dump_disk *disk;
+    const struct dump_watch *watch;
+    char *socket;
+    int64_t begun;
+    int64_t next_look;
+};
+
+/* What the QEMU job must say while a stream goes on. */
+static bool still_runs(struct stream *stream, int64_t patience, enum look *look,
+                       struct error *error)
+{
+    if (!dump_look(stream->dump, stream->disk, patience, look, error))
+        return false;
+    return *look != LOOK_CONCLUDED ||
+           error_set(error, ERROR_GENERAL, "its QEMU job ended: somebody cancelled it");
+}
+
+/* bwlimit=: no more than that since the begin. */
+static bool keep_pace(const struct stream *stream, uint64_t given, struct error *error)
+{
+    uint64_t speed = stream->dump->speed;
+    int64_t ahead;
+
+    if (!speed)
+        return true;
+    ahead = (int64_t)((double)given * 1000 / (double)speed) - (clock_now() - stream->begun);
+    return ahead <= 0 || clock_sleep(ahead, stream->dump->monitor.cancel, error);
+}
+
+static bool look_around(void *context, uint64_t given, struct error *error)
+{
+    struct stream *stream = context;
+    enum look look;
+
+    dump_hear_guard(stream->dump);
+    if (stream->dump->short_of_room)
+        return dump_failed(stream->dump, "canceled", error);
+    if (stream->dump->abandoned)
+        return error_set(error, ERROR_GENERAL,
+                         "nobody watches its room any more: the helper program was killed");
+    if (clock_slice(stream->next_look) > 0)
+        return keep_pace(stream, given, error);
+    stream->next_look = clock_deadline(LOOK_EVERY);
+    stream->disk->done = given;
+    if (stream->watch && stream->disk->part)
+        stream->watch->tick(stream->watch->context, stream->disk);
+    return still_runs(stream, LOOK_PATIENCE, &look, error);
+}
+
+/* Reads of a snapshot whose job has ended, or that QEMU has given up, fail; but
+ * only for what the guest has not overwritten before. */
+static bool judge(void *context, struct error *error)
+{
+    struct stream *stream = context;
+    int64_t deadline = clock_deadline(LAST_PATIENCE);
+    enum look look = LOOK_NOTHING;
+
+    while (look != LOOK_RUNNING) {
+        if (!still_runs(stream, LOOK_EVERY, &look, error))
+            return false;
+        if (look == LOOK_NOTHING && clock_slice(deadline) == 0)
+            return error_set(error, ERROR_TIMEOUT,
+                             "whether its QEMU job still runs is not known: the monitor does not "
+                             "answer");
+        if (look == LOOK_NOTHING && !clock_sleep(LAST_PAUSE, stream->dump->monitor.cancel, error))
+            return false;
+    }
+    return true;
+}
+
+static bool open_source(struct stream *stream, int64_t limit, struct source **source,
+                        struct error *error)
+{
+    const struct dump_disk *disk = stream->disk;
+    const struct source_nbd_request request = {.path = stream->socket,
+                                               .name = disk->name,
+                                               .bitmap = disk->choice.base ? FROZEN_BASE : NULL,
+                                               .trim = true,
+                                               .cancel = stream->dump->monitor.cancel,
+                                               .patience = limit,
+                                               .tick = look_around,
+                                               .judge = judge,
+                                               .context = stream};
+
+    stream->begun = clock_now();
+    stream->next_look = clock_deadline(LOOK_EVERY);
+    *source = source_nbd_open(&request, error);
+    return *source != NULL;
+}
+
+static bool open_stream(struct dump *dump, struct dump_disk *disk, int64_t limit,
+                        const struct dump_watch *watch, struct error *error)
+{
+    struct stream *stream = calloc(1, sizeof(*stream));
+    struct source *source;
+
+    if (!stream)
+        return error_memory(error);
+    *stream =
+        (struct stream){.dump = dump, .disk = disk, .watch = watch, .socket = export_socket(dump)};
+    disk->stream = stream;
+    if (!stream->socket)
+        return error_memory(error);
+    if (!open_source(stream, limit, &source, error))
+        return false;
+    disk->part = writer_new(source, error);
+    if (!disk->part)
+        return false;
+    disk->done = 0;
+    disk->total = writer_size(disk->part);
+    return true;
+}
+
+bool part_open(struct dump *dump, struct dump_disk *disk, int64_t limit,
+               const struct dump_watch *watch, struct error *error)
+{
+    return disk->streamed ? open_stream(dump, disk, limit, watch, error)
+                          : dump_wait(dump, disk, limit, watch, error);
+}
+
+void part_close(struct dump_disk *disk)
+{
+    writer_free(disk->part); /* first: its source looks around */
+    disk->part = NULL;
+    if (disk->stream)
+        free(disk->stream->socket);
+    free(disk->stream);
+    disk->stream = NULL;
+}
+
+void part_finish(struct dump *dump, struct dump_disk *disk)
+{
+    struct error ignored;
+
+    part_close(disk);
+    if (disk->streamed) {
+        disk->ended = clock_now();
+        (void)dump_take_out(dump, disk, &ignored);
+    }
+    dump_remove_target(disk);
+}

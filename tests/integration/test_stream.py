@@ -1,0 +1,131 @@
+"""transfer=: disks that are read while they are sent, on QEMUs that can, and dumped on others."""
+
+import random
+import threading
+from pathlib import Path
+
+import pytest
+from harness.disk import MIB, SECTOR, Disk, make_image
+from harness.history import History, dumped, sequences, sizes
+from harness.process import PATIENCE, wait_until
+
+CLUSTER = 64 * 1024
+_ODD = 12 * MIB + 5 * SECTOR  # no multiple of a cluster
+_QEMUS = Path(__file__).resolve().parents[2] / "build" / "qemu"
+_STREAM = ("10.0", "newest")  # of tools/fetch-qemu, those that can
+
+
+@pytest.fixture(params=_STREAM)
+def qemu(request):
+    """The QEMU of a guest that can stream."""
+    program = _QEMUS / request.param / "usr" / "bin" / "qemu-system-x86_64"
+    if not program.exists():
+        pytest.skip(f"no QEMU {request.param} here (tools/fetch-qemu build/qemu)")
+    return str(program)
+
+
+def _disks(workdir):
+    """qcow2 from -drive, raw in an iothread, odd size below a throttle filter."""
+    specimens = [
+        ("ide0-hd0", "qcow2", "ide", "drive", 16 * MIB),
+        ("vdb", "raw", "virtio", "blockdev", 8 * MIB),
+        ("scsi0", "qcow2", "scsi", "blockdev+throttle", _ODD),
+    ]
+    return [
+        Disk(name, make_image(workdir / f"{name}.{fmt}", size, fmt, seed), fmt, interface, style)
+        for seed, (name, fmt, interface, style, size) in enumerate(specimens)
+    ]
+
+
+def _change(guest, seed, discard=True):
+    """Random writes, zero writes and discards on every disk.
+
+    QEMU does nothing for a discard while a backup job runs: its filter has no discard=unmap.
+    """
+    source = random.Random(seed)
+    for name in guest.disks:
+        size = guest.shadow(name).stat().st_size
+
+        def somewhere(length, step=SECTOR, size=size):
+            return source.randrange(0, size - length, step)
+
+        guest.random_writes(name, 3, seed)
+        guest.write_zeroes(name, somewhere(3 * CLUSTER), 3 * CLUSTER - SECTOR)
+        guest.write_zeroes(name, somewhere(2 * CLUSTER, CLUSTER), 2 * CLUSTER, unmap=True)
+        if discard:
+            guest.discard(name, somewhere(4 * CLUSTER, CLUSTER), 4 * CLUSTER)
+        guest.write(name, source.randrange(1, 256), size - SECTOR, SECTOR)
+
+
+class _Writes:
+    """Changes a guest's disks from the moment on that a job has started, until it has ended."""
+
+    def __init__(self, guest, seed):
+        self._guest = guest
+        self._seed = seed * 1000
+        self._stop = threading.Event()
+        self.rounds = 0
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        self._thread.join()
+
+    def _has_begun(self):
+        return self._stop.is_set() or any(
+            export["id"].startswith("bacula-") for export in self._guest.qmp("query-block-exports")
+        )
+
+    def _run(self):
+        wait_until(self._has_begun, PATIENCE, "exports", interval=0.002)
+        while not self._stop.is_set():
+            self.rounds += 1
+            _change(self._guest, self._seed + self.rounds, discard=False)
+
+
+def _backup_under_writes(history, level, seed):
+    """A job while the guest writes: it must hold what there was at its begin."""
+    history.note_contents()
+    with _Writes(history.guest, seed) as writes:
+        result = history.bacula.run(history.job, level)
+    assert result.ok, result.log
+    history.take(result)
+    return result, writes.rounds
+
+
+@pytest.fixture
+def make_history(make_bacula, make_guest, workdir, qemu):
+    """A guest with three disks on a QEMU that can stream."""
+
+    def make(parameters="transfer=stream", disks=None, **options):
+        guest = make_guest(name="VM1", disks=disks or _disks(workdir), binary=qemu, **options)
+        line = f"qemu: qmpcontrol={guest.qmp_socket} {parameters}"
+        return History(make_bacula(filesets={"VM": [line]}), guest, workdir)
+
+    return make
+
+
+def test_chain_under_writes(make_history):
+    """Nine jobs, each of which restores what three disks held at its begin."""
+    history = make_history()
+    steps = [("Full", 0)] + [("Incremental", number) for number in range(1, 6)]
+    steps += [("Differential", 1), ("Incremental", 2), ("Incremental", 3)]
+    rounds = 0
+    for seed, (level, sequence) in enumerate(steps):
+        if seed:
+            _change(history.guest, seed)
+        result, more = _backup_under_writes(history, level, seed + 1)
+        rounds += more
+        names = history.guest.disks
+        log = dumped(result)
+        assert sequences(history.bacula, result) == dict.fromkeys(names, sequence)
+        assert {disk: line[:2] for disk, line in log.items()} == dict.fromkeys(names, (level, ""))
+        assert {disk: line[2] for disk, line in log.items()} == sizes(history.bacula, result)
+        assert "qemu: Streamed VM1/" in result.log and "Dumped" not in result.log
+        history.start_restore()
+    history.finish()
+    assert rounds, "no job was slow enough to be written beside"
