@@ -101,7 +101,9 @@ char *config_write(const struct guest *guest, const struct config_job *job, bool
     if (json_array_size(guest->unsaved))
         json_object_set(root, "not_saved", guest->unsaved);
     if (guest->proxmox)
-        json_object_set(root, "proxmox", guest->proxmox);
+        json_object_set_new(root, "proxmox",
+                            command_line ? json_incref(guest->proxmox)
+                                         : guest_without_secrets(guest->proxmox));
     if (command_line) /* the file is for people, too */
         json_object_set_new(json_object_get(root, "guest"), "command_line",
                             guest->command_line ? json_incref(guest->command_line) : json_null());

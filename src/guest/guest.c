@@ -99,12 +99,30 @@ static bool same_place(const struct disk *known, const struct disk *said, struct
     return true;
 }
 
+json_t *guest_without_secrets(const json_t *proxmox)
+{
+    json_t *copy = json_deep_copy(proxmox);
+    json_t *config = json_member_object(copy, "config");
+
+    if (json_object_get(config, "cipassword"))
+        json_object_set_new(config, "cipassword", json_string("**********"));
+    return copy;
+}
+
+static bool same_proxmox(const json_t *known, const json_t *said)
+{
+    _cleanup_json_ json_t *of_known = guest_without_secrets(known);
+    _cleanup_json_ json_t *of_said = guest_without_secrets(said);
+
+    return (!known && !said) || json_equal(of_known, of_said);
+}
+
 bool guest_same_places(const struct guest *known, const struct guest *said, struct error *error)
 {
     for (size_t i = 0; i < said->disk_count; i++)
         if (!same_place(guest_disk(known, said->disks[i].drive), &said->disks[i], error))
             return false;
-    if (known->proxmox == said->proxmox || json_equal(known->proxmox, said->proxmox))
+    if (same_proxmox(known->proxmox, said->proxmox))
         return true;
     return error_set(error, ERROR_GENERAL,
                      "its Proxmox configuration is not the one in the catalog");

@@ -94,6 +94,10 @@ struct disk *guest_disk(const struct guest *guest, const char *drive);
 /* The virtual size of the disks that are backed up, in bytes. */
 uint64_t guest_size(const struct guest *guest);
 
+/* A copy of `proxmox` as the catalog gets it, which more people read than the files of a
+ * backup: a password's hash is asterisks there, as in Proxmox' API. */
+json_t *guest_without_secrets(const json_t *proxmox);
+
 /* Whether `said` names the same places for its disks as `known`, and is of the
  * same Proxmox configuration; `error` says what differs.  Both are read from
  * a backup: one may have been changed. */

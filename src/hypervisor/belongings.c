@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "pve/cipassword.h"
 #include "pve/firewall.h"
+#include "pve/ticket.h"
 
 enum { LEFT_OUT_LIMIT = 1000 }; /* bytes of one line in the job log */
 
@@ -47,10 +49,22 @@ static bool read_pool(const struct hypervisor_call *call, const struct pve_host 
            error_memory(error);
 }
 
+/* In the place of the asterisks; after the seal, which does without. */
+static bool read_cipassword(const struct target *target, json_t *proxmox, struct error *error)
+{
+    json_t *config = json_member_object(proxmox, "config");
+    char *hash = json_object_get(config, "cipassword") ? pve_cipassword_read(target->vmid) : NULL;
+    bool good = !hash || json_object_set_new(config, "cipassword", json_string(hash)) == 0;
+
+    pve_secret_free(hash);
+    return good || error_memory(error);
+}
+
 bool belongings_read(const struct hypervisor_call *call, const struct pve_host *host,
                      const struct target *target, json_t *proxmox, struct error *error)
 {
-    return read_firewall(call, host, target, proxmox, error) &&
+    return read_cipassword(target, proxmox, error) &&
+           read_firewall(call, host, target, proxmox, error) &&
            read_pool(call, host, target, proxmox, error);
 }
 

@@ -1,9 +1,9 @@
 /* qemu-fd: what belongs to a Proxmox VE guest and is not in its configuration: its
- * firewall, its pool.
+ * firewall, its pool, the hash of its cloud-init password.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  *
  * In config.json they are members of `proxmox`, `firewall` and `pool`; one that is
- * missing was not read.
+ * missing was not read.  The hash stands in `config`, where the API shows asterisks.
  */
 #ifndef QEMU_FD_BELONGINGS_H
 #define QEMU_FD_BELONGINGS_H

@@ -15,6 +15,8 @@
  * can be taken for a seal. */
 #define PURPOSE "qemu-fd: settings that act as root, 1"
 
+#define PVE_MASKED "**********"
+
 enum { SEAL_SIZE = 32 };
 
 static void free_key_text(char **key)
@@ -45,11 +47,23 @@ static char *to_digits(const unsigned char digest[SEAL_SIZE])
     return digits.data;
 }
 
+/* A password's hash is in the volume's config.json only, the seal in the catalog's
+ * as well: it is made as the API shows the configuration. */
+static json_t *as_shown(const json_t *config)
+{
+    json_t *copy = json_copy((json_t *)(uintptr_t)config);
+
+    if (copy && json_object_get(copy, "cipassword"))
+        json_object_set_new(copy, "cipassword", json_string(PVE_MASKED));
+    return copy;
+}
+
 char *pve_seal_with(const char *key, size_t count, const struct pve_sealed *sealed)
 {
     unsigned char derived[SEAL_SIZE], digest[SEAL_SIZE];
+    _cleanup_json_ json_t *config = as_shown(sealed->config);
     _cleanup_json_ json_t *whole = json_pack("{s:s, s:I, s:O}", "name", sealed->name, "vmid",
-                                             (json_int_t)sealed->vmid, "config", sealed->config);
+                                             (json_int_t)sealed->vmid, "config", config);
     /* One text for one configuration, however it was written. */
     _cleanup_free_ char *text = whole ? json_dumps(whole, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
     char *seal = NULL;

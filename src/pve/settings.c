@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "pve/cipassword.h"
 #include "pve/client.h"
 
 /* Proxmox' own bookkeeping: in a GET, refused in a POST (6.4 to 9.1, tried).
@@ -171,10 +172,10 @@ static bool is_host_path(const char *value)
     return pve_drive_read(value, &drive) && *drive.volume == '/';
 }
 
-/* Passwords come back as asterisks. */
+/* Passwords come back as asterisks; only a hash may stand for one (cipassword.h). */
 static bool is_masked(const char *key, const char *value)
 {
-    return strcmp(key, "cipassword") == 0 && value[strspn(value, "*")] == '\0';
+    return strcmp(key, "cipassword") == 0 && !pve_is_password_hash(value);
 }
 
 /* Why a setting is not given to a new guest; NULL when it is.  "" needs no
