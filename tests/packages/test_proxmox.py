@@ -10,12 +10,13 @@ import re
 import proxmox_packages
 import pytest
 from debian_bacula import PACKAGES, DebianBacula
+from debian_folder import SUITES
 from debian_package import PACKAGE
 from harness.pve_guest import Volume
 from harness.process import Failure, run
 from harness.proxmox import FakeProxmox
 from harness.pve_restored import assert_volumes, contents
-from source import TOP
+from source import TOP, WORK
 
 _EXAMPLE = f"/usr/share/doc/{PACKAGE}/examples/proxmox.conf"
 _CLONE = "/root/qemu-fd"
@@ -86,6 +87,9 @@ def test_readmes_commands_build_and_install(host, release):
     build, install, restart = _commands()
     host.apt("install", "git", "ca-certificates")
     run(["git", "clone", "-q", f"file://{TOP}", host.path(_CLONE)])
+    # What it would fetch once more; tests/packages has seen that work for itself.
+    base = SUITES[release]
+    host.show(WORK / base, on=f"{_CLONE}/build/packages/{base}")
     host.run("sh", "-c", f"cd {_CLONE} && {build.replace('DEBIAN=12', f'DEBIAN={release}')}")
     install = install.replace("deb12", f"deb{release}")
     planned, removed = _planned(host, *_arguments(host, install))
