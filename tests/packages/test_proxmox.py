@@ -108,13 +108,13 @@ def _arguments(host, command):
 
 
 def test_the_daemon_starts_and_says_what_is_missing(host, bacula):
-    """Before Proxmox' API answers: .ls says so in one line, with the address."""
+    """Before Proxmox' API answers: a listing says in one line what it did not find."""
     host.apt("install", *PACKAGES)
     bacula.configure(_EXAMPLE, Address="localhost", Password=bacula.file_daemon_password())
     bacula.start("dir", "sd", "fd")
     assert re.search(r"^ *Plugin: .*\bqemu(-fd\.so\b|\()", bacula.console("status client=pve1-fd"), re.M)
-    said = bacula.console('.ls plugin="qemu: mode=PVE" client=pve1-fd path=/')
-    assert len(re.findall(r"\bqemu: .*127\.0\.0\.1:8006.*", said)) == 1, said
+    said = bacula.console('.ls plugin="qemu: mode=PVE" client=pve1-fd path=/vm')
+    assert len(re.findall(r"\bqemu: .*/etc/pve/", said)) == 1, said
 
 
 def test_it_backs_up_a_guest_and_makes_a_new_one_of_it(host, bacula, pve):
