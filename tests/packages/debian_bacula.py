@@ -10,7 +10,7 @@ from harness.process import Failure, run, spawn, stop, wait_until
 PACKAGES = ("bacula-director-sqlite3", "bacula-director", "bacula-sd", "bacula-console")
 _PORTS = {"dir": 9101, "fd": 9102, "sd": 9103}
 _USERS = {"dir": ("bacula", "bacula"), "sd": ("bacula", "tape"), "fd": ("root", "root")}
-_NOWHERE = "/nonexistant/path/to/file/archive/dir"
+_NOWHERE = r"/nonexist[ae]nt/path/to/file/archive/dir"  # Debian 12 and 13
 _VOLUMES = "/srv/volumes"
 
 
@@ -44,7 +44,9 @@ class DebianBacula:
     def configure(self, example, **settings):
         """Debian's files, with a folder for volumes and one of the examples."""
         storage = self._debian.path("/etc/bacula/bacula-sd.conf")
-        storage.write_text(storage.read_text().replace(_NOWHERE, _VOLUMES))
+        text, count = re.subn(_NOWHERE, _VOLUMES, storage.read_text())
+        assert count, f"{storage} has no {_NOWHERE}"
+        storage.write_text(text)
         self._debian.run("install", "-d", "-o", "bacula", "-g", "tape", _VOLUMES)
         self._debian.run("install", "-d", "-o", "bacula", "-g", "bacula", "/run/bacula")
         text = self._debian.path(example).read_text()
