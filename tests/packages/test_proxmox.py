@@ -87,7 +87,7 @@ def test_readmes_commands_build_and_install(host, release):
     build, install, restart = _commands()
     host.apt("install", "git", "ca-certificates")
     run(["git", "clone", "-q", f"file://{TOP}", host.path(_CLONE)])
-    # What it would fetch once more; tests/packages has seen that work for itself.
+    # What it would fetch once more: that it can, it has shown for us.
     base = SUITES[release]
     host.show(WORK / base, on=f"{_CLONE}/build/packages/{base}")
     host.run("sh", "-c", f"cd {_CLONE} && {build.replace('DEBIAN=12', f'DEBIAN={release}')}")
