@@ -82,7 +82,8 @@ enum {
     FT_PLUGIN_CONFIG_FILLED = 28,
 };
 
-#define FO_DELTA (UINT64_C(1) << 28)
+#define FO_SPARSE (UINT64_C(1) << 5)
+#define FO_DELTA  (UINT64_C(1) << 28)
 
 struct io_pkt {
     int32_t pkt_size;

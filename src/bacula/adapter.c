@@ -249,6 +249,9 @@ static void fill_file(struct save_pkt *packet, const struct outgoing_file *file)
     status->st_mtime = status->st_ctime = status->st_atime = file->modified;
     status->st_ino = file->identity;
     status->st_dev = file->parent;
+    /* The daemon drops this itself where it encrypts. */
+    if (file->sparse)
+        packet->flags |= FO_SPARSE;
     if (file->delta) {
         /* The daemon stores this number plus one. */
         packet->flags |= FO_DELTA;
@@ -366,6 +369,11 @@ static bool transfer(struct session *session, struct io_pkt *packet, int *number
         if (producer)
             producer->close(producer->context);
         return true;
+    case IO_SEEK:
+        /* Of a sparse file's restore; always from the file's beginning. */
+        if (!restore || packet->whence != SEEK_SET || packet->offset < 0)
+            break;
+        return restore_seek(restore, (uint64_t)packet->offset, number);
     default:
         break;
     }
@@ -383,9 +391,13 @@ static bRC plugin_io(bpContext *context, struct io_pkt *packet)
     packet->io_errno = 0;
     packet->lerror = 0;
     packet->win32 = false;
+    if (packet->func == IO_SEEK)
+        packet->count = 0; /* the daemon leaves it alone there */
     if (session && packet->count >= 0 && transfer(session, packet, &number))
         return bRC_OK;
     packet->status = -1;
+    if (packet->func == IO_SEEK)
+        packet->offset = -1; /* which is all that it looks at */
     packet->io_errno = number;
     return bRC_Error;
 }

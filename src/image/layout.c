@@ -3,6 +3,8 @@
  */
 #include "image/layout.h"
 
+#include "image/trailer.h"
+
 enum {
     REFCOUNTS = EXTENT_CLUSTER / 2, /* of 16 bits, in a block */
     /* QEMU's own: QCOW_MAX_REFTABLE_SIZE in block/qcow2.h, in clusters. */
@@ -73,5 +75,5 @@ bool layout_make(const struct extents *extents, struct layout *layout, struct er
 
 uint64_t layout_bytes(const struct layout *layout)
 {
-    return layout->end * EXTENT_CLUSTER;
+    return layout->end * EXTENT_CLUSTER + TRAILER_SIZE;
 }

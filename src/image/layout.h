@@ -2,9 +2,10 @@
  * SPDX-License-Identifier: AGPL-3.0-or-later
  *
  * A part is a qcow2 (version 3, clusters of 64 KiB) whose tables come before its
- * data, and whose data lies in the order of the disk:
+ * data, and whose data lies in the order of the disk; and a few bytes behind it
+ * (trailer.h):
  *
- *     header | refcount table | refcount blocks | L1 | L2 … | data …
+ *     header | refcount table | refcount blocks | L1 | L2 … | data … | trailer
  *
  * So it can be written while the disk is read, and be taken apart while it
  * arrives.  Each 512 MiB of the disk that are not all hole have an L2 table.

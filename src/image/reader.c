@@ -9,6 +9,7 @@
 #include "image/format.h"
 #include "image/layout.h"
 #include "image/qcow2.h"
+#include "image/trailer.h"
 
 enum { CLUSTER = EXTENT_CLUSTER, CLUSTER_BITS = 16, REFCOUNT_ORDER = 4, REFCOUNTS = CLUSTER / 2 };
 
@@ -22,8 +23,11 @@ struct reader {
     uint64_t next_data;    /* where the next data must lie that L2 speaks of */
     uint64_t references;   /* clusters in use, as the part counts them */
     struct extent extent;  /* of data: what of it did not come yet */
-    size_t held;  /* bytes of a table in `cluster`, or of a cluster of data that went out */
-    bool counted; /* the last cluster in use was seen */
+    size_t held;     /* bytes of a table in `cluster`, or of a cluster of data that went out */
+    bool counted;    /* the last cluster in use was seen */
+    uint64_t zeroes; /* bytes that were not stored */
+    size_t trailed;  /* bytes of the trailer that came */
+    unsigned char trailer[TRAILER_SIZE];
     unsigned char cluster[CLUSTER];
 };
 
@@ -323,13 +327,24 @@ static bool give_data(struct reader *reader, const unsigned char *bytes, size_t 
     return true;
 }
 
+static bool take_trailer(struct reader *reader, const unsigned char *bytes, size_t count,
+                         struct error *error)
+{
+    if (count > TRAILER_SIZE - reader->trailed)
+        return damaged(error, "it goes on behind its end");
+    if (bytes)
+        memcpy(reader->trailer + reader->trailed, bytes, count);
+    reader->trailed += count;
+    return true;
+}
+
 /* A piece of at most one cluster; NULL for zeroes. */
 static bool push_piece(struct reader *reader, const unsigned char *bytes, size_t count,
                        struct error *error)
 {
     if (has_tables(reader))
         return reader->extent.count ? give_data(reader, bytes, count, error)
-                                    : damaged(error, "it goes on behind its end");
+                                    : take_trailer(reader, bytes, count, error);
     if (bytes)
         memcpy(reader->cluster + reader->held, bytes, count);
     else
@@ -359,12 +374,16 @@ bool reader_push(struct reader *reader, const void *bytes, size_t count, struct 
 
 bool reader_push_zeroes(struct reader *reader, uint64_t count, struct error *error)
 {
+    reader->zeroes += count;
     return push(reader, NULL, count, error);
 }
 
 bool reader_end(const struct reader *reader, struct error *error)
 {
-    if (has_tables(reader) && !reader->extent.count)
+    uint64_t said;
+
+    if (reader->trailed == TRAILER_SIZE && trailer_read(reader->trailer, &said) &&
+        (!reader->zeroes || reader->zeroes == said))
         return true;
     return error_set(error, ERROR_GENERAL, "the part ends too early: data is missing");
 }

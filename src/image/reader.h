@@ -5,7 +5,7 @@
  * mean for the disk comes out, with nothing put aside but one cluster and the
  * extents.
  *
- *     header --> counts of references --> L1 --> L2 … --> data … --> whole
+ *     header --> counts of references --> L1 --> L2 … --> data … --> trailer --> whole
  *                                                  |
  *                 sink.begin, all the zeroes, then the data in the order of the disk
  *
@@ -50,7 +50,8 @@ struct reader *reader_new(const struct reader_sink *sink);
 bool reader_push(struct reader *reader, const void *bytes, size_t count, struct error *error);
 bool reader_push_zeroes(struct reader *reader, uint64_t count, struct error *error);
 
-/* No more bytes come: false when some are missing. */
+/* No more bytes come: false when some are missing, also where zeroes were pushed
+ * that are not those of the trailer: a jump over what a volume has lost. */
 bool reader_end(const struct reader *reader, struct error *error);
 
 /* NULL is none. */

@@ -9,6 +9,7 @@
 #include "image/format.h"
 #include "image/layout.h"
 #include "image/qcow2.h"
+#include "image/trailer.h"
 
 enum {
     CLUSTER = EXTENT_CLUSTER,
@@ -26,6 +27,8 @@ struct writer {
     uint64_t data_left; /* bytes */
     size_t left;        /* bytes of `cluster` that were not given yet, at its end */
     size_t held;        /* zeroes that were made, and the last call ended before */
+    uint64_t zeroes;    /* bytes of calls that were nothing but that */
+    bool trailed;       /* the trailer is in `cluster`, or went out */
     bool whole;
     struct error failed;
     unsigned char cluster[CLUSTER];
@@ -174,8 +177,7 @@ static bool is_zero(const unsigned char *bytes, size_t count)
 
 static bool is_at_end(const struct writer *writer)
 {
-    return !writer->held && !writer->left && writer->next == writer->layout.data &&
-           !writer->data_left;
+    return !writer->held && !writer->left && writer->trailed;
 }
 
 static size_t give_zeroes(struct writer *writer, unsigned char *bytes, size_t count)
@@ -194,6 +196,14 @@ static size_t give_table(struct writer *writer, unsigned char *bytes, size_t cou
     memcpy(bytes, writer->cluster + CLUSTER - writer->left, count);
     writer->left -= count;
     return count;
+}
+
+/* Comes in a call of its own, when all zeroes are counted. */
+static void fill_trailer(struct writer *writer)
+{
+    trailer_write(writer->cluster + CLUSTER - TRAILER_SIZE, writer->zeroes);
+    writer->left = TRAILER_SIZE;
+    writer->trailed = true;
 }
 
 /* 0 with `failed` set. */
@@ -226,6 +236,13 @@ static bool begins_cluster(const struct writer *writer, size_t count)
     return !writer->held && (left + count) % CLUSTER == 0;
 }
 
+/* Whether all of the image was given. */
+static bool is_image_out(const struct writer *writer)
+{
+    return !writer->held && !writer->left && writer->next == writer->layout.data &&
+           !writer->data_left;
+}
+
 static ssize_t fail(const struct writer *writer, struct error *error)
 {
     *error = writer->failed;
@@ -247,7 +264,9 @@ ssize_t writer_read(struct writer *writer, void *bytes, size_t count, struct err
 
     if (writer->failed.kind == ERROR_NONE && is_at_end(writer))
         return end(writer, error);
-    while (given < count && writer->failed.kind == ERROR_NONE && !is_at_end(writer)) {
+    if (is_image_out(writer))
+        fill_trailer(writer);
+    while (given < count && writer->failed.kind == ERROR_NONE && !is_image_out(writer)) {
         size_t piece = give_piece(writer, to + given, count - given);
         bool zeroes =
             piece && (zero || begins_cluster(writer, piece)) && is_zero(to + given, piece);
@@ -259,5 +278,6 @@ ssize_t writer_read(struct writer *writer, void *bytes, size_t count, struct err
         zero = zero && zeroes;
         given += piece;
     }
+    writer->zeroes += zero && given == count ? count : 0;
     return writer->failed.kind == ERROR_NONE ? (ssize_t)given : fail(writer, error);
 }

@@ -19,10 +19,12 @@ struct writer *writer_new(struct source *source, struct error *error);
 /* The size of the whole part, known from the beginning. */
 uint64_t writer_size(const struct writer *writer);
 
-/* The next bytes, up to `count`.  Less come at the end, and before a cluster that
+/* The next bytes, up to `count`.  Less come at the end of the image, before its
+ * trailer, at the end, and before a cluster that
  * begins with zeroes, unless all before it in this call are zeroes as well: so a
  * run of zero clusters fills whole calls, and who reads may leave these out
- * (Bacula's sparse files are that) whatever `count` is.  0 at the end, once the
+ * (Bacula's sparse files are that) whatever `count` is.  The trailer says how many
+ * these are.  0 at the end, once the
  * source has said that all was right (source_end); -1 with `error` filled, and
  * again for every call after that. */
 ssize_t writer_read(struct writer *writer, void *bytes, size_t count, struct error *error);

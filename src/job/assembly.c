@@ -10,6 +10,7 @@
 #include "base/path.h"
 #include "base/text.h"
 #include "image/qcow2.h"
+#include "image/trailer.h"
 
 bool assembly_init(struct assembly *assembly, const char *drive, const struct workplace *workplace,
                    size_t number, struct error *error)
@@ -79,7 +80,7 @@ bool assembly_begin(struct assembly *assembly, const struct part *part, struct e
         return false;
     }
     (void)unlink(path);
-    assembly->file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    assembly->file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (assembly->file < 0) {
         error_errno(error, errno, "cannot make \"%s\"", path);
         assembly_fail(assembly);
@@ -88,6 +89,7 @@ bool assembly_begin(struct assembly *assembly, const struct part *part, struct e
     assembly->write_error = 0;
     assembly->expected = part->size;
     assembly->received = 0;
+    assembly->skipped = 0;
     return true;
 }
 
@@ -105,6 +107,32 @@ bool assembly_write(struct assembly *assembly, const void *bytes, size_t count)
     return true;
 }
 
+bool assembly_seek(struct assembly *assembly, uint64_t offset)
+{
+    errno = EINVAL;
+    if (assembly->file < 0 || offset < assembly->received || offset >= assembly->expected ||
+        offset > INT64_MAX || lseek(assembly->file, (off_t)offset, SEEK_SET) < 0)
+        return false;
+    assembly->skipped += offset - assembly->received;
+    assembly->received = offset;
+    return true;
+}
+
+/* All that was jumped over was zero: as much as the part itself says. */
+static bool is_whole(const struct assembly *assembly)
+{
+    unsigned char trailer[TRAILER_SIZE];
+    uint64_t zeroes;
+
+    if (assembly->received != assembly->expected)
+        return false;
+    return !assembly->skipped ||
+           (assembly->expected >= sizeof(trailer) &&
+            pread(assembly->file, trailer, sizeof(trailer),
+                  (off_t)(assembly->expected - sizeof(trailer))) == (ssize_t)sizeof(trailer) &&
+            trailer_read(trailer, &zeroes) && zeroes == assembly->skipped);
+}
+
 static bool take_part(struct assembly *assembly, const struct part *part,
                       const struct image_tool *tool, struct error *error)
 {
@@ -118,11 +146,11 @@ static bool take_part(struct assembly *assembly, const struct part *part,
     }
     if (assembly->file < 0)
         return error_set(error, ERROR_GENERAL, "it was not written to its end");
-    close_part(assembly);
-    if (assembly->received != assembly->expected)
+    if (!is_whole(assembly))
         return error_set(error, ERROR_GENERAL, "%llu of its %llu bytes came",
-                         (unsigned long long)assembly->received,
+                         (unsigned long long)(assembly->received - assembly->skipped),
                          (unsigned long long)assembly->expected);
+    close_part(assembly);
     if (!qcow2_read_file(part->sequence ? assembly->part : assembly->path, &size, error))
         return false;
     /* A damaged part may look empty, and patch nothing in without a word. */

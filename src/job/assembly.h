@@ -33,7 +33,8 @@ struct assembly {
     int file;          /* the part that arrives now */
     int write_error;   /* why it could not be written; 0: it could */
     uint64_t expected;
-    uint64_t received;
+    uint64_t received; /* where the next byte belongs: … */
+    uint64_t skipped;  /* … bytes before it that did not come, as they are zero */
 };
 
 /* What Bacula says of a part. */
@@ -54,6 +55,10 @@ bool assembly_begin(struct assembly *assembly, const struct part *part, struct e
 
 /* Adds bytes; false with errno set. */
 bool assembly_write(struct assembly *assembly, const void *bytes, size_t count);
+
+/* The next bytes belong to `offset` of the part: what lies between is zero.  False
+ * with errno set where they came already, or no byte can belong. */
+bool assembly_seek(struct assembly *assembly, uint64_t offset);
 
 /* The part has arrived: sees that it is whole and harmless, and patches it
  * in.  Any failure makes the assembly ASSEMBLY_FAILED. */

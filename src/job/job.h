@@ -68,6 +68,7 @@ struct outgoing_file {
     uint64_t size;
     time_t modified;
     uint32_t permissions;
+    bool sparse;            /* blocks of zeroes need not be stored: a restore seeks */
     bool delta;             /* an increment … */
     uint32_t base_sequence; /* … on the part with this delta_seq */
     uint64_t identity;      /* of this part, and of the part it builds on: */

@@ -248,6 +248,16 @@ bool restore_write(struct restore *restore, const void *bytes, size_t count, int
     return false;
 }
 
+bool restore_seek(struct restore *restore, uint64_t offset, int *number)
+{
+    if (restore->guest && restore->image && assembly_seek(restore->image, offset))
+        return true;
+    *number = EINVAL;
+    if (restore->guest && restore->image)
+        assembly_fail(restore->image);
+    return false;
+}
+
 void restore_end_file(struct restore *restore)
 {
     struct restored_guest *guest = restore->guest;

@@ -38,6 +38,9 @@ enum accepted restore_accept(struct restore *restore, const struct incoming_file
 /* Data of the file that was accepted; false with an errno value in *number. */
 bool restore_write(struct restore *restore, const void *bytes, size_t count, int *number);
 
+/* The next data belong to `offset` of the file; what lies between is zero. */
+bool restore_seek(struct restore *restore, uint64_t offset, int *number);
+
 /* The file is complete. */
 void restore_end_file(struct restore *restore);
 

@@ -36,10 +36,12 @@ static bool save_file(struct job *job)
     if (member_number(file, "type") == FT_REG) {
         char *path = archive_path(job);
 
-        io_save(job, member(file, "name"), member_number(file, "size"), path);
+        io_save(job, file, path);
         free(path);
     }
     later = job->driver->describe(job);
+    if (json_object_get(file, "left_out"))
+        json_object_set(later, "left_out", json_object_get(file, "left_out"));
     if (!json_equal(file, later))
         job_violation(job, "%s: its packet has changed", member(file, "name"));
     json_decref(later);

@@ -94,11 +94,12 @@ static json_t *describe(const struct job *job)
         return describe_object(packet);
     if (!packet->type || !packet->fname)
         return NULL;
-    return json_pack("{s:s, s:s*, s:i, s:s, s:I, s:I, s:I, s:I, s:i, s:i}", "name", packet->fname,
-                     "link", packet->link, "type", packet->type, "line", packet->cmd, "size",
-                     (json_int_t)status->st_size, "mtime", (json_int_t)status->st_mtime, "ino",
-                     (json_int_t)status->st_ino, "dev", (json_int_t)status->st_dev, "mode",
-                     (int)status->st_mode, "delta_seq", delta ? (int)packet->delta_seq + 1 : 0);
+    return json_pack("{s:s, s:s*, s:i, s:s, s:I, s:I, s:I, s:I, s:i, s:i, s:b}", "name",
+                     packet->fname, "link", packet->link, "type", packet->type, "line", packet->cmd,
+                     "size", (json_int_t)status->st_size, "mtime", (json_int_t)status->st_mtime,
+                     "ino", (json_int_t)status->st_ino, "dev", (json_int_t)status->st_dev, "mode",
+                     (int)status->st_mode, "delta_seq", delta ? (int)packet->delta_seq + 1 : 0,
+                     "sparse", (packet->flags & FO_SPARSE) != 0);
 }
 
 static void fill_restore(struct restore_pkt *packet, const struct job *job, const json_t *file,

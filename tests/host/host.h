@@ -158,7 +158,7 @@ bool archive_read(struct job *job);
 /* --- io.c: data of files ---------------------------------------------------- */
 
 /* Whole bodies, with open and close; what fails is in the job log. */
-void io_save(struct job *job, const char *name, int64_t promised, const char *into);
+void io_save(struct job *job, json_t *file, const char *into);
 void io_restore(struct job *job, const json_t *file, const char *place);
 
 /* Memory, or the end: nobody tests what fd-host does without. */

@@ -9,6 +9,8 @@
 
 #include "host.h"
 
+enum { ADDRESS_SIZE = 8 };
+
 /* One call.  The daemon sets these fields and leaves the others as they are.
  * Returns the status; -1 and a line in the job log if it failed. */
 static int32_t transfer(struct job *job, int function, char *buffer, int32_t count,
@@ -36,18 +38,67 @@ static int32_t transfer(struct job *job, int function, char *buffer, int32_t cou
     return -1;
 }
 
+/* With an address in front of each, those of a sparse file are smaller. */
+static int32_t size_of_read(const json_t *file)
+{
+    return json_is_true(json_object_get(file, "sparse")) ? IO_SIZE - ADDRESS_SIZE : IO_SIZE;
+}
+
+/* IO_SEEK: the daemon looks at the offset that is left in the packet. */
+static bool seek(struct job *job, const char *name, int64_t offset)
+{
+    struct io_pkt packet;
+
+    memset(&packet, POISON, sizeof(packet));
+    packet.pkt_size = packet.pkt_end = sizeof(packet);
+    packet.func = IO_SEEK;
+    packet.offset = offset;
+    packet.whence = SEEK_SET;
+    (void)job->calls->pluginIO(&job->context, &packet);
+    if (packet.offset >= 0)
+        return true;
+    job_error(job, "Seek to %lld error on %s: ERR=%s", (long long)offset, name,
+              strerror(packet.io_errno));
+    return false;
+}
+
+static bool is_zero(const char *bytes, size_t count)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, count - 1) == 0;
+}
+
+/* Full blocks of zeroes of a sparse file go to no volume, but for its end: they
+ * are noted as pairs of where they begin and end. */
+static bool leave_out(json_t *file, const char *bytes, int64_t at, int32_t count)
+{
+    json_t *out = json_object_get(file, "left_out");
+    size_t known = json_array_size(out);
+
+    if (!out || count != size_of_read(file) || !is_zero(bytes, (size_t)count) ||
+        at + count >= member_number(file, "size"))
+        return false;
+    if (known && json_integer_value(json_array_get(out, known - 1)) == at)
+        json_array_remove(out, known - 1);
+    else
+        json_array_append_new(out, json_integer(at));
+    json_array_append_new(out, json_integer(at + count));
+    return true;
+}
+
 /* Buffers come from the heap in their exact size, where a byte too much is
  * seen. */
-static int64_t read_all(struct job *job, const char *name, FILE *into)
+static int64_t read_all(struct job *job, json_t *file, FILE *into)
 {
-    char *buffer = allocate(IO_SIZE);
+    int32_t size = size_of_read(file), count;
+    char *buffer = allocate((size_t)size);
     int64_t total = 0;
-    int32_t count;
 
     do {
-        count = transfer(job, IO_READ, buffer, IO_SIZE, name);
-        if (count > IO_SIZE)
+        count = transfer(job, IO_READ, buffer, size, member(file, "name"));
+        if (count > size)
             abort();
+        if (count > 0)
+            (void)leave_out(file, buffer, total, count);
         if (count > 0 && fwrite(buffer, 1, (size_t)count, into) != (size_t)count)
             job_error(job, "cannot write to the archive: ERR=%s", strerror(errno));
         total += count;
@@ -56,8 +107,10 @@ static int64_t read_all(struct job *job, const char *name, FILE *into)
     return count < 0 ? -1 : total;
 }
 
-void io_save(struct job *job, const char *name, int64_t promised, const char *into)
+void io_save(struct job *job, json_t *about, const char *into)
 {
+    const char *name = member(about, "name");
+    int64_t promised = member_number(about, "size");
     FILE *file = fopen(into, "we");
     int64_t got;
 
@@ -65,8 +118,10 @@ void io_save(struct job *job, const char *name, int64_t promised, const char *in
         job_error(job, "%s: ERR=%s", into, strerror(errno));
         return;
     }
+    if (json_is_true(json_object_get(about, "sparse")))
+        json_object_set_new(about, "left_out", json_array());
     if (transfer(job, IO_OPEN, NULL, 0, name) == 0) {
-        got = read_all(job, name, file);
+        got = read_all(job, about, file);
         if (got >= 0 && got != promised && !job_cancelled(job))
             job_violation(job, "%s: %lld bytes were promised, %lld came", name, (long long)promised,
                           (long long)got);
@@ -75,22 +130,48 @@ void io_save(struct job *job, const char *name, int64_t promised, const char *in
     (void)fclose(file);
 }
 
-static void write_all(struct job *job, const char *name, FILE *from)
+static bool write_one(struct job *job, const char *name, const char *bytes, size_t count)
 {
-    char *buffer = allocate(IO_SIZE);
-    size_t count;
+    char *exact = allocate(count);
+    int32_t written;
 
-    while (!job_cancelled(job) && (count = fread(buffer, 1, IO_SIZE, from)) > 0) {
-        char *exact = allocate(count);
-        int32_t written;
+    memcpy(exact, bytes, count);
+    written = transfer(job, IO_WRITE, exact, (int32_t)count, name);
+    free(exact);
+    if (written >= 0 && (size_t)written != count)
+        job_violation(job, "%s: %d of %zu bytes were taken", name, written, count);
+    return written >= 0;
+}
 
-        memcpy(exact, buffer, count);
-        written = transfer(job, IO_WRITE, exact, (int32_t)count, name);
-        free(exact);
-        if (written < 0)
+/* Where what was left out next begins or ends. */
+static int64_t left_out(const json_t *file, size_t number)
+{
+    const json_t *found = json_array_get(json_object_get(file, "left_out"), number);
+
+    return found ? json_integer_value(found) : INT64_MAX;
+}
+
+/* As it comes from a volume. */
+static void write_all(struct job *job, const json_t *file, const char *name, FILE *from)
+{
+    size_t size = (size_t)size_of_read(file), hole = 0, count;
+    char *buffer = allocate(size);
+    int64_t at = 0;
+
+    while (!job_cancelled(job)) {
+        if (left_out(file, hole) == at) {
+            at = left_out(file, hole + 1);
+            hole += 2;
+            if (fseek(from, at, SEEK_SET) != 0 || !seek(job, name, at))
+                break;
+        }
+        count = size;
+        if (left_out(file, hole) - at < (int64_t)count)
+            count = (size_t)(left_out(file, hole) - at);
+        count = fread(buffer, 1, count, from);
+        if (!count || !write_one(job, name, buffer, count))
             break;
-        if ((size_t)written != count)
-            job_violation(job, "%s: %d of %zu bytes were taken", name, written, count);
+        at += (int64_t)count;
     }
     free(buffer);
 }
@@ -104,7 +185,7 @@ void io_restore(struct job *job, const json_t *file, const char *place)
         return;
     }
     if (transfer(job, IO_OPEN, NULL, 0, place) == 0) {
-        write_all(job, place, from);
+        write_all(job, file, place, from);
         if (!job_cancelled(job))
             (void)job->driver->set_attributes(job, file, place); /* before the close */
         (void)transfer(job, IO_CLOSE, NULL, 0, place);

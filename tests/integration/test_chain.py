@@ -53,8 +53,8 @@ def _assert_dumps(history, result, level, sequence, changes=1):
     assert sequences(history.bacula, result) == dict.fromkeys(names, sequence)
     assert {disk: line[:2] for disk, line in log.items()} == dict.fromkeys(names, (level, ""))
     assert {disk: line[2] for disk, line in log.items()} == catalog
-    # Beside the dumps a job holds no more than descriptions.
-    assert 0 < result.bytes - sum(catalog.values()) < 64 * 1024
+    # Beside the parts a job holds no more than descriptions; of the parts, no runs of zeroes.
+    assert result.bytes - sum(catalog.values()) < 64 * 1024
     if level != "Full":
         assert max(catalog.values()) < _EMPTY_DUMP + changes * _CHANGED_CLUSTERS * CLUSTER
     for name in names:

@@ -198,14 +198,14 @@ def test_names_that_need_encoding(make_bacula, make_guest, workdir):
 
 
 def test_sizes_in_the_catalog_are_true(make_bacula, make_guest, workdir):
-    """A file has in the catalog as many bytes as were read, and as come back."""
+    """A file has in the catalog as many bytes as were read, and as come back; runs of zeroes are not stored."""
     guest = make_guest(disks=[_disk(workdir, "vda", size=16 * MIB), _disk(workdir, "vdb", "raw")])
     bacula = _serve(make_bacula, guest)
     full = bacula.run("VM")
     guest.write("vda", 1, 5 * MIB, 128 * 1024)
     for job, level in ((full, "Full"), (bacula.run("VM", level="Incremental"), "Incremental")):
         sizes = {file.path: file.size for file in bacula.list_files(job.jobid)}
-        assert job.bytes == sum(sizes.values())
+        assert job.bytes < sum(sizes.values()) * 1.001  # each block has its address before it
         for disk in guest.disks:
             size = sizes[f"/@qemu/vm/0/{disk}.qcow2"]
             assert f"qemu: Dumped vm/{disk}: {level}, {size} bytes" in job.log

@@ -72,9 +72,9 @@ def _data_file(raw):
 
 
 def _extension(kind, content, length=None):
-    """A header extension in the place of what qemu-img writes there: names of features."""
+    """A header extension, behind the header of a part, which has none."""
     head = struct.pack(">II", kind, len(content) if length is None else length)
-    return _patch(112, head + content + bytes(-len(content) % 8 + 8))
+    return _patch(104, head + content + bytes(-len(content) % 8 + 8))
 
 
 def _data_file_name(archives, archive):
@@ -137,7 +137,7 @@ _PARTS = {
         "qemu-img ",
     ),
     "compression type": (
-        _both(_patch(72, bytes(7) + b"\x08"), _patch(104, b"\x09")),
+        _both(_patch(72, bytes(7) + b"\x08"), _patch(100, b"\0\0\0\x70\x09")),
         "qemu-img ",
     ),
     "smaller": (_patch(24, bytes(5) + b"\x08\0\0"), "where config.json says 1048576"),
@@ -183,7 +183,7 @@ _HARMLESS = {
     "bitmap": _bitmap,
     "lazy refcounts": _patch(80, bytes(7) + b"\1"),
     "unknown extension": _extension(0x12345678, b"\xff" * 24),
-    "zstd": _both(_patch(72, bytes(7) + b"\x08"), _patch(104, b"\x01")),
+    "zstd": _both(_patch(72, bytes(7) + b"\x08"), _patch(100, b"\0\0\0\x70\x01")),
     "bits without meaning": _patch(88, b"\xff" * 7 + b"\xfc"),
 }
 

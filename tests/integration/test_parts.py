@@ -10,11 +10,13 @@ import pytest
 
 from harness.disk import MIB, SECTOR, Disk, make_image
 from harness.fd_host import FdHost
+from harness.history import History, sizes
 from harness.process import run
 
 CLUSTER = 64 * 1024
 _ODD = 12 * MIB + 5 * SECTOR
 _COPIED = 1 << 63
+_TRAILER = 512
 
 
 def _numbers(part, offset, count=CLUSTER // 8):
@@ -39,7 +41,7 @@ def _assert_in_order(path):
     part = path.read_bytes()
     entries, end = _entries(part)
     data = [entry & ~_COPIED for entry in entries if entry > 1]
-    assert data == list(range(end, len(part), CLUSTER))
+    assert data == list(range(end, len(part) - _TRAILER, CLUSTER))
     run(["qemu-img", "check", "-q", "-f", "qcow2", path])
 
 
@@ -83,3 +85,32 @@ def test_parts_are_in_order(guest, workdir):
         run(["qemu-img", "compare", "-q", "-f", "qcow2", "-F", "raw", part, guest.shadow(disk)])
     guest.assert_clean()
     assert host.leftovers() == []
+
+
+@pytest.fixture
+def zeroes(workdir):
+    """A raw file without a hole: each MiB begins with 4 KiB of something, and the rest is zero."""
+    image = workdir / "zeroes.raw"
+    with image.open("wb") as file:
+        for number in range(64):
+            file.write(bytes([number + 1]) * 4096 + bytes(MIB - 4096))
+    return image
+
+
+def test_zeroes_among_data_are_not_stored(make_bacula, make_guest, workdir, zeroes):
+    """QEMU copies a MiB at a time and calls it zero or data: what is zero in it takes no room.
+
+    A restore jumps over it, into a new file and into the part of an increment.
+    """
+    guest = make_guest(name="VM1", disks=[Disk("vda", zeroes, fmt="raw", style="blockdev")])
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}"]})
+    history = History(bacula, guest, workdir)
+    full = history.backup("Full")
+    assert sizes(bacula, full)["vda"] > 48 * MIB, "QEMU found the zeroes itself: nothing is shown"
+    assert full.bytes < 12 * MIB
+    for number in range(16, 32):
+        guest.write("vda", number, number * MIB + 5 * CLUSTER, CLUSTER)
+    history.start_restore()
+    increment = history.backup("Incremental")
+    assert increment.bytes < 3 * MIB
+    history.assert_restores()

@@ -4,6 +4,7 @@
  */
 #include "support.h"
 
+#include "image/trailer.h"
 #include "job/assembly.h"
 
 enum { SIZE = 1 << 20, CLUSTER = 65536 };
@@ -235,6 +236,77 @@ static void nothing_follows_a_failure(void **state)
     assert_false(begun);
 }
 
+/* A sparse part as it comes: what was left out at its end is `zeroes`, as its
+ * trailer says; the restore jumps over `jumped` bytes. */
+static bool bring_sparse(struct assembly *assembly, uint64_t zeroes, uint64_t jumped,
+                         bool with_trailer, struct error *error)
+{
+    unsigned char trailer[TRAILER_SIZE];
+    static unsigned char bytes[CLUSTER];
+    struct part part = {.size = 10 * CLUSTER + TRAILER_SIZE};
+
+    trailer_write(trailer, zeroes);
+    if (!with_trailer)
+        trailer[0] = 'Q';
+    check("begin", assembly_begin(assembly, &part, error));
+    for (uint64_t at = 0; at < 10 * CLUSTER - jumped; at += CLUSTER)
+        check("write", assembly_write(assembly, bytes, CLUSTER));
+    check("seek", assembly_seek(assembly, 10 * CLUSTER));
+    check("write", assembly_write(assembly, trailer, sizeof(trailer)));
+    return assembly_end(assembly, &part, &tool, error);
+}
+
+/* A jump over what was zero is none over what a volume has lost. */
+static void only_zeroes_are_jumped_over(void **state)
+{
+    static const struct {
+        const char *label;
+        uint64_t zeroes, jumped;
+        bool with_trailer;
+        const char *why;
+    } rows[] = {
+        {"as it was", 3 * CLUSTER, 3 * CLUSTER, true, "it is no qcow2 image"},
+        {"nothing left out", 3 * CLUSTER, 0, true, "it is no qcow2 image"},
+        {"one too many", 3 * CLUSTER, 4 * CLUSTER, true, "393728 of its 655872 bytes came"},
+        {"one too few", 3 * CLUSTER, 2 * CLUSTER, true, "524800 of its 655872 bytes came"},
+        {"an older part", 3 * CLUSTER, 3 * CLUSTER, false, "459264 of its 655872 bytes came"},
+    };
+    struct workplace workplace;
+    struct assembly assembly;
+
+    setup(&assembly, &workplace, *state);
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct error error = {0};
+
+        check(rows[i].label, !bring_sparse(&assembly, rows[i].zeroes, rows[i].jumped,
+                                           rows[i].with_trailer, &error));
+        check_error(rows[i].label, &error, ERROR_GENERAL, rows[i].why);
+    }
+    teardown(&assembly, &workplace);
+}
+
+/* Neither back nor behind the end. */
+static void jumps_lead_forward(void **state)
+{
+    static const char bytes[1000];
+    struct workplace workplace;
+    struct assembly assembly;
+    struct error error = {0};
+
+    setup(&assembly, &workplace, *state);
+    assert_false(assembly_seek(&assembly, 0));
+    check("begin", assembly_begin(&assembly, &(struct part){.size = 5000}, &error));
+    check("write", assembly_write(&assembly, bytes, 1000));
+    check("here", assembly_seek(&assembly, 1000));
+    check("back", !assembly_seek(&assembly, 999));
+    check("the end", !assembly_seek(&assembly, 5000));
+    check("far", !assembly_seek(&assembly, UINT64_MAX));
+    check("on", assembly_seek(&assembly, 4000) && assembly_write(&assembly, bytes, 1000));
+    check_number("skipped", assembly.skipped, 3000);
+    check_number("received", assembly.received, 5000);
+    teardown(&assembly, &workplace);
+}
+
 /* What came is not what was sent, or not what a dump is. */
 static void broken_parts_are_refused(void **state)
 {
@@ -362,6 +434,8 @@ int main(void)
         test_in_folder(the_size_follows_the_parts),
         test_in_folder(a_part_follows_the_one_before),
         test_in_folder(nothing_follows_a_failure),
+        test_in_folder(only_zeroes_are_jumped_over),
+        test_in_folder(jumps_lead_forward),
         test_in_folder(broken_parts_are_refused),
         test_in_folder(a_hostile_increment_is_refused),
         test_in_folder(a_corrupt_image_is_no_result),

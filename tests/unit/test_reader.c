@@ -7,6 +7,7 @@
 #include "image/layout.h"
 #include "image/qcow2.h"
 #include "image/reader.h"
+#include "image/trailer.h"
 
 /* What came out: a letter for each cluster, and what is wrong with it. */
 struct outcome {
@@ -119,16 +120,33 @@ static struct extents *mixed(uint64_t size, uint32_t seed)
     return extents;
 }
 
-static bool push_all(struct reader *reader, const unsigned char *part, size_t size, size_t piece,
+/* Whether a whole piece is nothing but zeroes, as Bacula leaves out. */
+static bool is_left_out(const unsigned char *part, size_t size, size_t at, size_t piece)
+{
+    return size - at >= piece && part[at] == 0 && memcmp(part + at, part + at + 1, piece - 1) == 0;
+}
+
+/* The trailer as the writer makes it where it is asked for such pieces. */
+static void set_trailer(unsigned char *part, size_t size, size_t piece)
+{
+    uint64_t zeroes = 0, said;
+
+    if (size < TRAILER_SIZE || !trailer_read(part + size - TRAILER_SIZE, &said))
+        return;
+    for (size_t at = 0; at < size; at += piece)
+        zeroes += is_left_out(part, size, at, piece) ? piece : 0;
+    trailer_write(part + size - TRAILER_SIZE, zeroes);
+}
+
+static bool push_all(struct reader *reader, unsigned char *part, size_t size, size_t piece,
                      struct error *error)
 {
+    set_trailer(part, size, piece);
     for (size_t at = 0; at < size; at += piece) {
         size_t count = size - at < piece ? size - at : piece;
-        bool zero =
-            count == piece && part[at] == 0 && memcmp(part + at, part + at + 1, count - 1) == 0;
 
-        if (zero ? !reader_push_zeroes(reader, count, error)
-                 : !reader_push(reader, part + at, count, error))
+        if (is_left_out(part, size, at, piece) ? !reader_push_zeroes(reader, count, error)
+                                               : !reader_push(reader, part + at, count, error))
             return false;
     }
     return reader_end(reader, error);
@@ -246,6 +264,30 @@ static void notices_a_missing_or_a_spare_byte(void **state)
     extents_free(same);
 }
 
+/* Zeroes where the part has others: a volume has lost something. */
+static void notices_a_jump_too_far(void **state)
+{
+    struct extents *extents = make_extents(MIB);
+    struct extents *same = make_extents(MIB);
+    struct outcome outcome;
+    struct reader *reader = make_reader(&outcome, same);
+    struct error error = {0};
+    unsigned char *part;
+    size_t size;
+
+    (void)state;
+    assert_true(extents_note(extents, 0, MIB, EXTENT_DATA));
+    part = part_of(extents, &size);
+    check("tables", reader_push(reader, part, 9 * CLUSTER, &error));
+    check("jump", reader_push_zeroes(reader, CLUSTER, &error));
+    check("rest", reader_push(reader, part + 10 * CLUSTER, size - 10 * CLUSTER, &error));
+    check("end", !reader_end(reader, &error) && strstr(error.why, "data is missing"));
+    free(part);
+    free(outcome.letters);
+    reader_free(reader);
+    extents_free(same);
+}
+
 static void stops_where_the_sink_fails(void **state)
 {
     size_t size;
@@ -275,6 +317,7 @@ int main(void)
         cmocka_unit_test(knows_its_own),
         cmocka_unit_test(believes_no_table),
         cmocka_unit_test(notices_a_missing_or_a_spare_byte),
+        cmocka_unit_test(notices_a_jump_too_far),
         cmocka_unit_test(stops_where_the_sink_fails),
     };
 

@@ -98,7 +98,11 @@ static void an_ordered_part_stays(void **state)
         writer_free(writer);
         found = put_in_order(part, again, false, pieces[seed % ARRAY_SIZE(pieces)]);
         assert_string_equal(found, kinds);
-        assert_int_equal(run_with("cmp -s '%s' '%s'", part, again), 0);
+        /* but for the trailer, which says how the writer was asked */
+        assert_int_equal(run_with("test $(head -c -512 '%s' | md5sum | cut -c-32) = $(head -c -512 "
+                                  "'%s' | md5sum | cut -c-32)",
+                                  part, again),
+                         0);
     }
 }
 

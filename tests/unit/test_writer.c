@@ -5,6 +5,7 @@
 
 #include "base/json.h"
 #include "image/layout.h"
+#include "image/trailer.h"
 
 /* What qemu-img map says of every cluster, as kinds_of has it.  Data may be in a
  * hole of the file, as our files here have many. */
@@ -135,7 +136,7 @@ static void special_disks(void **state)
 
         assert_true(extents_note(extents, rows[i].from, rows[i].count, rows[i].kind));
         assert_true(layout_make(extents, &layout, &error));
-        check_number(rows[i].name, layout_bytes(&layout), rows[i].bytes);
+        check_number(rows[i].name, layout_bytes(&layout), rows[i].bytes + TRAILER_SIZE);
         if (layout_bytes(&layout) < GIB || getenv("QEMU_FD_LONG"))
             check_part(rows[i].name, *state, extents, 65536);
         else
@@ -240,8 +241,8 @@ static void zeroes_fill_whole_calls(void **state)
         struct counting_source *source = make_source(extents);
         struct error error = {0};
         struct writer *writer;
-        uint64_t stored = 0, at = 0;
-        ssize_t got;
+        uint64_t stored = 0, at = 0, said = 0;
+        ssize_t got, before = 0;
 
         assert_true(extents_note(extents, 0, 100 * CLUSTER, EXTENT_DATA));
         source->source.type = &type;
@@ -251,7 +252,11 @@ static void zeroes_fill_whole_calls(void **state)
 
             stored += zero && (size_t)got == pieces[i] ? 0 : (uint64_t)got;
             at += (uint64_t)got;
+            before = got;
         }
+        assert_int_equal(before, TRAILER_SIZE);
+        check("trailer", trailer_read(bytes, &said));
+        check_number("said", said, at - stored);
         assert_int_equal(got, 0);
         check_number("size", at, writer_size(writer));
         /* five of tables (zero in part), two of data, and what does not fill a call */
