@@ -11,12 +11,26 @@
 
 enum { FILE_LIMIT = 1 << 20, HASH_LEAST = 13 }; /* bytes */
 
+static bool is_blank(char character)
+{
+    return (unsigned char)character <= ' ';
+}
+
+/* crypt(5) has letters, digits and marks; a colon ends a field of /etc/shadow. */
+static bool has_odd_character(const char *value)
+{
+    for (; *value; value++)
+        if (is_blank(*value) || *value == ':' || *value == '\\')
+            return true;
+    return false;
+}
+
 bool pve_is_password_hash(const char *value)
 {
     size_t kind = *value == '$' ? strspn(value + 1, "0123456789abcdefghijklmnopqrstuvwxyz") : 0;
 
     return kind && kind <= 3 && value[kind + 1] == '$' && strlen(value) >= HASH_LEAST &&
-           !strpbrk(value, " \t\r\n:\\");
+           !has_odd_character(value);
 }
 
 char *pve_cipassword_of(const char *text, size_t count)
@@ -32,9 +46,9 @@ char *pve_cipassword_of(const char *text, size_t count)
             const char *end = text + length;
             char *hash;
 
-            while (value < end && (*value == ' ' || *value == '\t'))
+            while (value < end && is_blank(*value))
                 value++;
-            while (end > value && strchr(" \t\r", end[-1]))
+            while (end > value && is_blank(end[-1]))
                 end--;
             hash = strndup(value, (size_t)(end - value));
             if (hash && pve_is_password_hash(hash))
