@@ -53,8 +53,8 @@ LIBRARIES := $(shell pkg-config --libs $(PACKAGES)) -pthread
 
 INTERFACES := 14 21 22 23
 SOURCES    := $(filter-out src/bacula/adapter.c src/helper/%,$(wildcard src/*.c src/*/*.c))
-# The program beside it: rooms that know neither Bacula nor a hypervisor.
-HELPER_SOURCES := $(wildcard src/helper/*.c src/agent/*.c src/qemu/*.c src/image/*.c src/guest/*.c src/base/*.c)
+# The program beside it: the rooms below those of a hypervisor and of Bacula.
+HELPER_SOURCES := $(wildcard src/helper/*.c src/agent/*.c src/qemu/*.c src/pve/*.c src/image/*.c src/guest/*.c src/base/*.c)
 HELPER_OBJECTS := $(HELPER_SOURCES:src/%.c=$(BUILD)/obj/%.o)
 OBJECTS    := $(SOURCES:src/%.c=$(BUILD)/obj/%.o) \
               $(INTERFACES:%=$(BUILD)/obj/bacula/adapter_%.o)

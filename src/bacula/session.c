@@ -66,6 +66,7 @@ struct session *session_new(const struct daemon *daemon)
     session->host = (struct host){.context = session, .message = message, .debug = debug};
     session->job.host = &session->host;
     session->job.log = (struct log){.write = debug, .context = session};
+    session->job.said = TEXT_WITH_LIMIT(1 << 16);
     atomic_init(&session->job.cancel.raised, false);
     return session;
 }
@@ -96,6 +97,7 @@ void session_free(struct session *session)
     free(session->object);
     free(session->answer);
     job_facts_free(&session->job.facts);
+    text_free(&session->job.said);
     free(session);
 }
 

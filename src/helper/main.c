@@ -9,6 +9,7 @@
 
 #include "helper/freeze.h"
 #include "helper/guard.h"
+#include "helper/unlock.h"
 
 int main(int count, char **arguments)
 {
@@ -16,6 +17,8 @@ int main(int count, char **arguments)
         return guard_duty(STDIN_FILENO);
     if (count == 2 && strcmp(arguments[1], "freeze") == 0)
         return freeze_duty(STDIN_FILENO);
+    if (count == 2 && strcmp(arguments[1], "unlock") == 0)
+        return unlock_duty(STDIN_FILENO);
     (void)fprintf(stderr, "%s is started by qemu-fd.so\n", arguments[0]);
     return 2;
 }

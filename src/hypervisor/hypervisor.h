@@ -22,16 +22,25 @@ struct hypervisor_call {
     /* A line for the job log, and a warning; NULL where there is none. */
     void (*report)(void *context, const char *line);
     void (*warn)(void *context, const char *line);
+    /* Whether the job has not been asked for this line before: what is true of all
+     * its guests is said once.  NULL where there are no lines. */
+    bool (*is_new)(void *context, const char *line);
     void *context;
+    uint32_t job_id;    /* 0 for none */
+    const char *folder; /* the File Daemon's WorkingDirectory */
 };
+
+/* What the hypervisor's lock of a guest is, its own. */
+struct guest_lock;
 
 /* A guest that was found, before anything is known of it but how to reach
  * it. */
 struct target {
     char *name; /* NULL until it is described */
     uint32_t vmid;
-    char *monitor;         /* path of its QMP socket */
-    struct error *refusal; /* why it cannot be backed up; NULL when it can */
+    char *monitor;           /* path of its QMP socket */
+    struct error *refusal;   /* why it cannot be backed up; NULL when it can */
+    struct guest_lock *lock; /* NULL while it is not locked by this job */
 };
 
 struct target_list {
@@ -107,6 +116,15 @@ struct hypervisor {
     bool (*find)(const struct hypervisor_call *call, struct target_list *found,
                  struct error *error);
 
+    /* Keeps everybody else from changing, moving or stopping a guest, from before
+     * it is described until its last dump is out of QEMU; true as well where there
+     * is nothing to be done or allowed.  Errors: somebody else has locked it. */
+    bool (*lock)(const struct hypervisor_call *call, struct target *target, struct error *error);
+
+    /* Ends that.  Not hindered by a cancel; harmless when it is not locked.
+     * False when it stays locked, whatever the reason in `error`. */
+    bool (*unlock)(const struct hypervisor_call *call, struct target *target, struct error *error);
+
     /* All that is known of one, over an open connection to its monitor. */
     bool (*describe)(const struct hypervisor_call *call, const struct target *target,
                      struct qmp *qmp, const struct features *features, struct guest *guest,
@@ -115,7 +133,8 @@ struct hypervisor {
     /* Asks the host to let a guest's QEMU live while it is dumped, even when
      * the guest powers itself off.  *hold is a descriptor to be closed when
      * the dump is over, -1 where there is nothing to ask. */
-    bool (*hold)(const struct target *target, int *hold, struct error *error);
+    bool (*hold)(const struct hypervisor_call *call, const struct target *target, int *hold,
+                 struct error *error);
 
     /* For `.ls` and `.query`. */
     bool (*list)(const struct hypervisor_call *call, enum list_kind kind, struct listed_list *list,

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "hypervisor/belongings.h"
 #include "hypervisor/new_guest.h"
+#include "hypervisor/pve_lock.h"
 #include "hypervisor/qemu.h"
 #include "pve/seal.h"
 #include "pve/settings.h"
@@ -306,15 +307,17 @@ static bool match_disks(struct guest *guest, const json_t *config)
     return true;
 }
 
-static bool check_lock(const json_t *config, struct error *error)
+/* A lock of our own is none of the guest's settings. */
+static bool check_lock(const struct hypervisor_call *call, const struct target *target,
+                       const char *node, json_t *config, struct error *error)
 {
     const char *lock = json_member_string(config, "lock");
 
     if (!lock)
         return true;
-    error_set(error, ERROR_GENERAL, "it is locked (%s)", lock);
-    return error_hint(error, "let what locks it end; a lock that was left behind is removed by "
-                             "\"qm unlock VMID\"");
+    if (!target->lock || strcmp(lock, "backup") != 0)
+        return pve_lock_explain(call, node, target->vmid, lock, error);
+    return json_object_del(config, "lock") == 0;
 }
 
 /* Where this host can make one, see seal.h. */
@@ -334,7 +337,7 @@ static bool ask_config(const struct hypervisor_call *call, const struct target *
         open_host(call, &host, error) ? pve_host_version(&host, error) : NULL;
 
     if (!version || !pve_guest_config(&host, target->vmid, config, error) ||
-        !check_lock(*config, error))
+        !check_lock(call, target, host.node, *config, error))
         return false;
     guest->proxmox =
         json_pack("{s:s, s:s, s:O}", "node", host.node, "version", version, "config", *config);
@@ -359,10 +362,24 @@ static bool describe(const struct hypervisor_call *call, const struct target *ta
     return (guest->hypervisor && match_disks(guest, config)) || error_memory(error);
 }
 
+/* It is the host's trouble, not the guest's: the cure is said once a job. */
+static bool without_qmeventd(const struct hypervisor_call *call, const struct error *error)
+{
+    _cleanup_free_ char *line =
+        text_format("No guest can be backed up: %s. It ends the QEMU of a guest that powers itself "
+                    "off, and is told to wait for the dump; start it: systemctl start qmeventd",
+                    error->why);
+
+    if (line && call->is_new && call->is_new(call->context, line))
+        call->warn(call->context, line);
+    return false;
+}
+
 /* qmeventd ends a QEMU whose guest has powered itself off, unless somebody
  * who makes a backup keeps this connection.  Proxmox' own vzdump does the
  * same, and refuses to work without it. */
-static bool hold(const struct target *target, int *hold, struct error *error)
+static bool hold(const struct hypervisor_call *call, const struct target *target, int *hold,
+                 struct error *error)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = EVENT_SOCKET};
     _cleanup_close_ int connection = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -374,10 +391,8 @@ static bool hold(const struct target *target, int *hold, struct error *error)
     if (connection < 0 || connect(connection, (struct sockaddr *)&address, sizeof(address)) != 0 ||
         send(connection, handshake, strlen(handshake), MSG_NOSIGNAL) !=
             (ssize_t)strlen(handshake)) {
-        error_errno(error, errno,
-                    "qmeventd cannot be told to keep its QEMU should the guest power itself off "
-                    "(" EVENT_SOCKET ")");
-        return error_hint(error, "start it: systemctl start qmeventd");
+        error_errno(error, errno, "qmeventd cannot be reached (" EVENT_SOCKET ")");
+        return without_qmeventd(call, error);
     }
     *hold = TAKE_FD(connection);
     return true;
@@ -409,6 +424,8 @@ const struct hypervisor hypervisor_pve = {
     .name = "PVE",
     .check = check,
     .find = find,
+    .lock = pve_lock,
+    .unlock = pve_unlock,
     .describe = describe,
     .hold = hold,
     .list = list,

@@ -186,9 +186,20 @@ bool qemu_describe(const struct hypervisor_call *call, const struct target *targ
            unsaved_find(qmp, &guest->unsaved, error);
 }
 
-/* Nobody ends a genuine QEMU behind our back but the guest's owner. */
-static bool hold(const struct target *target, int *hold, struct error *error)
+/* There is nobody who would heed a lock. */
+static bool lock(const struct hypervisor_call *call, struct target *target, struct error *error)
 {
+    (void)call;
+    (void)target;
+    (void)error;
+    return true;
+}
+
+/* Nobody ends a genuine QEMU behind our back but the guest's owner. */
+static bool hold(const struct hypervisor_call *call, const struct target *target, int *hold,
+                 struct error *error)
+{
+    (void)call;
     (void)target;
     (void)error;
     *hold = -1;
@@ -260,6 +271,8 @@ const struct hypervisor hypervisor_qemu = {
     .name = "QEMU",
     .check = check,
     .find = find,
+    .lock = lock,
+    .unlock = lock,
     .describe = qemu_describe,
     .hold = hold,
     .list = list,

@@ -14,6 +14,7 @@
 enum {
     LOG_EVERY = 600 * 1000,   /* ms between progress lines in the job log */
     DEBUG_EVERY = 10 * 1000,  /* … and in the trace */
+    END_LIMIT = 5 * 1000,     /* ms between the end of a monitor and that of its QEMU */
     SETTLE_LIMIT = 60 * 1000, /* ms at the job's end for what does not leave QEMU */
 };
 
@@ -237,8 +238,17 @@ static void prepare_dump(struct guest_backup *backup)
     };
 }
 
+/* The lock first: what Proxmox does with a QEMU that it ends may write the guest's
+ * configuration. */
 static void let_go(struct guest_backup *backup)
 {
+    struct hypervisor_call call = job_call_aloud(backup->job, backup->options);
+    struct error error;
+
+    if (!backup->hypervisor->unlock(&call, &backup->target, &error)) {
+        blame(backup, NULL, &error);
+        job_report(backup->job, MESSAGE_ERROR, &error);
+    }
     if (backup->hold >= 0)
         close(backup->hold);
     backup->hold = -1;
@@ -261,12 +271,13 @@ static bool all_fit(const struct guest_backup *backup, struct error *error)
 
 bool guest_backup_start(struct guest_backup *backup, struct error *error)
 {
+    struct hypervisor_call call = job_call_aloud(backup->job, backup->options);
     struct dump *dump = &backup->dump;
     bool good;
 
     prepare_dump(backup);
     backup->hold = -1;
-    good = describe(backup, error);
+    good = backup->hypervisor->lock(&call, &backup->target, error) && describe(backup, error);
     tell_of_guest(backup);
     if (!good)
         return blame(backup, NULL, error);
@@ -278,8 +289,10 @@ bool guest_backup_start(struct guest_backup *backup, struct error *error)
     if (!backup->states || !write_config(backup, error))
         return error_memory(error);
     say_what_is_special(backup);
-    if (dump->count && !backup->hypervisor->hold(&backup->target, &backup->hold, error))
+    if (dump->count && !backup->hypervisor->hold(&call, &backup->target, &backup->hold, error))
         return blame(backup, NULL, error);
+    if (dump->count == 0)
+        let_go(backup);
     if (backup->options->transaction_per_disk || dump->count == 0)
         return true;
     return start_disks(backup, 0, dump->count, error) || blame(backup, NULL, error);
@@ -337,14 +350,32 @@ static void say_how_it_went(const struct guest_backup *backup, const struct dump
                     backup->guest.name, disk->disk->drive, level_name(asked), bytes, seconds);
 }
 
-bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *error)
+/* A guest that was stopped took its dumps along.  Its monitor goes first. */
+static void name_the_end(const struct guest_backup *backup, struct error *error)
+{
+    int64_t deadline = clock_deadline(END_LIMIT);
+    struct error ignored;
+
+    if (error->kind != ERROR_GONE)
+        return;
+    while (!process_has_ended(&backup->dump.qemu))
+        if (clock_slice(deadline) == 0 || !clock_sleep(CANCEL_SLICE, NULL, &ignored))
+            return;
+    error_set(error, ERROR_GONE, "the guest was stopped while it was dumped: its QEMU has ended");
+    error_hint(error, "back it up again when it runs");
+}
+
+/* Waits for one disk's dump. */
+static bool take_disk(struct guest_backup *backup, size_t index, struct error *error)
 {
     struct dump_disk *disk = &backup->dump.disks[index];
     int64_t limit = (int64_t)backup->options->timeout * 1000;
 
     if (backup->states[index] == DISK_PLANNED && dump_takes(disk) &&
-        !start_disks(backup, index, 1, error))
+        !start_disks(backup, index, 1, error)) {
+        name_the_end(backup, error);
         return blame(backup, NULL, error);
+    }
     if (!dump_takes(disk)) {
         *error = disk->refusal;
         backup->states[index] = DISK_FAILED;
@@ -354,17 +385,25 @@ bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *
                                          .next_debug = clock_deadline(DEBUG_EVERY)};
     backup->watch = (struct dump_watch){.tick = show_progress, .context = backup};
     if (!part_open(&backup->dump, disk, limit, &backup->watch, error)) {
+        name_the_end(backup, error);
         guest_backup_drop_disk(backup, index, error);
         return blame(backup, disk, error);
     }
     backup->states[index] = DISK_READY;
     tell_of_guest(backup);
-    if (disk->streamed)
-        return true;
-    if (index + 1 == backup->dump.count)
-        let_go(backup); /* the last dump is out of QEMU */
-    say_how_it_went(backup, disk, writer_size(disk->part));
+    if (!disk->streamed)
+        say_how_it_went(backup, disk, writer_size(disk->part));
     return true;
+}
+
+bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *error)
+{
+    bool good = take_disk(backup, index, error);
+
+    /* The last dump is out of QEMU, or given up. */
+    if (index + 1 == backup->dump.count && !(good && backup->dump.disks[index].streamed))
+        let_go(backup);
+    return good;
 }
 
 void guest_backup_saved(struct guest_backup *backup, size_t index)
@@ -385,6 +424,8 @@ void guest_backup_drop_disk(struct guest_backup *backup, size_t index, struct er
     backup->states[index] = DISK_FAILED;
     dump_drop(&backup->dump, &backup->dump.disks[index], cause);
     tell_of_guest(backup);
+    if (index + 1 == backup->dump.count)
+        let_go(backup);
 }
 
 void guest_backup_abandon(struct guest_backup *backup, struct error *cause)

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/text.h"
 
@@ -76,7 +77,41 @@ void job_warn(void *context, const char *line)
 
 struct hypervisor_call job_call(const struct job *job, const struct options *options)
 {
-    return (struct hypervisor_call){.options = options, .cancel = &job->cancel, .log = &job->log};
+    return (struct hypervisor_call){.options = options,
+                                    .cancel = &job->cancel,
+                                    .log = &job->log,
+                                    .job_id = job->facts.id,
+                                    .folder = job->facts.working};
+}
+
+static void report(void *context, const char *line)
+{
+    const struct job *job = context;
+
+    job_message(job, MESSAGE_INFO, "%s", line);
+}
+
+/* Without memory a line is rather said twice. */
+static bool is_new(void *context, const char *line)
+{
+    struct job *job = context;
+    _cleanup_free_ char *whole = text_format("%s\n", line);
+
+    if (whole && job->said.data && strstr(job->said.data, whole))
+        return false;
+    (void)(whole && text_append(&job->said, whole, strlen(whole)));
+    return true;
+}
+
+struct hypervisor_call job_call_aloud(struct job *job, const struct options *options)
+{
+    struct hypervisor_call call = job_call(job, options);
+
+    call.report = report;
+    call.warn = job_warn;
+    call.is_new = is_new;
+    call.context = job;
+    return call;
 }
 
 const struct hypervisor *job_hypervisor(const struct options *options, struct error *error)

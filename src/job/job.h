@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "guest/options.h"
 #include "hypervisor/hypervisor.h"
 #include "job/host.h"
@@ -18,6 +19,7 @@ struct job {
     struct log log;          /* goes to the host's debug */
     struct cancel cancel;
     struct job_facts facts;
+    struct text said;   /* lines that are said once, "\n" behind each */
     int64_t settled_by; /* clock_now() when its end waits no longer for any QEMU; 0 before */
 };
 
@@ -43,8 +45,10 @@ const char *job_working(const struct job *job, const struct options *options);
 /* A warning in the job log; `context` is the job. */
 void job_warn(void *context, const char *line);
 
-/* What a hypervisor gets with every call. */
+/* What a hypervisor gets with every call: one that says nothing, and one whose
+ * lines go into the job log. */
 struct hypervisor_call job_call(const struct job *job, const struct options *options);
+struct hypervisor_call job_call_aloud(struct job *job, const struct options *options);
 
 /* Checks the options against the hypervisor they name. */
 const struct hypervisor *job_hypervisor(const struct options *options, struct error *error);

@@ -36,22 +36,11 @@ static bool take_targets(struct line *line, struct job *job, struct target_list 
     return true;
 }
 
-static void report(void *context, const char *line)
-{
-    const struct job *job = context;
-
-    job_message(job, MESSAGE_INFO, "%s", line);
-}
-
 bool line_begin(struct line *line, struct job *job, struct error *error)
 {
-    struct hypervisor_call call = job_call(job, &line->options);
+    struct hypervisor_call call = job_call_aloud(job, &line->options);
     struct target_list found = {0};
     bool good;
-
-    call.report = report;
-    call.warn = job_warn;
-    call.context = job;
 
     line->hypervisor = job_hypervisor(&line->options, error);
     if (!line->hypervisor)

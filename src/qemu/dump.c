@@ -15,6 +15,7 @@
 #include "qemu/block.h"
 #include "qemu/export.h"
 #include "qemu/refusal.h"
+#include "qemu/resized.h"
 #include "qemu/room.h"
 #include "qemu/transaction.h"
 
@@ -182,6 +183,7 @@ static bool start_in_qemu(struct qmp *qmp, struct dump *dump, size_t first, size
             continue;
         if (!remove_earlier_run(qmp, dump, dump->disks[i].disk, error))
             return false;
+        dump->disks[i].seen = resized_look(qmp, dump->disks[i].disk);
         dump->disks[i].in_qemu = true;
         if (!transaction_add_target(qmp, dump, &dump->disks[i], error))
             return error_context(error, "disk \"%s\"", dump->disks[i].disk->drive);
@@ -332,7 +334,7 @@ bool dump_take_out(struct dump *dump, struct dump_disk *disk, struct error *erro
         room_give_back(disk->target);
     disk->labelled = !leftover_remove_descriptors(qmp, disk->name); /* dump_prune looks again */
     dump_dismiss_guard(dump);
-    return true;
+    return resized_check(qmp, disk->disk, disk->seen, error);
 }
 
 /* A pause that ends with the dump, where it goes on as it did since its begin.

@@ -41,6 +41,7 @@ struct dump_disk {
     bool streamed;                /* it is read while QEMU keeps the moment (export.h); the target
                                    * is the scratch image for that, and has no name any more */
     bool in_qemu;                 /* a node or a job of ours may be there: QEMU may write */
+    uint64_t seen;                /* its size when its dump began (resized.h) */
     uint64_t room;                /* what the target may take, in bytes, … */
     bool sure;                    /* … surely, … */
     bool reserved;                /* … and it has that already */

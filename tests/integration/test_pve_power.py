@@ -75,23 +75,28 @@ def test_cancelled_job_lets_go(make_proxmox, make_bacula):
 
 @old_and_new
 def test_without_qmeventd(version, make_proxmox, make_bacula):
-    """An error that names it and says how to start it; with it the next job is well."""
+    """An error a guest, and one line with the cure; with it the next job is well."""
     pve = make_proxmox(version)
-    guest = pve.guest(100, "vm1", disks={"scsi0": Volume(size=MIB)})
+    guests = [
+        pve.guest(vmid, f"vm{vmid}", disks={"scsi0": Volume(size=MIB)}) for vmid in (100, 101)
+    ]
     bacula = start_bacula(make_bacula, pve)
     pve.qmeventd.stop()
     result = bacula.run("VM")
-    text = (
-        'guest "vm1" (100): qmeventd cannot be told to keep its QEMU should the guest power itself off'
-        " (/var/run/qmeventd.sock): No such file or directory; start it: systemctl start qmeventd"
-    )
-    assert re.findall(r" Error: qemu: (.*)", result.log) == [text]
+    why = "qmeventd cannot be reached (/var/run/qmeventd.sock): No such file or directory"
+    assert re.findall(r" Error: qemu: (.*)", result.log) == [
+        f'guest "vm{vmid}" ({vmid}): {why}' for vmid in (100, 101)
+    ]
+    cures = [line for line in restored.plugin_lines(result.log) if "systemctl start qmeventd" in line]
+    assert cures == [
+        f"No guest can be backed up: {why}. It ends the QEMU of a guest that powers itself off, and is"
+        " told to wait for the dump; start it: systemctl start qmeventd"
+    ]
     assert result.status == "f" and "Fatal error: qemu: nothing was saved of any guest" in result.log
     assert "Finish backup" not in result.log and sequences(bacula, result) == {}
-    assert guest.bitmaps("drive-scsi0") == {}
+    for guest in guests:
+        assert guest.bitmaps("drive-scsi0") == {} and "lock" not in pve.config(guest.vmid)
     assert_nothing_left(pve, bacula)
     pve.qmeventd.start()
-    wait_until(lambda: "100" in pve.qmeventd.guests, PATIENCE, "QEMU to meet qmeventd again")
+    wait_until(lambda: pve.qmeventd.guests == ["100", "101"], PATIENCE, "QEMU to meet qmeventd again")
     assert bacula.run("VM").ok
-
-

@@ -102,6 +102,7 @@ class Api:
             ("GET", base + "/tasks", tasks.listing, _LOG),
             ("GET", base + "/tasks/{upid}/status", tasks.status, {}),
             ("GET", base + "/tasks/{upid}/log", tasks.read_log, _LOG),
+            *host.locks.routes(base, guest),
         ]
         self._compiled = [
             (method, _compile(pattern), handler, schema)
@@ -112,6 +113,7 @@ class Api:
         """(status, reason, document) of a request; None is no document."""
         try:
             data = self._data(method, target, headers, body)
+            self.host.locks.write_files()
         except Refusal as refusal:
             return refusal.status, *self._refused(refusal)
         if isinstance(data, Listing):

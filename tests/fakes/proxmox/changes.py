@@ -4,7 +4,7 @@ import random
 import re
 import uuid
 
-from answers import Failed, forbidden
+from answers import Failed, bad_parameters, forbidden
 from drives import format_drive, volid_of
 from guests import Guest
 from schema import CHANGING, boot_devices, is_disk, split_options
@@ -152,6 +152,8 @@ class Changes:
 
     def _prepare(self, caller, p):
         values = self.schema.check(p["body"], creating=False)
+        if "skiplock" in values and not caller.is_root:
+            raise bad_parameters({"skiplock": "Only root may use this option."})
         vmid = p["vmid"]
         deleted = re.findall(r"[\w-]+", values.get("delete", ""))
         plain = {key: value for key, value in values.items() if key not in _NOT_KEPT}
@@ -164,8 +166,7 @@ class Changes:
             if values.get("digest", guest.digest()) != guest.digest():
                 word = "mismatch" if since(self.host.version, "8.4") else "missmatch"
                 raise Failed(f"checksum {word} (file change by other user?)")
-            if "lock" in guest.config and deleted != ["lock"] and "skiplock" not in values:
-                raise Failed(f"VM is locked ({guest.config['lock']})")
+            self.host.locks.check(guest, "skiplock" in values)
             for key in re.findall(r"[\w-]+", values.get("revert", "")):
                 guest.pending.pop(key, None)
             self._check_tpm(guest, plain.get("tpmstate0"))

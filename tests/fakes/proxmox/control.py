@@ -196,6 +196,8 @@ class Control:
     def _run(self, request):
         try:
             method = getattr(self, request.pop("command"))
-            return {"result": method(**request)}
+            result = method(**request)
+            self._host.locks.write_files()
+            return {"result": result}
         except Exception as error:  # the test shows it
             return {"error": repr(error)}

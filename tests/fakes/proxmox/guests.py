@@ -270,8 +270,14 @@ class Guests:
         def handler(caller, p):
             self.demand(caller, p["vmid"], "VM.PowerMgmt")
 
+            if p.get("skiplock") and not caller.is_root:
+                raise bad_parameters({"skiplock": "Only root may use this option."})
+
             def work(_):
-                getattr(self, f"_{action}")(self.find(p["vmid"]))
+                guest = self.find(p["vmid"])
+                if guest.running != (action == "start"):
+                    self.host.locks.check(guest, p.get("skiplock"))
+                getattr(self, f"_{action}")(guest)
 
             # A guest without an operating system never answers the button.
             wait = p.get("timeout", 60) / 10 if action == "shutdown" else None
@@ -284,8 +290,6 @@ class Guests:
             raise Failed("you can't start a vm if it's a template")
         if guest.running:
             raise Failed(f"VM {guest.vmid} already running")
-        if "lock" in guest.config:
-            raise Failed(f"VM is locked ({guest.config['lock']})")
         guest.start(0, self.host.now())
 
     @staticmethod
@@ -305,6 +309,7 @@ class Guests:
             raise Failed("you can't convert a template to a template")
         if guest.running:
             raise Failed("you can't convert a VM to template if VM is running")
+        self.host.locks.check(guest)
 
         def work(_):
             self.make_bases(guest)

@@ -11,6 +11,7 @@ from drives import Drives
 from faults import Faults
 from firewall import Firewall
 from guests import Guest, Guests
+from locks import Locks
 from pools import Pools
 from storages import Storages
 from tasks import Tasks
@@ -44,6 +45,7 @@ class Host:
         self.firewall = Firewall(self)
         self.pools = Pools(self)
         self.changes = Changes(self)
+        self.locks = Locks(self, settings["etc_pve"])
         self.about = About(self)
         self.api = Api(self)
 

@@ -93,6 +93,7 @@ class Tasks:
                 raise Refusal(500, fault["text"])
             with self.host.lock:
                 work(task)
+                self.host.locks.write_files()
             if fault.get("action") == "task-fail":
                 raise Refusal(500, fault["text"])
             status = fault.get("text", "OK") if fault.get("action") == "task-warn" else "OK"
