@@ -259,7 +259,7 @@ static bool begin_restore(struct session *session, const char *command, struct e
         error_set(error, ERROR_CONFIG, "the restore options came back empty");
         return error_hint(error, "an SQLite catalog of Bacula 9.6 loses them at every third "
                                  "length: choose them again with a value that is one character "
-                                 "longer, such as a / behind working");
+                                 "longer, such as a / behind working, or a 0 before a number");
     }
     if (form && !form_read(form->text, form->count, &options, error)) {
         options_free(&options);

@@ -61,7 +61,6 @@ _NOT_MESSAGES = {
     "Cookie: PVEAuthCookie=",
     ".qcow2 (deleted)",
     "qemu-fd guest",
-    "[-r rate_limit]",
     "qemu-fd-object 1 ",
     # in front of every message, around every one of .query, and in config.json
     "qemu: …\n",
