@@ -19,6 +19,7 @@ enum {
     TRIM_LONGEST = 1 << 30,   /* bytes */
     TRIMS_UNDER_WAY = 64,
     DIRTY = 1,          /* in the context of a bitmap (QEMU's docs/interop/nbd.txt) */
+    LEAVE_LIMIT = 500,  /* ms for commands under way when nobody wants them any more */
     CONNECT_PAUSE = 20, /* ms, where the server has more to accept than it may */
 };
 
@@ -232,12 +233,29 @@ bool nbd_client_open(const struct nbd_request *request, struct nbd_client **clie
     return false;
 }
 
+/* Answers that nobody reads would make the kernel reset the connection, and QEMU
+ * complain of that. */
+static void take_leave(struct nbd_client *client)
+{
+    int64_t deadline = clock_deadline(LEAVE_LIMIT);
+    struct error ignored;
+
+    while (nbd_aio_in_flight(client->handle) > 0 && clock_slice(deadline) > 0)
+        if (!turn(client, clock_slice(deadline), &ignored))
+            return;
+    if (nbd_aio_is_ready(client->handle) <= 0 || nbd_aio_disconnect(client->handle, 0) < 0)
+        return;
+    while (nbd_aio_is_closed(client->handle) == 0 && clock_slice(deadline) > 0)
+        if (!turn(client, clock_slice(deadline), &ignored))
+            return;
+}
+
 void nbd_client_close(struct nbd_client *client)
 {
     if (!client)
         return;
-    if (client->handle && nbd_aio_is_ready(client->handle) > 0)
-        (void)nbd_aio_disconnect(client->handle, 0);
+    if (client->handle)
+        take_leave(client);
     nbd_close(client->handle);
     free(client->context);
     free(client);
@@ -322,7 +340,7 @@ static int answered(void *context, const char *meta, uint64_t offset, uint32_t *
     const struct nbd_client *client = question->client;
     const struct nbd_survey *survey = client->survey;
 
-    if (strcmp(meta, client->context) != 0 || offset != question->offset)
+    if (!survey || strcmp(meta, client->context) != 0 || offset != question->offset)
         return 0;
     for (size_t i = 0; i + 1 < count && question->offset < question->end; i += 2) {
         uint64_t rest = question->end - question->offset;
@@ -379,12 +397,10 @@ static bool take_answer(struct nbd_client *client, struct question *question, st
     return ask_next(client, question, error);
 }
 
-bool nbd_client_survey(struct nbd_client *client, const struct nbd_survey *survey,
-                       struct error *error)
+static bool ask_all(struct nbd_client *client, struct error *error)
 {
     bool any = true;
 
-    client->survey = survey;
     for (size_t i = 0; i < SURVEY_DEPTH; i++)
         if (!ask_next(client, &client->questions[i], error))
             return false;
@@ -399,4 +415,15 @@ bool nbd_client_survey(struct nbd_client *client, const struct nbd_survey *surve
         }
     }
     return true;
+}
+
+bool nbd_client_survey(struct nbd_client *client, const struct nbd_survey *survey,
+                       struct error *error)
+{
+    bool good;
+
+    client->survey = survey;
+    good = ask_all(client, error);
+    client->survey = NULL; /* answers to what was given up come when we leave */
+    return good;
 }

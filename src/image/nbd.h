@@ -36,8 +36,8 @@ struct nbd_client;
 bool nbd_client_open(const struct nbd_request *request, struct nbd_client **client,
                      struct error *error);
 
-/* Leaves politely, and waits for nothing; commands under way are given up, and
- * what they would fill may be freed only now.  NULL is harmless. */
+/* Leaves politely: waits half a second at most for commands under way.  What
+ * they would fill may be freed only now.  NULL is harmless. */
 void nbd_client_close(struct nbd_client *client);
 
 /* Of the export, in bytes. */

@@ -25,7 +25,7 @@ def qemu(request):
 
 
 def _disks(workdir):
-    """qcow2 from -drive, raw in an iothread, odd size below a throttle filter."""
+    """qcow2 from -drive, raw (in an iothread, see make_history), odd size below a throttle filter."""
     specimens = [
         ("ide0-hd0", "qcow2", "ide", "drive", 16 * MIB),
         ("vdb", "raw", "virtio", "blockdev", 8 * MIB),
@@ -76,9 +76,7 @@ class _Writes:
         self._thread.join()
 
     def _has_begun(self):
-        return self._stop.is_set() or any(
-            export["id"].startswith("bacula-") for export in self._guest.qmp("query-block-exports")
-        )
+        return self._stop.is_set() or self._guest.qmp("query-jobs")
 
     def _run(self):
         wait_until(self._has_begun, PATIENCE, "exports", interval=0.002)
@@ -102,7 +100,10 @@ def make_history(make_bacula, make_guest, workdir, qemu):
     """A guest with three disks on a QEMU that can stream."""
 
     def make(parameters="transfer=stream", disks=None, **options):
-        guest = make_guest(name="VM1", disks=disks or _disks(workdir), binary=qemu, **options)
+        iothread = ["-object", "iothread,id=io0", "-global", "virtio-blk-pci.iothread=io0"]
+        guest = make_guest(
+            name="VM1", disks=disks or _disks(workdir), binary=qemu, extra=iothread, **options
+        )  # fmt: skip
         line = f"qemu: qmpcontrol={guest.qmp_socket} {parameters}"
         return History(make_bacula(filesets={"VM": [line]}), guest, workdir)
 
@@ -129,3 +130,26 @@ def test_chain_under_writes(make_history):
         history.start_restore()
     history.finish()
     assert rounds, "no job was slow enough to be written beside"
+
+
+@pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
+def test_dumps_and_streams_in_one_chain(make_history):
+    """A part says nothing of the way it came: either may stand on the other."""
+    history = make_history("transfer=auto")
+    guest = history.guest
+    address = {"type": "unix", "data": {"path": str(guest.qmp_socket.with_name("theirs"))}}
+    steps = [("Full", 0, "stream"), ("Incremental", 1, "dump"), ("Incremental", 2, "stream")]
+    steps += [("Differential", 1, "dump"), ("Incremental", 2, "stream"), ("Full", 0, "dump")]
+    steps += [("Incremental", 1, "stream")]
+    for seed, (level, sequence, way) in enumerate(steps):
+        _change(guest, seed)
+        if way == "dump":  # somebody else's NBD server is in the way
+            guest.qmp("nbd-server-start", addr=address)
+        result, _ = _backup_under_writes(history, level, seed + 1)
+        if way == "dump":
+            guest.qmp("nbd-server-stop")
+        assert sequences(history.bacula, result) == dict.fromkeys(guest.disks, sequence)
+        assert ("Dumped VM1/" in result.log) == (way == "dump"), result.log
+        assert ("Streamed VM1/" in result.log) == (way == "stream"), result.log
+        history.start_restore()
+    history.finish()
