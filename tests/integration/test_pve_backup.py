@@ -182,6 +182,7 @@ def test_left_out(version, make_proxmox, make_bacula, workdir):
         "node": pve.node,
         "version": f"pve-manager/{_BUILD[version]}",
         "config": _api_config(pve, 100),
+        "firewall": {"options": {}, "aliases": [], "ipset": [], "rules": []},
     }
     description = saved["proxmox"]["config"]["description"]
     assert description == "a guest of the tests: ä % # =\nsecond line"
