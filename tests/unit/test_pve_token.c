@@ -153,7 +153,7 @@ static void reads_a_token_only_its_owner_may_read(void **state)
     assert_false(pve_token_read("/tmp", &token, &error));
 }
 
-struct wish {
+struct wanted_place {
     const char *label;
     struct pve_token token;
     struct options options;
@@ -173,7 +173,7 @@ static void sends_secrets_where_they_may_go(void **state)
     const struct pve_token here = {.secret = text(TOKEN)};
     const struct pve_token there = {
         .secret = text(TOKEN), .url = text("https://h:8006/"), .fingerprint = text(FINGERPRINT)};
-    const struct wish rows[] = {
+    const struct wanted_place rows[] = {
         {"a token's place", there, {0}, "https://h:8006", false, NULL},
         {"the same place", there, {.url = text("https://h:8006")}, "https://h:8006", false, NULL},
         {"the same print",
