@@ -339,6 +339,7 @@ static ssize_t read_disk(struct backup *backup, void *buffer, size_t count, int 
         guest->states[backup->disk] = DISK_SAVED;
     if (got >= 0)
         return got;
+    guest_backup_name_end(guest, &error);
     blame(guest, disk, &error);
     if (error.kind != ERROR_CANCELLED)
         job_report(backup->job, MESSAGE_ERROR, &error);

@@ -350,8 +350,7 @@ static void say_how_it_went(const struct guest_backup *backup, const struct dump
                     backup->guest.name, disk->disk->drive, level_name(asked), bytes, seconds);
 }
 
-/* A guest that was stopped took its dumps along.  Its monitor goes first. */
-static void name_the_end(const struct guest_backup *backup, struct error *error)
+void guest_backup_name_end(const struct guest_backup *backup, struct error *error)
 {
     int64_t deadline = clock_deadline(END_LIMIT);
     struct error ignored;
@@ -373,7 +372,7 @@ static bool take_disk(struct guest_backup *backup, size_t index, struct error *e
 
     if (backup->states[index] == DISK_PLANNED && dump_takes(disk) &&
         !start_disks(backup, index, 1, error)) {
-        name_the_end(backup, error);
+        guest_backup_name_end(backup, error);
         return blame(backup, NULL, error);
     }
     if (!dump_takes(disk)) {
@@ -385,7 +384,7 @@ static bool take_disk(struct guest_backup *backup, size_t index, struct error *e
                                          .next_debug = clock_deadline(DEBUG_EVERY)};
     backup->watch = (struct dump_watch){.tick = show_progress, .context = backup};
     if (!part_open(&backup->dump, disk, limit, &backup->watch, error)) {
-        name_the_end(backup, error);
+        guest_backup_name_end(backup, error);
         guest_backup_drop_disk(backup, index, error);
         return blame(backup, disk, error);
     }

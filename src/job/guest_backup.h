@@ -56,6 +56,10 @@ bool guest_backup_disk(struct guest_backup *backup, size_t index, struct error *
 /* Its part was read to its end: finishes it. */
 void guest_backup_saved(struct guest_backup *backup, size_t index);
 
+/* A guest that was stopped took its dumps along: when that is why a peer is gone (ERROR_GONE),
+ * `error` says so.  Waits a little, as a QEMU's sockets end before it does. */
+void guest_backup_name_end(const struct guest_backup *backup, struct error *error);
+
 /* A disk did not get through, for the reason in `cause`: this job's bitmaps
  * must go.  Where they may stay, `cause` becomes ERROR_STAYS, with which the
  * job has to fail. */
