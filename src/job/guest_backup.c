@@ -319,8 +319,10 @@ static void show_progress(void *context, const struct dump_disk *disk)
     }
     if (now >= progress->next_debug) {
         progress->next_debug = now + DEBUG_EVERY;
-        log_debug(&backup->job->log, LOG_STEP, "%s/%s: %llu of %llu bytes", backup->guest.name,
-                  disk->disk->drive, (unsigned long long)disk->done,
+        log_debug(&backup->job->log, LOG_STEP,
+                  disk->streamed ? "streaming %s/%s: %llu of %llu bytes"
+                                 : "dumping %s/%s: %llu of %llu bytes",
+                  backup->guest.name, disk->disk->drive, (unsigned long long)disk->done,
                   (unsigned long long)disk->total);
     }
 }

@@ -208,7 +208,7 @@ def test_sizes_in_the_catalog_are_true(make_bacula, make_guest, workdir):
         assert job.bytes < sum(sizes.values()) * 1.001  # each block has its address before it
         for disk in guest.disks:
             size = sizes[f"/@qemu/vm/0/{disk}.qcow2"]
-            assert f"qemu: Dumped vm/{disk}: {level}, {size} bytes" in job.log
+            assert f"ed vm/{disk}: {level}, {size} bytes" in job.log  # Dumped or Streamed
     assert sizes["/@qemu/vm/0/vda.qcow2"] < MIB, "an increment holds what was written, no more"
     where = workdir / "restored"
     assert bacula.restore(full.jobid, where).ok
