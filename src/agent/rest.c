@@ -25,8 +25,10 @@ struct rest {
     char *agent;
 };
 
-static void rest_free(struct rest *rest)
+void rest_free(struct rest *rest)
 {
+    if (!rest)
+        return;
     if (rest->helper >= 0)
         close(rest->helper);
     free(rest->agent);
@@ -90,10 +92,8 @@ static enum rest_state understand(const struct rest *rest, const char *line, con
         const char *word;
         enum rest_state state;
     } words[] = {
-        {"frozen ", REST_FROZEN},
-        {"not ", REST_NOT},
-        {"thawed ", REST_NOT},
-        {"stays ", REST_STAYS},
+        {"there", REST_FROZEN}, /* as far as was asked */
+        {"frozen ", REST_FROZEN}, {"not ", REST_NOT}, {"thawed ", REST_NOT}, {"stays ", REST_STAYS},
     };
 
     for (size_t i = 0; line && i < ARRAY_SIZE(words); i++) {
@@ -131,42 +131,49 @@ static struct rest *start(const char *agent, const json_t *mountpoints, const st
     return NULL;
 }
 
-enum rest_state rest_begin(const char *agent, const json_t *mountpoints,
-                           const struct cancel *cancel, struct rest **rest, size_t *count,
-                           struct error *error)
+struct rest *rest_open(const char *agent, const json_t *mountpoints, const struct cancel *cancel,
+                       struct error *error)
 {
-    struct rest *begun = start(agent, mountpoints, cancel, error);
-    _cleanup_free_ char *line = begun ? listen_to(begun) : NULL;
-    unsigned long long number = 0;
+    struct rest *rest = start(agent, mountpoints, cancel, error);
+    _cleanup_free_ char *line = rest ? listen_to(rest) : NULL;
     const char *said;
-    enum rest_state state;
 
-    if (!begun)
-        return REST_NOT;
-    state = understand(begun, line, &said, error);
-    if (state != REST_FROZEN) {
-        rest_free(begun);
-        return state;
-    }
-    (void)text_to_number(said, SIZE_MAX, &number);
-    *count = (size_t)number;
-    *rest = begun;
-    return REST_FROZEN;
+    if (rest && understand(rest, line, &said, error) == REST_FROZEN)
+        return rest;
+    rest_free(rest);
+    return NULL;
 }
 
-enum rest_state rest_end(struct rest *rest, int64_t *milliseconds, struct error *error)
+/* Says a word, and what the answer means; *number is in it. */
+static enum rest_state tell(const struct rest *rest, const char *word, unsigned long long *number,
+                            struct error *error)
 {
-    static const char thaw[] = "thaw\n";
     _cleanup_free_ char *line = NULL;
-    unsigned long long number = 0;
     const char *said;
     enum rest_state state;
 
-    (void)!send(rest->helper, thaw, strlen(thaw), MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)!send(rest->helper, word, strlen(word), MSG_NOSIGNAL | MSG_DONTWAIT);
     line = listen_to(rest);
     state = understand(rest, line, &said, error);
-    (void)text_to_number(said, INT64_MAX, &number);
+    if (!text_to_number(said, INT64_MAX, number))
+        *number = 0;
+    return state;
+}
+
+enum rest_state rest_freeze(const struct rest *rest, size_t *count, struct error *error)
+{
+    unsigned long long number;
+    enum rest_state state = tell(rest, "freeze\n", &number, error);
+
+    *count = (size_t)number;
+    return state;
+}
+
+enum rest_state rest_end(const struct rest *rest, int64_t *milliseconds, struct error *error)
+{
+    unsigned long long number;
+    enum rest_state state = tell(rest, "thaw\n", &number, error);
+
     *milliseconds = (int64_t)number;
-    rest_free(rest);
     return state;
 }

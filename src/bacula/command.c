@@ -132,6 +132,25 @@ static bool read_transfer(struct reading *reading, const char *key, const char *
     return bad_value(reading, key, value, "auto, stream or dump");
 }
 
+static bool read_freeze(struct reading *reading, const char *key, const char *value)
+{
+    bool wanted;
+
+    if (strcasecmp(value, "auto") == 0) {
+        reading->options.freeze = FREEZE_AUTO;
+        return true;
+    }
+    if (!command_read_bool(value, &wanted))
+        return bad_value(reading, key, value, "auto, yes or no");
+    reading->options.freeze = wanted ? FREEZE_YES : FREEZE_NO;
+    return true;
+}
+
+static bool read_agent(struct reading *reading, const char *key, const char *value)
+{
+    return read_path(reading, key, value, &reading->options.agent);
+}
+
 /* Not a parameter of the user's: the Director makes it of `.ls path=`. */
 static bool read_listing(struct reading *reading, const char *key, const char *value)
 {
@@ -142,6 +161,12 @@ static bool read_listing(struct reading *reading, const char *key, const char *v
 static bool add(struct reading *reading, const char *value, struct string_list *list)
 {
     return string_list_add(list, value) || error_memory(reading->error);
+}
+
+static bool read_mountpoint(struct reading *reading, const char *key, const char *value)
+{
+    (void)key;
+    return add(reading, value, &reading->options.freeze_mountpoints);
 }
 
 static bool read_vm(struct reading *reading, const char *key, const char *value)
@@ -232,6 +257,9 @@ static const struct {
     {"bitmap_persistence", read_persistence, 0},
     {"transaction", read_transaction, 0},
     {"transfer", read_transfer, 0},
+    {"freeze", read_freeze, 0},
+    {"freeze_mountpoints", read_mountpoint, REPEATED},
+    {"agent", read_agent, GENUINE},
     {"listing", read_listing, 0},
     {"vm", read_vm, REPEATED | PROXMOX},
     {"vmid", read_vmid, REPEATED | PROXMOX},
@@ -247,11 +275,11 @@ static const struct {
 static bool unknown(struct reading *reading, const char *key)
 {
     error_set(reading->error, ERROR_CONFIG, "unknown parameter \"%.100s\"", key);
-    return error_hint(
-        reading->error,
-        "the parameters are: abort_on_error, working, qmpcontrol, mode, timeout, "
-        "bwlimit, bitmap-persistence, transaction, transfer, and with mode=PVE vm, vmid, include, "
-        "exclude, storage, url, tokenfile, cafile, fingerprint");
+    return error_hint(reading->error,
+                      "the parameters are: abort_on_error, working, qmpcontrol, mode, timeout, "
+                      "bwlimit, bitmap-persistence, transaction, transfer, freeze, "
+                      "freeze_mountpoints, agent, and with mode=PVE vm, vmid, include, "
+                      "exclude, storage, url, tokenfile, cafile, fingerprint");
 }
 
 /* The first row that reads into the same place: two spellings of one

@@ -44,6 +44,8 @@ void options_free(struct options *options)
     free(options->cafile);
     free(options->fingerprint);
     free(options->storage);
+    free(options->agent);
+    string_list_free(&options->freeze_mountpoints);
     wish_free(&options->wish);
     *options = (struct options){0};
 }

@@ -19,6 +19,13 @@ enum transfer_way {
     TRANSFER_AUTO,   /* the latter where QEMU can */
 };
 
+/* Whether a guest's file systems rest while its moment is taken. */
+enum freeze_wish {
+    FREEZE_AUTO, /* where its agent can */
+    FREEZE_YES,  /* else it is an error */
+    FREEZE_NO,
+};
+
 enum { TIMEOUT_DEFAULT = 3600 };
 
 struct options {
@@ -29,6 +36,9 @@ struct options {
     bool bitmap_persistence;
     bool transaction_per_disk; /* transaction=disk */
     enum transfer_way transfer;
+    enum freeze_wish freeze;
+    struct string_list freeze_mountpoints; /* of none: all */
+    char *agent;      /* the socket of a genuine QEMU's guest agent; NULL for none */
     uint32_t timeout; /* seconds that a dump may take */
     uint32_t bwlimit; /* KiB/s that a dump reads a disk with; 0: as fast as it can */
     char *listing;    /* the path of a `.ls`; NULL for a job */

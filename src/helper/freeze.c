@@ -113,17 +113,25 @@ static void take_back(struct rest *rest, const struct error *why)
         thaw_at_last(rest, &error);
 }
 
+static bool greet(struct rest *rest)
+{
+    struct error error;
+
+    rest->agent = agent_connect(rest->path, AGENT_ANSWER_LIMIT, NULL, &error);
+    if (rest->agent && is_free(rest, &error)) {
+        duty_say(rest->socket, "there\n");
+        return true;
+    }
+    say(rest, "not", &error);
+    return false;
+}
+
 static bool freeze(struct rest *rest)
 {
     struct error error;
     size_t count;
     char line[64];
 
-    rest->agent = agent_connect(rest->path, AGENT_ANSWER_LIMIT, NULL, &error);
-    if (!rest->agent || !is_free(rest, &error)) {
-        say(rest, "not", &error);
-        return false;
-    }
     rest->begun = clock_now();
     if (!agent_freeze(rest->agent, rest->mountpoints, AGENT_FREEZE_LIMIT, NULL, &count, &error)) {
         take_back(rest, &error);
@@ -134,19 +142,22 @@ static bool freeze(struct rest *rest)
     return true;
 }
 
-/* Its word, or its end. */
-static void wait_for_end(const struct rest *rest)
+/* The next line of who started us; false: it is dead, or has gone. */
+static bool hear(const struct rest *rest)
 {
-    char byte;
+    char byte = '\0';
+    ssize_t count;
 
-    while (recv(rest->socket, &byte, 1, 0) < 0 && errno == EINTR)
-        continue;
+    do
+        count = recv(rest->socket, &byte, 1, 0);
+    while ((count < 0 && errno == EINTR) || (count > 0 && byte != '\n'));
+    return count > 0;
 }
 
 static void hold(struct rest *rest)
 {
-    if (freeze(rest)) {
-        wait_for_end(rest);
+    if (greet(rest) && hear(rest) && freeze(rest)) {
+        (void)hear(rest);
         end(rest);
     }
     agent_free(rest->agent);

@@ -10,6 +10,8 @@
  * When they are understood it goes into the background, and then
  *
  *     it says                     it hears
+ *     "there"                     the agent answers
+ *                                 "freeze", or the socket closes: that was all
  *     "frozen COUNT"
  *     or "not TEXT"               and ends: nothing is frozen by us
  *                                 "thaw", or the socket closes: who asked is dead

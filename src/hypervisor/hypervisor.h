@@ -136,6 +136,11 @@ struct hypervisor {
     bool (*hold)(const struct hypervisor_call *call, const struct target *target, int *hold,
                  struct error *error);
 
+    /* The socket of the guest's agent, the caller's; NULL where there is none, or its
+     * file systems are not to be frozen.  False without memory. */
+    bool (*agent)(const struct hypervisor_call *call, const struct target *target,
+                  const struct guest *guest, char **socket);
+
     /* For `.ls` and `.query`. */
     bool (*list)(const struct hypervisor_call *call, enum list_kind kind, struct listed_list *list,
                  struct error *error);

@@ -14,6 +14,7 @@
 #include "hypervisor/new_guest.h"
 #include "hypervisor/pve_lock.h"
 #include "hypervisor/qemu.h"
+#include "pve/agent_setting.h"
 #include "pve/seal.h"
 #include "pve/settings.h"
 #include "pve/storage.h"
@@ -398,6 +399,19 @@ static bool hold(const struct hypervisor_call *call, const struct target *target
     return true;
 }
 
+/* By its own socket, not the API: over 30 s that answers 596, and the freeze goes on. */
+static bool agent(const struct hypervisor_call *call, const struct target *target,
+                  const struct guest *guest, char **socket)
+{
+    const json_t *config = json_member_object(guest->proxmox, "config");
+    struct pve_agent_setting setting = pve_agent_setting(json_member_string(config, "agent"));
+
+    if (!setting.on || (setting.quiet && call->options->freeze == FREEZE_AUTO))
+        return true;
+    *socket = text_format(MONITOR_FOLDER "/%u.qga", target->vmid);
+    return *socket != NULL;
+}
+
 /* Restored to where=/, it becomes a new guest. */
 static bool leaves_images(const struct options *options)
 {
@@ -428,6 +442,7 @@ const struct hypervisor hypervisor_pve = {
     .unlock = pve_unlock,
     .describe = describe,
     .hold = hold,
+    .agent = agent,
     .list = list,
     .leaves_images = leaves_images,
     .plan = new_guest_plan,

@@ -258,6 +258,15 @@ static bool leaves_images(const struct options *options)
     return !options->convdestination;
 }
 
+static bool agent(const struct hypervisor_call *call, const struct target *target,
+                  const struct guest *guest, char **socket)
+{
+    (void)target;
+    (void)guest;
+    *socket = text_copy(call->options->agent);
+    return *socket || !call->options->agent;
+}
+
 static const struct form_field form[] = {
     {"working", "Plugin working directory"},
     {"convdestination", "Convert qcow2 restore to original destination"},
@@ -275,6 +284,7 @@ const struct hypervisor hypervisor_qemu = {
     .unlock = lock,
     .describe = qemu_describe,
     .hold = hold,
+    .agent = agent,
     .list = list,
     .leaves_images = leaves_images,
     .plan = plan,

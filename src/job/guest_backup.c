@@ -8,6 +8,7 @@
 
 #include "base/text.h"
 #include "guest/config.h"
+#include "job/guest_rest.h"
 #include "qemu/chain_keep.h"
 #include "qemu/orphan.h"
 
@@ -116,7 +117,10 @@ static void say_which_way(struct guest_backup *backup)
 static bool start_disks(struct guest_backup *backup, size_t first, size_t count,
                         struct error *error)
 {
-    if (!dump_start(&backup->dump, first, count, error)) {
+    bool good = guest_rest_prepare(backup, error) && dump_start(&backup->dump, first, count, error);
+
+    guest_rest_release(backup);
+    if (!good) {
         for (size_t i = first; i < first + count; i++)
             backup->states[i] = DISK_FAILED;
         tell_of_guest(backup);

@@ -35,14 +35,19 @@ struct guest_backup {
     char *config;            /* config.json */
     char *object;            /* the same for the catalog */
     struct progress progress;
-    struct dump_watch watch; /* of the part that is open */
-    int hold;                /* keeps its QEMU alive (hypervisor.h); -1 for none */
-    bool told;               /* … that the guest stands */
-    bool way_said;           /* … whether it is streamed */
-    bool described;          /* `guest` is known */
-    bool announced;          /* its config.json was handed out */
-    bool config_saved;       /* … and read to its end */
-    bool finished;           /* all its disks were handed out */
+    struct dump_watch watch;   /* of the part that is open */
+    struct rest *rest;         /* its agent, while it is needed (guest_rest.h) */
+    struct dump_moment moment; /* what is done around a transaction */
+    size_t frozen;             /* file systems, … */
+    bool rests;                /* … which are frozen now */
+    bool restless;             /* it was said why they are not */
+    int hold;                  /* keeps its QEMU alive (hypervisor.h); -1 for none */
+    bool told;                 /* … that the guest stands */
+    bool way_said;             /* … whether it is streamed */
+    bool described;            /* `guest` is known */
+    bool announced;            /* its config.json was handed out */
+    bool config_saved;         /* … and read to its end */
+    bool finished;             /* all its disks were handed out */
 };
 
 /* Describes the guest, plans its dump and starts it.  On failure nothing is

@@ -163,6 +163,20 @@ static bool run_transaction(struct qmp *qmp, struct dump *dump, size_t first, si
     return false;
 }
 
+static bool take_moment(struct qmp *qmp, struct dump *dump, size_t first, size_t count,
+                        struct error *error)
+{
+    const struct dump_moment *moment = dump->moment;
+    bool good;
+
+    if (moment && !moment->begin(moment->context, error))
+        return false;
+    good = run_transaction(qmp, dump, first, count, error);
+    if (moment)
+        moment->end(moment->context);
+    return good;
+}
+
 /* A job that was stopped after all had been sent left its bitmaps, which carry
  * the name that this run's will have. */
 static bool remove_earlier_run(struct qmp *qmp, const struct dump *dump, const struct disk *disk,
@@ -188,7 +202,7 @@ static bool start_in_qemu(struct qmp *qmp, struct dump *dump, size_t first, size
         if (!transaction_add_target(qmp, dump, &dump->disks[i], error))
             return error_context(error, "disk \"%s\"", dump->disks[i].disk->drive);
     }
-    if (!run_transaction(qmp, dump, first, count, error))
+    if (!take_moment(qmp, dump, first, count, error))
         return false;
     for (size_t i = first; i < first + count; i++)
         if (!transaction_remove_witness(qmp, dump, &dump->disks[i], error))

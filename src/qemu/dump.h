@@ -60,6 +60,14 @@ static inline bool dump_takes(const struct dump_disk *disk)
     return disk->refusal.kind == ERROR_NONE;
 }
 
+/* Done right before and right after a transaction, whatever comes of it.  `begin`: false
+ * with `error`, and there is none. */
+struct dump_moment {
+    bool (*begin)(void *context, struct error *error);
+    void (*end)(void *context);
+    void *context;
+};
+
 struct dump {
     struct monitor monitor;
     struct features features;
@@ -73,6 +81,7 @@ struct dump {
     enum transfer_way transfer; /* which way it is to go; … */
     char declined[640];         /* … why it was dumped though it could have streamed; "" */
     bool serving;               /* an NBD server of ours may be in QEMU */
+    const struct dump_moment *moment;  /* borrowed; NULL for none */
     const struct workplace *workplace; /* borrowed */
     struct process qemu;               /* who listens on the monitor */
     bool silent;                       /* it kept us waiting in vain while cleaning up */

@@ -36,6 +36,19 @@ class Holder:
         """Its next line."""
         return self._lines.readline()
 
+    def freeze(self):
+        """Ask for that when the agent answers, and return what it says."""
+        word = self.word()
+        if word != "there\n":
+            return word
+        self._end.sendall(b"freeze\n")
+        return self.word()
+
+    def begin(self):
+        """Ask for the freeze, and wait for nothing."""
+        assert self.word() == "there\n"
+        self._end.sendall(b"freeze\n")
+
     def thaw(self):
         """Ask for the end, and return what it says."""
         self._end.sendall(b"thaw\n")
@@ -56,7 +69,7 @@ def path(tmp_path):
 def test_file_systems_rest_between_two_words(path):
     """And no longer; who asks meanwhile finds them frozen."""
     with ScriptedAgent(path) as agent, Holder(path) as holder:
-        assert holder.word() == "frozen 2\n"
+        assert holder.freeze() == "frozen 2\n"
         assert agent.frozen == ["/", "/srv"]
         time.sleep(0.2)
         word, milliseconds = holder.thaw().split()
@@ -68,7 +81,7 @@ def test_file_systems_rest_between_two_words(path):
 def test_chosen_mountpoints(path):
     """As the agent has them."""
     with ScriptedAgent(path) as agent, Holder(path, mountpoints=["/srv", "/nosuch"]) as holder:
-        assert holder.word() == "frozen 1\n"
+        assert holder.freeze() == "frozen 1\n"
         assert agent.frozen == ["/srv"]
         assert holder.thaw().startswith("thawed ")
         assert agent.requests() == ["guest-fsfreeze-freeze-list", "guest-fsfreeze-thaw"]
@@ -77,7 +90,7 @@ def test_chosen_mountpoints(path):
 def test_a_file_daemon_that_dies_leaves_nothing_frozen(path):
     """The process beside it thaws."""
     with ScriptedAgent(path) as agent, Holder(path) as holder:
-        assert holder.word() == "frozen 2\n"
+        assert holder.freeze() == "frozen 2\n"
         holder.die()
         wait_until(lambda: not agent.frozen, PATIENCE, "the thaw")
 
@@ -85,6 +98,7 @@ def test_a_file_daemon_that_dies_leaves_nothing_frozen(path):
 def test_a_file_daemon_that_dies_during_the_freeze(path):
     """It is ended first, and then thawed."""
     with ScriptedAgent(path, delay=3) as agent, Holder(path) as holder:
+        holder.begin()
         wait_until(lambda: "guest-fsfreeze-freeze" in agent.requests(), PATIENCE, "the freeze")
         holder.die()
         wait_until(lambda: "guest-fsfreeze-thaw" in agent.requests(), PATIENCE, "the thaw")
@@ -109,7 +123,7 @@ def test_nobody_listens(path):
 def test_agents_that_do_not_freeze(path, how, says):
     """The reason is said, within seconds, and nothing is frozen."""
     with ScriptedAgent(path, how) as agent, Holder(path) as holder:
-        word = holder.word()
+        word = holder.freeze()
         assert word.startswith("not ") and says in word, word
         assert agent.frozen == []
 
@@ -117,7 +131,7 @@ def test_agents_that_do_not_freeze(path, how, says):
 def test_stale_answers_are_passed_over(path):
     """Those to somebody who asked before us and did not wait."""
     with ScriptedAgent(path, "stale") as agent, Holder(path) as holder:
-        assert holder.word() == "frozen 2\n"
+        assert holder.freeze() == "frozen 2\n"
         assert holder.thaw().startswith("thawed ")
         assert agent.frozen == []
 
@@ -134,6 +148,7 @@ def test_somebody_elses_freeze_is_left_alone(path):
 def test_an_agent_that_hangs_up_at_the_freeze(path):
     """Asked anew it thaws."""
     with ScriptedAgent(path, "hangs up") as agent, Holder(path) as holder:
+        holder.begin()
         wait_until(lambda: agent.requests()[-1:] == ["guest-fsfreeze-thaw"] and not agent.frozen, PATIENCE, "the thaw")
         assert holder.word()
 
@@ -141,7 +156,7 @@ def test_an_agent_that_hangs_up_at_the_freeze(path):
 def test_an_agent_that_lies(path):
     """It says that it thaws, and is found out."""
     with ScriptedAgent(path, "liar") as agent, Holder(path) as holder:
-        assert holder.word() == "frozen 2\n"
+        assert holder.freeze() == "frozen 2\n"
         assert holder.thaw() == "stays its file systems stay frozen, says the agent\n"
         agent.how = ""
         wait_until(lambda: not agent.frozen, PATIENCE, "the thaw")
@@ -151,6 +166,6 @@ def test_an_agent_that_lies(path):
 def test_a_freeze_that_is_late(path):
     """It is given up after a minute, and undone when it ends."""
     with ScriptedAgent(path, delay=75) as agent, Holder(path) as holder:
-        word = holder.word()
+        word = holder.freeze()
         assert word.startswith("not ") and "it does not answer in time" in word, word
         assert agent.requests() == ["guest-fsfreeze-freeze", "guest-fsfreeze-thaw"] and agent.frozen == []

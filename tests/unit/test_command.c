@@ -115,7 +115,10 @@ static void refuses_what_it_cannot_use(void **state)
     } rows[] = {
         {"qemu: nonsense=1", "Plugin line: unknown parameter \"nonsense\"; the parameters are: "
                              "abort_on_error, working, qmpcontrol, mode, timeout, "
-                             "bwlimit, bitmap-persistence, transaction, transfer"},
+                             "bwlimit, bitmap-persistence, transaction, transfer, freeze"},
+        {"qemu: qmpcontrol=/x freeze=perhaps", "it takes auto, yes or no"},
+        {"qemu: qmpcontrol=/x agent=qga", "it takes an absolute path"},
+        {"qemu: mode=PVE agent=/x", "parameter \"agent\" does not go with mode=PVE"},
         {"qemu: qmpcontrol=/x transfer=tape", "parameter \"transfer\""},
         {"qemu: nonsense", "unknown parameter \"nonsense\""},
         {"qemu: QMPCONTROL=/a", "unknown parameter \"QMPCONTROL\""},
