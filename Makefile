@@ -224,7 +224,7 @@ check-asan: $(HOSTS) bacula
 
 # Every fault at every moment on every Bacula ("make check" runs a choice), and
 # docs/internals/faults.md from what came of it.
-FAULT_TESTS := $(addprefix tests/integration/,test_faults_backup.py test_faults_restore.py \
+FAULT_TESTS := $(addprefix tests/integration/,test_faults_backup.py test_faults_stream.py test_faults_restore.py \
                  test_pve_restore_ended.py test_pve_restore_faults.py)
 FAULT_NAMES := test_fault or an_import or daemon_killed or director_killed or import_fails or import_hangs or import_killed or api_dies or no_volume
 

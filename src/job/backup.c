@@ -33,6 +33,7 @@ struct backup {
     char *name;       /* of the file that is out */
     const char *text; /* the rest of the config.json that is out */
     size_t text_left;
+    struct error lost; /* why the disk's part that is out could not be read on */
     bool ended;
 };
 
@@ -327,7 +328,8 @@ static ssize_t read_text(struct backup *backup, void *buffer, size_t count)
     return (ssize_t)count;
 }
 
-/* Its end says that every byte of the disk's part is with Bacula. */
+/* Its end says that every byte of the disk's part is with Bacula.  What went wrong is
+ * told when the file is finished: one line for a disk that is lost. */
 static ssize_t read_disk(struct backup *backup, void *buffer, size_t count, int *number)
 {
     struct guest_backup *guest = current(backup);
@@ -340,9 +342,7 @@ static ssize_t read_disk(struct backup *backup, void *buffer, size_t count, int 
     if (got >= 0)
         return got;
     guest_backup_name_end(guest, &error);
-    blame(guest, disk, &error);
-    if (error.kind != ERROR_CANCELLED)
-        job_report(backup->job, MESSAGE_ERROR, &error);
+    backup->lost = error;
     *number = EIO;
     return -1;
 }
@@ -369,6 +369,20 @@ static void close_file(void *context)
     part_close(disk);
 }
 
+/* What could not be read, or else what Bacula's daemons have said. */
+static void why_unfinished(struct backup *backup, struct error *error)
+{
+    if (backup->lost.kind) {
+        *error = backup->lost;
+        backup->lost = (struct error){0};
+    } else {
+        error_set(error, ERROR_GENERAL, "its dump could not be saved to its end");
+        error_hint(error, "see the lines above; the next job takes a full dump of it");
+    }
+    if (cancel_raised(&backup->job->cancel))
+        error->kind = ERROR_CANCELLED;
+}
+
 static void disk_finished(struct backup *backup, struct guest_backup *guest)
 {
     struct dump_disk *disk = current_disk(backup);
@@ -380,10 +394,8 @@ static void disk_finished(struct backup *backup, struct guest_backup *guest)
                     disk->disk->drive);
         return;
     }
-    error_set(&error, cancel_raised(&backup->job->cancel) ? ERROR_CANCELLED : ERROR_GENERAL,
-              "its dump could not be saved to its end");
+    why_unfinished(backup, &error);
     blame(guest, disk, &error);
-    error_hint(&error, "see the lines above; the next job takes a full dump of it");
     guest_backup_drop_disk(guest, backup->disk, &error);
     (void)go_on(backup, &error);
 }

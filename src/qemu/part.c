@@ -30,8 +30,13 @@ struct stream {
 static bool still_runs(struct stream *stream, int64_t patience, enum look *look,
                        struct error *error)
 {
-    if (!dump_look(stream->dump, stream->disk, patience, look, error))
+    struct error why;
+
+    /* A monitor that others hold for now is no error, and must not look like one. */
+    if (!dump_look(stream->dump, stream->disk, patience, look, &why)) {
+        *error = why;
         return false;
+    }
     return *look != LOOK_CONCLUDED ||
            error_set(error, ERROR_GENERAL, "its QEMU job ended: somebody cancelled it");
 }

@@ -10,7 +10,7 @@ import re
 from fault_cases import cells, faults, guest_faults
 from fault_cases.restore_cells import RESTORE
 from fault_cases.walk import Walk, logged
-from fault_cases.walk_plan import RESTORE_CELLS, plan
+from fault_cases.walk_plan import RESTORE_CELLS, STREAM, plan
 from fault_cases.walk_scene import WalkScene
 
 _STEPS = int(os.environ.get("QEMU_FD_WALK_STEPS") or 10)
@@ -65,6 +65,7 @@ def test_a_long_walk_meets_with_everything():
                         "a job of another File Daemon, of the same number",
                         *(fault.name for fault in (guest_faults.UNRESERVED_FULL, guest_faults.SHARED_ROOM,
                                                    guest_faults.UNRESERVED_FILLED))}
+    assert {step.cell.fault for step in steps if step.cell in STREAM} == {cell.fault for cell in STREAM}
     met_in_restores = {step.cell.fault for step in steps if step.cell in RESTORE}
     assert met_in_restores == set(RESTORE_CELLS) >= {faults.CANCELLED, faults.FD_KILLED}
 

@@ -45,11 +45,13 @@ class Cell:
         return f"{self.fault.name}, {self.moment.name}"
 
 
-def _guest(text):
+def guest_line(text):
+    """The pattern of a line about the guest."""
     return f'^guest "vm": .*{text}'
 
 
-def _disk(name, text):
+def disk_line(name, text):
+    """The pattern of a line about one of its disks."""
     return f'^guest "vm", disk "{name}": .*{text}'
 
 
@@ -71,10 +73,10 @@ def _bacula_cells():
 
 def _qemu_cells():
     for fault in (f.QEMU_KILLED, f.QEMU_QUIT):
-        yield Cell(fault, BEFORE, WARNS, (_guest(_GONE),))
-        yield Cell(fault, DUMPING, WARNS, (_disk("first", _GONE), _disk("second", _GONE)))
-        yield Cell(fault, DUMPED, WARNS, (_disk("second", _GONE),))
-        yield Cell(fault, FIRST, WARNS, (_disk("second", _GONE),))
+        yield Cell(fault, BEFORE, WARNS, (guest_line(_GONE),))
+        yield Cell(fault, DUMPING, WARNS, (disk_line("first", _GONE), disk_line("second", _GONE)))
+        yield Cell(fault, DUMPED, WARNS, (disk_line("second", _GONE),))
+        yield Cell(fault, FIRST, WARNS, (disk_line("second", _GONE),))
         yield Cell(fault, SECOND, GOOD)
         yield Cell(fault, LAST_BYTE, GOOD)
     for fault in (f.QEMU_RESET, f.QEMU_PAUSED, f.MONITOR_EVENTS):
@@ -108,11 +110,11 @@ def _monitor_cells():
     late = {f.QEMU_STOPPED, f.MONITOR_SILENT, f.MONITOR_HELD}
     for fault, why in unreachable.items():
         during = r"within \d+ seconds is not known: the monitor" if fault in late else why
-        yield Cell(fault, BEFORE, WARNS, (_guest(_SOCKET + why),), bound=90)
+        yield Cell(fault, BEFORE, WARNS, (guest_line(_SOCKET + why),), bound=90)
         looked = f"({during}|{in_a_talk.get(fault, during)})"
-        yield Cell(fault, DUMPING, FAILS, (_disk("first", looked + STAYS),), bound=120)
-        yield Cell(fault, DUMPED, FAILS, (_disk("second", during + STAYS),), bound=120)
-        yield Cell(fault, FIRST, FAILS, (_disk("second", during + STAYS),), bound=120)
+        yield Cell(fault, DUMPING, FAILS, (disk_line("first", looked + STAYS),), bound=120)
+        yield Cell(fault, DUMPED, FAILS, (disk_line("second", during + STAYS),), bound=120)
+        yield Cell(fault, FIRST, FAILS, (disk_line("second", during + STAYS),), bound=120)
         yield Cell(fault, SECOND, GOOD)
         yield Cell(fault, LAST_BYTE, GOOD)
     yield Cell(f.MONITOR_BORROWED, FIRST, GOOD)
@@ -121,33 +123,33 @@ def _monitor_cells():
 def _directory_cells():
     yield Cell(f.DIRECTORY_MISSING, START, FAILS, ('cannot make a folder|cannot use the working directory',))
     yield Cell(f.DIRECTORY_READ_ONLY, START, FAILS, ("Read-only file system",))
-    yield Cell(f.DIRECTORY_FULL, START, WARNS, (_guest("bytes free and needs up to"),))
+    yield Cell(f.DIRECTORY_FULL, START, WARNS, (guest_line("bytes free and needs up to"),))
     yield Cell(f.DIRECTORY_ELSEWHERE, START, GOOD)
-    yield Cell(f.DIRECTORY_READ_ONLY, BEFORE, WARNS, (_guest("Read-only file system"),))
-    yield Cell(f.DIRECTORY_FULL, BEFORE, WARNS, (_guest("(No space left|bytes free and needs up to)"),))
-    yield Cell(f.DIRECTORY_DELETED, BEFORE, WARNS, (_guest("No such file"),))
-    yield Cell(f.DIRECTORY_ELSEWHERE, BEFORE, WARNS, (_guest("No such file"),))
+    yield Cell(f.DIRECTORY_READ_ONLY, BEFORE, WARNS, (guest_line("Read-only file system"),))
+    yield Cell(f.DIRECTORY_FULL, BEFORE, WARNS, (guest_line("(No space left|bytes free and needs up to)"),))
+    yield Cell(f.DIRECTORY_DELETED, BEFORE, WARNS, (guest_line("No such file"),))
+    yield Cell(f.DIRECTORY_ELSEWHERE, BEFORE, WARNS, (guest_line("No such file"),))
     yield Cell(f.DIRECTORY_FULL, DUMPING, GOOD)  # the dumps have their room
     yield Cell(f.DIRECTORY_DELETED, DUMPING, WARNS,
-               (_disk("first", "No such file"), _disk("second", "No such file")))
+               (disk_line("first", "No such file"), disk_line("second", "No such file")))
     yield Cell(f.DIRECTORY_ELSEWHERE, DUMPING, WARNS,
-               (_disk("first", "No such file"), _disk("second", "No such file")))
+               (disk_line("first", "No such file"), disk_line("second", "No such file")))
     yield Cell(f.DIRECTORY_FULL, DUMPED, GOOD)
     yield Cell(f.DIRECTORY_DELETED, DUMPED, WARNS,
-               (_disk("first", "No such file"), _disk("second", "No such file")))
+               (disk_line("first", "No such file"), disk_line("second", "No such file")))
     yield Cell(f.DIRECTORY_FULL, FIRST, GOOD)
-    yield Cell(f.DIRECTORY_DELETED, FIRST, WARNS, (_disk("second", "No such file"),))
+    yield Cell(f.DIRECTORY_DELETED, FIRST, WARNS, (disk_line("second", "No such file"),))
     yield Cell(f.DIRECTORY_DELETED, SECOND, GOOD)
     yield Cell(f.DIRECTORY_ELSEWHERE, DUMPED, WARNS,
-               (_disk("first", "No such file"), _disk("second", "No such file")))
-    yield Cell(f.DIRECTORY_ELSEWHERE, FIRST, WARNS, (_disk("second", "No such file"),))
+               (disk_line("first", "No such file"), disk_line("second", "No such file")))
+    yield Cell(f.DIRECTORY_ELSEWHERE, FIRST, WARNS, (disk_line("second", "No such file"),))
     yield Cell(f.DIRECTORY_ELSEWHERE, SECOND, GOOD)
     yield Cell(f.DIRECTORY_ELSEWHERE, LAST_BYTE, GOOD)
-    yield Cell(f.DIRECTORY_REMOVED, BEFORE, WARNS, (_guest("No such file"),))
+    yield Cell(f.DIRECTORY_REMOVED, BEFORE, WARNS, (guest_line("No such file"),))
     for moment in (DUMPING, DUMPED):
         yield Cell(f.DIRECTORY_REMOVED, moment, WARNS,
-                   (_disk("first", "No such file"), _disk("second", "No such file")))
-    yield Cell(f.DIRECTORY_REMOVED, FIRST, WARNS, (_disk("second", "No such file"),))
+                   (disk_line("first", "No such file"), disk_line("second", "No such file")))
+    yield Cell(f.DIRECTORY_REMOVED, FIRST, WARNS, (disk_line("second", "No such file"),))
     for moment in (SECOND, LAST_BYTE):
         yield Cell(f.DIRECTORY_REMOVED, moment, GOOD)
         yield Cell(f.DIRECTORY_READ_ONLY, moment, GOOD)
@@ -157,7 +159,7 @@ def _directory_cells():
 
 def _room_cells():
     for fault in (g.UNRESERVED_FULL, g.UNRESERVED_FILLED):
-        yield Cell(fault, DUMPING, WARNS, (_disk("first", "(No space left|room)"),))
+        yield Cell(fault, DUMPING, WARNS, (disk_line("first", "(No space left|room)"),))
     for moment in (DUMPING, DUMPED, FIRST):
         yield Cell(g.SHARED_ROOM, moment, GOOD)
 
@@ -172,49 +174,49 @@ def _stalling_cells():
 
 
 def _storage_cells():
-    yield Cell(f.DISK_ERROR, START, WARNS, (_disk("first", "Input/output error"),))
-    yield Cell(f.DISK_ERROR_ABORT, START, FAILS, (_disk("first", "Input/output error"),))
-    yield Cell(f.DISK_ERROR, BEFORE, WARNS, (_disk("first", "Input/output error"),))
-    yield Cell(f.DISK_ERROR_ABORT, BEFORE, FAILS, (_disk("first", "Input/output error"),))
+    yield Cell(f.DISK_ERROR, START, WARNS, (disk_line("first", "Input/output error"),))
+    yield Cell(f.DISK_ERROR_ABORT, START, FAILS, (disk_line("first", "Input/output error"),))
+    yield Cell(f.DISK_ERROR, BEFORE, WARNS, (disk_line("first", "Input/output error"),))
+    yield Cell(f.DISK_ERROR_ABORT, BEFORE, FAILS, (disk_line("first", "Input/output error"),))
     yield Cell(f.DISK_ERROR, DUMPED, GOOD)
-    yield Cell(f.TARGET_ERROR, BEFORE, WARNS, (_disk("first", "Input/output error"),
-                                               _disk("second", "Input/output error")))
+    yield Cell(f.TARGET_ERROR, BEFORE, WARNS, (disk_line("first", "Input/output error"),
+                                               disk_line("second", "Input/output error")))
     # QEMU has copied all of the second disk, and cannot write where its clusters are.
-    yield Cell(f.TARGET_ERROR, DUMPING, WARNS, (_disk("first", "Input/output error"),
-                                                _disk("second", "could not be written")))
+    yield Cell(f.TARGET_ERROR, DUMPING, WARNS, (disk_line("first", "Input/output error"),
+                                                disk_line("second", "could not be written")))
     for moment in (DUMPED, FIRST):
-        yield Cell(f.TARGET_ERROR, moment, WARNS, (_disk("second", "could not be written"),))
+        yield Cell(f.TARGET_ERROR, moment, WARNS, (disk_line("second", "could not be written"),))
     lost = "could not be saved to its end; see the lines above"
     for moment in (BEFORE, DUMPING, DUMPED, FIRST):
-        yield Cell(f.READ_ERROR, moment, WARNS, (_disk("first", lost), _disk("second", lost)),
+        yield Cell(f.READ_ERROR, moment, WARNS, (disk_line("first", lost), disk_line("second", lost)),
                    daemons=(_read_error("first"), _read_error("second")))
-    yield Cell(f.READ_ERROR, SECOND, WARNS, (_disk("second", lost),),
+    yield Cell(f.READ_ERROR, SECOND, WARNS, (disk_line("second", lost),),
                daemons=(_read_error("second"),))
 
 
 def _time_cells():
-    yield Cell(f.TIMEOUT, DUMPING, FAILS, (_disk("first", r"did not end within \d+ seconds"),))
+    yield Cell(f.TIMEOUT, DUMPING, FAILS, (disk_line("first", r"did not end within \d+ seconds"),))
     for moment in _ALL_MOMENTS:
         yield Cell(f.CLOCK_BACK, moment, GOOD)
 
 
 def _tool_cells():
     missing = 'program "qemu-img" not found'
-    yield Cell(f.TOOL_MISSING, START, WARNS, (_guest(missing),))
-    yield Cell(f.TOOL_MISSING, DUMPING, WARNS, (_disk("first", missing), _disk("second", missing)))
-    yield Cell(f.TOOL_KILLED, BEFORE, WARNS, (_guest("ended with status 137"),))
-    yield Cell(f.TOOL_KILLED, DUMPED, WARNS, (_disk("first", "ended with status 137"),))
-    yield Cell(f.CREATE_FAILS, START, WARNS, (_guest("a test wants it to fail"),))
-    yield Cell(f.CHECK_FAILS, DUMPING, WARNS, (_disk("first", "a test wants it to fail"),
-                                               _disk("second", "a test wants it to fail")))
-    yield Cell(f.CHECK_FAILS, FIRST, WARNS, (_disk("second", "a test wants it to fail"),))
-    yield Cell(f.CHECK_FAILS, BEFORE, WARNS, (_disk("first", "a test wants it to fail"),
-                                              _disk("second", "a test wants it to fail")))
-    yield Cell(f.TOOL_MISSING, BEFORE, WARNS, (_guest(missing),))
-    yield Cell(f.TOOL_MISSING, DUMPED, WARNS, (_disk("second", missing),))
-    yield Cell(f.TOOL_MISSING, FIRST, WARNS, (_disk("second", missing),))
-    yield Cell(f.TOOL_HANGS, BEFORE, WARNS, (_guest("did not end within 120 seconds"),))
-    yield Cell(f.TOOL_HANGS, DUMPED, WARNS, (_disk("first", r"did not end within 36\d\d seconds"),))
+    yield Cell(f.TOOL_MISSING, START, WARNS, (guest_line(missing),))
+    yield Cell(f.TOOL_MISSING, DUMPING, WARNS, (disk_line("first", missing), disk_line("second", missing)))
+    yield Cell(f.TOOL_KILLED, BEFORE, WARNS, (guest_line("ended with status 137"),))
+    yield Cell(f.TOOL_KILLED, DUMPED, WARNS, (disk_line("first", "ended with status 137"),))
+    yield Cell(f.CREATE_FAILS, START, WARNS, (guest_line("a test wants it to fail"),))
+    yield Cell(f.CHECK_FAILS, DUMPING, WARNS, (disk_line("first", "a test wants it to fail"),
+                                               disk_line("second", "a test wants it to fail")))
+    yield Cell(f.CHECK_FAILS, FIRST, WARNS, (disk_line("second", "a test wants it to fail"),))
+    yield Cell(f.CHECK_FAILS, BEFORE, WARNS, (disk_line("first", "a test wants it to fail"),
+                                              disk_line("second", "a test wants it to fail")))
+    yield Cell(f.TOOL_MISSING, BEFORE, WARNS, (guest_line(missing),))
+    yield Cell(f.TOOL_MISSING, DUMPED, WARNS, (disk_line("second", missing),))
+    yield Cell(f.TOOL_MISSING, FIRST, WARNS, (disk_line("second", missing),))
+    yield Cell(f.TOOL_HANGS, BEFORE, WARNS, (guest_line("did not end within 120 seconds"),))
+    yield Cell(f.TOOL_HANGS, DUMPED, WARNS, (disk_line("first", r"did not end within 36\d\d seconds"),))
 
 
 def _two_at_once_cells():
@@ -227,9 +229,9 @@ def _two_at_once_cells():
         yield Cell(f.SECOND_DAEMON, moment, GOOD, versions=ONE)
 
 
-def _with_its_end(cell):
+def with_its_end(cell):
     """A job that lost the guest, or both of its disks, has saved nothing: it fails, and says so."""
-    guest = any(says.startswith(_guest("")) for says in cell.says)
+    guest = any(says.startswith(guest_line("")) for says in cell.says)
     if cell.ends != WARNS or not (guest or len(cell.says) == 2):
         return cell
     return replace(cell, ends=FAILS, says=(*cell.says, "^nothing was saved of any guest"))
@@ -247,7 +249,7 @@ _EACH = (
     *_tool_cells(),
     *_two_at_once_cells(),
 )
-BACKUP = tuple(_with_its_end(each) for each in _EACH)
+BACKUP = tuple(with_its_end(each) for each in _EACH)
 
 # Where a fault does the most harm comes first.
 HARDEST = (DUMPING, FIRST, DUMPED, BEFORE, START, SECOND, LAST_BYTE)

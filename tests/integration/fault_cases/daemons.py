@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from . import faults as f
 from . import guest_faults as g
 from . import restore_moments as r
+from . import stream_faults as s
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,10 @@ def _of_backup(fault, version):
         g.SOURCE_STALLED_CANCELLED: cancelled("Backup"),
         g.MONITOR_HELD_CANCELLED: cancelled("Backup"),
         g.MONITOR_BORROWED_CANCELLED: cancelled("Backup"),
+        s.CANCELLED: cancelled("Backup"),
         f.FD_KILLED: fd_killed("Backup", version),
+        s.FD_KILLED: fd_killed("Backup", version),
+        s.CLIENT_KILLED: fd_killed("Backup", version),
         f.SD_KILLED: End("f", (_SD_AWAY, _CANNOT_SEND, _ERROR.format("Backup")), ours=True),
         f.DIRECTOR_KILLED: DIRECTOR_KILLED,
     }[fault]

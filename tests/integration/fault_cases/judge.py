@@ -21,16 +21,21 @@ def table(chosen, hardest, version):
     Unless all are wanted each fault comes once, at its first moment in hardest, and what
     runs on every version on one.
     """
-    for cell in chosen if ALL else _hardest(chosen, hardest):
+    yield from few(chosen, _hardest(chosen, hardest), version)
+
+
+def few(chosen, some, version):
+    """The same, where some stand for all unless all are wanted."""
+    for cell in chosen if ALL else some:
         versions = cell.versions if ALL or version not in cell.versions else (version,)
         for each in versions:
             marks = pytest.mark.long if getattr(cell, "long", False) else ()
             yield pytest.param(cell, each, id=f"{cell.id}, {each}", marks=marks)
 
 
-def werror(cell, version):
+def werror(of, cell, version):
     """What the guest's disks do when a write fails: in half of the cells' runs they tell the guest."""
-    report = (cells.BACKUP.index(cell) + cells.BOTH.index(version)) % 2
+    report = (of.index(cell) + cells.BOTH.index(version)) % 2
     return "report" if report else ""
 
 

@@ -31,6 +31,9 @@ class Scene:
     as well, and whose jobs can have the same numbers.
     """
 
+    program = "qemu-system-x86_64"
+    transfer = "dump"  # unless the parameters say something else
+
     def __init__(self, stage, folder, parameters="", gated=False, style="slow", fmt="qcow2",
                  working=None, linked=False, breakable=None, other=None, limit=None, werror="",
                  writes_on="first", served=False, reservable=True):
@@ -61,6 +64,8 @@ class Scene:
             if working:
                 parameters += f" working={self._make_working(opened, working, linked, reservable)}"
             self._stack = opened.pop_all()
+        if "transfer=" not in parameters:
+            parameters += f" transfer={self.transfer}"
         if limit:
             parameters += f" timeout={self.limit}"
         monitor = self.gate.path if self.gate else self.guest.qmp_socket
@@ -77,12 +82,12 @@ class Scene:
         self._stack.close()
 
     def _make_guest(self, opened, disks, werror, writes_on):
-        options = {}
+        program = self.program
         for disk in disks:
             disk.werror = werror
         if self.target_storage:
-            options["binary"] = self.target_storage.wrapper("qemu-system-x86_64")
-        guest = WatchedGuest(self.folder / "vm", disks, writes_on, name="vm", **options)
+            program = self.target_storage.wrapper(program)
+        guest = WatchedGuest(self.folder / "vm", disks, writes_on, name="vm", binary=program)
         opened.callback(guest.close)
         guest.start()
         return guest

@@ -13,10 +13,11 @@ from harness.process import PATIENCE, wait_until
 from . import cells, faults, guest_faults, moments, restore_moments
 from .chronicle import Chronicle
 from .judge import assert_end
-from .moments import Moment, place_in_dump
+from .moments import Moment, dump_that_is_read
 from .restore_scene import RestoreScene
 from .restore_strike import strike_restore
-from .walk_plan import RESTORE_CELLS, VICTIMS
+from .stream_moments import HELD_BY_PLUGIN
+from .walk_plan import RESTORE_CELLS, STREAM, VICTIMS
 
 _NOT_YET = 1 << 60
 
@@ -36,9 +37,8 @@ def _reading(number, disk):
         scene.stage.link.hold_at(_middle(scene, jobid, number))
         scene.stage.tool.release("check")
         scene.stage.link.wait_held(60)
-        place = wait_until(lambda: place_in_dump(scene.bacula, jobid), PATIENCE, "a dump that is read")
-        name, position, size = place
-        assert name == f"{number}.qcow2" and 0 < position < size, place
+        name = wait_until(lambda: dump_that_is_read(scene.bacula, jobid), PATIENCE, "a dump that is read")
+        assert name == f"{number}.qcow2"
         return jobid
 
     return reach
@@ -81,6 +81,8 @@ class Walk:
         self._say = say
         here = scene.line.replace(scene.gate.path, str(self.guest.qmp_socket))
         direct = here.replace(f" timeout={scene.limit}", "")
+        self._lines = {"A": direct, "B": direct, "C": scene.line}
+        self.bacula.fileset_lines = ["Ignore FileSet Changes = yes"]
         names = {"A": scene.stage.add_job(direct, "A"), "B": scene.stage.add_job(direct, "B"),
                  "C": scene.job}
         self.chronicles = {
@@ -116,9 +118,10 @@ class Walk:
             self.guest.flush(disk)
         self.guest.kill()
 
-    def good_job(self, job, level, seed):
+    def good_job(self, job, level, transfer, seed):
         """A job that nothing happens to."""
         self.scene.seed = seed
+        self._let_transfer(job, transfer)
         self.scene.write_little(seed)
         result = self.bacula.wait(self._start(job, level))
         assert result.ok, result.log
@@ -128,8 +131,13 @@ class Walk:
         """A job that meets with a fault."""
         scene = self.scene
         scene.seed, scene.striker = seed, None
+        streams = cell in STREAM
         cell = self._ours(cell)
-        scene.held_by_plugin = cell.moment in moments.HELD_BY_PLUGIN
+        if streams and not scene.can_stream:
+            self._say("    no QEMU that can stream")
+            return
+        self._let_transfer(job, "stream" if streams else "dump")
+        scene.held_by_plugin = cell.moment in (*moments.HELD_BY_PLUGIN, *HELD_BY_PLUGIN)
         jobid = cells.reach(cell, scene, lambda _: self._start(job, level))
         cell.moment.leave(scene)
         alone = cell.fault.victim == faults.VICTIM_DIRECTOR
@@ -152,6 +160,7 @@ class Walk:
     def two_jobs(self, first, second, levels, seed):
         """The second is told whose turn it is, and fails, since it saved nothing."""
         self.scene.seed = seed
+        self._let_transfer(first, "dump")
         jobid = moments.DUMPING.reach(self.scene, lambda _: self._start(first, levels[0]))
         refused = self.bacula.wait(self._start(second, levels[1]))
         assert refused.status == "f", refused.log
@@ -203,6 +212,15 @@ class Walk:
             fault = replace(fault, strike=_outlast)
         return replace(cell, fault=fault, says=says,
                        moment=_ANY_SIZE.get(cell.moment, cell.moment))
+
+    def _let_transfer(self, job, how):
+        """Whatever it was before: one chain may hold both."""
+        name = self.chronicles[job].history.job
+        filesets = self.bacula.filesets
+        line = self._lines[job].replace("transfer=dump", f"transfer={how if self.scene.can_stream else 'dump'}")
+        if filesets[name][0] != line:
+            self.bacula.filesets = {**filesets, name: [line, *filesets[name][1:]]}
+            self.bacula.reload()
 
     def _start(self, job, level):
         history = self.chronicles[job].history

@@ -9,13 +9,14 @@ from typing import Callable
 
 from harness.disk import MIB, SECTOR
 
-from . import cells, faults, guest_faults, moments, restore_moments
+from . import cells, faults, guest_faults, moments, restore_moments, stream_cells, stream_faults, stream_moments
 from .restore_cells import RESTORE
 from .scene import CLUSTER, SIZE
 
 _DISKS = ("first", "second")
 _SMALLEST, _LARGEST = 12 * MIB, 20 * MIB
 _JOBS = "ABC"  # C talks to a monitor that may misbehave, and gives up early
+_TRANSFERS = ("auto", "stream", "dump", "dump")
 _LEVELS = ("Full", "Differential", "Differential", *["Incremental"] * 5)
 
 # The plan
@@ -156,10 +157,10 @@ def _restart(draw):
 
 def _good_job(draw):
     job, level = draw.run()
-    seed = draw.seed()
+    transfer, seed = draw.source.choice(_TRANSFERS), draw.seed()
     draw.dirty = False
-    return Step(f"{level} of job {job} (writes of seed {seed})",
-                lambda walk: walk.good_job(job, level, seed))
+    return Step(f"{level} of job {job} ({transfer}, writes of seed {seed})",
+                lambda walk: walk.good_job(job, level, transfer, seed))
 
 
 def _fits(cell):
@@ -188,6 +189,19 @@ for _cell in cells.BACKUP:
     if _fits(_cell):
         _CELLS.setdefault(_cell.fault, []).append(_cell)
 
+# Of a stream, at the moments that a part of any size comes to.
+_STREAM_MOMENTS = (stream_moments.FIRST_BYTE, stream_moments.MIDDLE, stream_moments.LAST)
+_STREAM_FAULTS = (
+    stream_faults.CANCELLED, stream_faults.FD_KILLED, faults.SD_KILLED, faults.DIRECTOR_KILLED,
+    faults.QEMU_RESET, faults.QEMU_PAUSED, faults.QEMU_KILLED, stream_faults.GUARD_KILLED,
+    stream_faults.GUARDS_KILLED, stream_faults.EXPORT_REMOVED, stream_faults.QEMU_JOB_CANCELLED,
+)
+_OF_STREAMS = {}  # fault -> its cells
+for _cell in stream_cells.STREAM:
+    if _cell.fault in _STREAM_FAULTS and _cell.moment in _STREAM_MOMENTS:
+        _OF_STREAMS.setdefault(_cell.fault, []).append(_cell)
+STREAM = tuple(cell for found in _OF_STREAMS.values() for cell in found)
+
 VICTIMS = (faults.VICTIM_FD, faults.VICTIM_QEMU, faults.VICTIM_FOLDER)
 # What the kernel refuses while QEMU has a file open that a dead job left there.
 _OF_MOUNTS = (faults.DIRECTORY_MISSING, faults.DIRECTORY_READ_ONLY)
@@ -200,6 +214,14 @@ def _faulty_job(draw):
     job, level, seed = draw.source.choice(_fits(cell)), draw.source.choice(_LEVELS), draw.seed()
     draw.dirty = draw.dirty or cell.fault.victim in VICTIMS
     return Step(f"{level} of job {job}: {cell.id} (writes of seed {seed})",
+                lambda walk: walk.faulty_job(cell, job, level, seed), cell)
+
+
+def _faulty_stream(draw):
+    cell = draw.source.choice(_OF_STREAMS[draw.source.choice(list(_OF_STREAMS))])
+    job, level, seed = draw.source.choice("AB"), draw.source.choice(_LEVELS), draw.seed()
+    draw.dirty = draw.dirty or cell.fault.victim in VICTIMS
+    return Step(f"{level} of job {job}, streamed: {cell.id} (writes of seed {seed})",
                 lambda walk: walk.faulty_job(cell, job, level, seed), cell)
 
 
@@ -247,7 +269,8 @@ ACTIONS = {  # drawn as often as the number says
     _pause: 2,
     _restart: 3,
     _good_job: 24,
-    _faulty_job: 28,
+    _faulty_job: 22,
+    _faulty_stream: 10,
     _two_jobs: 4,
     _delete_job: 4,
     _struck_restore: 8,

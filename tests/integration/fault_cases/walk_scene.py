@@ -1,26 +1,26 @@
 """The guest of a random walk, and what is different about it."""
 
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 
 from harness.disk import MIB, SECTOR
-from harness.gate import Gate
 
-from .scene import CLUSTER, Scene
+from .scene import CLUSTER
+from .stream_scene import StreamingScene, streaming_qemu
 
 _LIMIT = 5  # seconds: timeout= of the line that talks to the gate
 
 
-class WalkScene(Scene):
+class WalkScene(StreamingScene):
     """What is written at moments differs from step to step, and covers disks of any size.
 
     Its first disk is another process', its second is fragile, and now and then one to which other
-    hosts may write.  Its gate lives as long as it does, and not as long as a QEMU.
+    hosts may write.  Its QEMU is one that can stream, if there is one.
     """
 
     def __init__(self, stage, folder):
         self.seed = 0
+        self.can_stream = streaming_qemu("newest") is not None
+        self.program = streaming_qemu("newest") or self.program
         super().__init__(stage, folder, gated=True, working=64 * MIB, linked=True,
                          breakable="QEMU", limit=_LIMIT, served=True)
 
@@ -35,9 +35,3 @@ class WalkScene(Scene):
     def _make_disks(self, style, fmt):
         first, second = super()._make_disks(style, fmt)
         return [first, replace(second, style="fragile")]
-
-    def _make_gate(self, opened):
-        folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="gate-"))
-        gate = Gate(Path(folder) / "gate", self.guest.qmp_socket)
-        opened.callback(gate.close)
-        return gate

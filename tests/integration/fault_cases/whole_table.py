@@ -1,9 +1,10 @@
 """All cells of docs/internals/faults.md: what has to be run, and why the others are not."""
 
-from . import cells, import_cells, moments, restore_cells, restore_moments
+from . import cells, import_cells, moments, restore_cells, restore_moments, stream_cells, stream_moments
 
 COLUMNS = {
     "backup": [moment.name for moment in (cells.START, *moments.MOMENTS)],
+    "stream": [moment.name for moment in (cells.START, *stream_moments.MOMENTS)],
     "restore": [*(moment.name for moment in restore_moments.MOMENTS), import_cells.MOMENT],
 }
 
@@ -11,6 +12,7 @@ SHORT = {moments.FIRST.name: "first disk read", moments.SECOND.name: "second dis
 
 _START = cells.START.name
 _BEFORE, _DUMPING, _DUMPED, _FIRST, _SECOND, _LAST = COLUMNS["backup"][1:]
+_AFTER, _FIRST_BYTE, _MIDDLE, _LAST_BYTE, _CLEANING = COLUMNS["stream"][1:]
 _PART_0, _PART_N, _PATCHING, _CHECKING, _CONVERTING, _IMPORT = COLUMNS["restore"][1:]
 _DURING = (_PART_0, _PART_N, _PATCHING, _CHECKING, _CONVERTING)
 _ANY = ""  # what every fault's name begins with
@@ -46,6 +48,21 @@ BLANKS = {
         (("working directory read-only",), (_DUMPING, _DUMPED, _FIRST),
          "QEMU has files open for writing there, so the kernel refuses"),
     ),
+    "stream": (
+        (("another NBD server",), COLUMNS["stream"][1:], "QEMU has one server only: ours is there by then"),
+        (("I/O error under the guest",), COLUMNS["stream"][1:],
+         "what is written later is kept before it is written, and what cannot be read is found when it is read"),
+        ((_ANY,), (_START,), "no job is there yet: see the table above"),
+        (("a job of another File Daemon", "the same guest in two jobs", "scratch full",
+          "another client holds", "the source stalls"), (_AFTER, _CLEANING),
+         "that the job stands still there holds the monitor, for everybody"),
+        (("a job of another File Daemon", "the same guest in two jobs", "scratch full", "another client holds"),
+         (_LAST_BYTE,), "that the job stands still there holds the monitor, for everybody"),
+        (("File Daemon killed with reads", "timeout="), (_AFTER, _LAST_BYTE, _CLEANING), "nothing is being read then"),
+        (("export removed",), (_AFTER,), "there is none yet"),
+        (("File Daemon killed with reads", "Storage Daemon stands still", "another client holds", "timeout="),
+         (_AFTER, _FIRST_BYTE, _MIDDLE, _LAST_BYTE, _CLEANING), "as at the moment that is there"),
+    ),
     "restore": (
         (("Proxmox' API", "storage full"), (_START, *_DURING), "this is no restore to Proxmox"),
         (("destination becomes a link", "a link planted"), (_START,),
@@ -79,7 +96,8 @@ BLANKS = {
 def runs():
     """(table, fault, moment, version) of everything that has to be run."""
     found = {(table, cell.fault.name, cell.moment.name, version)
-             for table, all_cells in (("backup", cells.BACKUP), ("restore", restore_cells.RESTORE))
+             for table, all_cells in (("backup", cells.BACKUP), ("stream", stream_cells.STREAM),
+                                     ("restore", restore_cells.RESTORE))
              for cell in all_cells for version in cell.versions}
     return found | {("restore", fault, import_cells.MOMENT, version)
                     for fault, versions in import_cells.IMPORT.items() for version in versions}

@@ -88,6 +88,7 @@ class Bacula:
         self.extra_device_lines = extra_device_lines
         self.extra_fd_lines = extra_fd_lines
         self.fileset_options = fileset_options
+        self.fileset_lines = []  # of each FileSet itself
         self.fd_messages = fd_messages
         self.extra_message_lines = extra_message_lines  # of the Director
         self.second_pool = second_pool  # and jobs that copy, migrate and verify

@@ -21,13 +21,13 @@ def quoted(text):
     return '"' + str(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def fileset(name, entries, options):
-    """A FileSet whose entries are plain paths or Plugin lines."""
+def fileset(name, entries, options, lines=()):
+    """A FileSet whose entries are plain paths or Plugin lines; lines are its own directives."""
     included = [resource("Options", *options)]
     for entry in entries:
         directive = "File" if str(entry).startswith("/") else "Plugin"
         included.append(f"{directive} = {quoted(entry)}")
-    return resource("FileSet", resource("Include", *included), Name=quoted(name))
+    return resource("FileSet", *lines, resource("Include", *included), Name=quoted(name))
 
 
 def _backup_job(name, fileset_name, accurate, extra_lines):
@@ -162,7 +162,7 @@ def director(bacula):
             *(_second_pool(bacula) if bacula.second_pool else ()),
             _director_messages(folder, bacula.extra_message_lines),
             *(
-                fileset(name, entries, bacula.fileset_options)
+                fileset(name, entries, bacula.fileset_options, bacula.fileset_lines)
                 for name, entries in bacula.filesets.items()
             ),
             *(

@@ -6,6 +6,8 @@ import select
 import socket
 import threading
 
+from .process import PATIENCE, wait_until
+
 _EVENT = b'{"event": "NOISE", "data": {"text": "%s"}, "timestamp": {"seconds": 1, "microseconds": 2}}\r\n'
 _NOISE = _EVENT % (b"x" * 200) * 40
 
@@ -31,6 +33,9 @@ class Gate:
         self.path = str(path)
         self.real = str(real)
         self._how = None
+        self._text = None  # of a message that is to stand still
+        self._held = threading.Event()
+        self._released = threading.Event()
         self._listener = None
         self._connections = set()
         self._lock = threading.Lock()
@@ -60,6 +65,21 @@ class Gate:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.path)
             self._listen()
+
+    def hold(self, text):
+        """Let the next message to QEMU that holds this text stand still, until release()."""
+        self._held.clear()
+        self._released.clear()
+        self._text = text.encode()
+
+    def wait_held(self):
+        """Wait until it does."""
+        wait_until(self._held.is_set, PATIENCE, "a message to QEMU that stands still", interval=0.005)
+
+    def release(self):
+        """Let it go on, unless its sender has left."""
+        self._text = None
+        self._released.set()
 
     def _listen(self):
         listener = socket.socket(socket.AF_UNIX)
@@ -114,6 +134,8 @@ class Gate:
         while True:
             for source in select.select([client, server], [], [])[0]:
                 part, descriptors, _, _ = socket.recv_fds(source, 65536, 4)
+                if source is client and not self._stand_still(client, part):
+                    return
                 if self._how in ("silent", "garbage", "endless line", "no capabilities"):
                     self._talk_nonsense(client)
                     return
@@ -127,6 +149,17 @@ class Gate:
                     socket.send_fds(server, [part], descriptors)
                 for descriptor in descriptors:
                     os.close(descriptor)
+
+    def _stand_still(self, client, part):
+        """Whether the client is still there afterwards."""
+        if not self._text or self._text not in part:
+            return True
+        self._text = None
+        self._held.set()
+        while not self._released.wait(0.02) and self._how is None:
+            if select.select([client], [], [], 0)[0] and not client.recv(1, socket.MSG_PEEK):
+                return False
+        return True
 
     def _talk_nonsense(self, client):
         """Until the client leaves."""

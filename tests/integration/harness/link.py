@@ -26,6 +26,7 @@ class Link:
         self._target = None
         self._limit = None  # (direction, bytes, first connection)
         self._made = 0
+        self.carried = 0  # bytes to the Storage Daemon, on all connections
         self._standing = None  # number of the connection that reached it first
         self._held = threading.Event()
         self._changed = threading.Condition()
@@ -99,6 +100,8 @@ class Link:
                 ways[source][2] = carried + len(part)
                 self._stand_still(number, direction, carried + len(part))
                 target.sendall(part)
+                if source is client:
+                    self.carried += len(part)
 
     def _stand_still(self, number, direction, carried):
         with self._changed:

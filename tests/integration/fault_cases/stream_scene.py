@@ -1,0 +1,104 @@
+"""A Scene whose guest streams: its QEMU can, and its line says so."""
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+import pytest
+from harness.disk import MIB, Disk, make_image
+from harness.gate import Gate
+from harness.monitor import Monitor
+
+from .scene import SIZE, Scene
+
+_QEMUS = Path(__file__).resolve().parents[3] / "build" / "qemu"
+# Of tools/fetch-qemu; with 10.0 a scratch image that cannot be written stops the guest's writes.
+_OF_VERSION = {"9.6.7": "10.0", "15.0.3": "newest"}
+
+
+def streaming_qemu(name):
+    """The program of this name in build/qemu, or None."""
+    program = _QEMUS / name / "usr" / "bin" / "qemu-system-x86_64"
+    return str(program) if program.exists() else None
+
+
+def qemu_for(version):
+    """A QEMU that can stream, for runs with that Bacula; a skip where there is none."""
+    name = _OF_VERSION[version]
+    program = streaming_qemu(name)
+    if not program:
+        pytest.skip(f"no QEMU {name} here, which can stream (tools/fetch-qemu build/qemu)")
+    return program
+
+
+class StreamingScene(Scene):
+    """A Scene whose jobs may stream.  Its gate lives as long as it does, and not as long as a QEMU."""
+
+    _holder = None  # of the monitor, for a moment
+
+    def _make_gate(self, opened):
+        folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="gate-"))
+        gate = Gate(Path(folder) / "gate", self.guest.qmp_socket)
+        opened.callback(gate.close)
+        return gate
+
+    def hold_monitor(self):
+        """Let nobody else have it until go_on."""
+        self._holder = Monitor(self.guest.qmp_socket)
+
+    def go_on(self):
+        """Let the job go on, wherever it was made to stand still."""
+        self.stage.link.release()
+        if self.gate:
+            self.gate.release()
+        if self._holder:
+            self._holder.close()
+        self._holder = None
+
+    def streams(self):
+        """What of a stream is in QEMU: its jobs and exports."""
+        return [entry["id"] for command in ("query-jobs", "query-block-exports")
+                for entry in self.guest.qmp(command) if entry["id"].startswith("bacula-")]
+
+    def helpers(self):
+        """Process ids of the guards that the plugin has started, and of those who keep them."""
+        program = self.bacula.folder / "plugins" / "qemu-fd-helper"
+        found = []
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if (process / "exe").readlink() == program:
+                    found.append(int(process.name))
+        return sorted(found)
+
+    def overwrite(self):
+        """What the guest's own program is too slow for: all of the first disk, while it streams."""
+        for offset in range(0, self.guest.shadow("first").stat().st_size, MIB):
+            if not self.streams():
+                return
+            self.guest.write("first", 7, offset, MIB)
+
+
+class StreamScene(StreamingScene):
+    """size is that of the disk "first", all of it data when it is not the usual one."""
+
+    transfer = "stream"
+
+    def __init__(self, stage, folder, program, size=SIZE, **options):
+        self.program = program
+        self._size = size
+        super().__init__(stage, folder, **options)
+
+    def _make_disks(self, style, fmt):
+        disks = super()._make_disks(style, fmt)
+        if self._size != SIZE:
+            image = make_image(self.folder / "large.raw", self._size, "raw", seed=1, density=1)
+            disks[0] = Disk("first", image, "raw", style=style)
+        return disks
+
+    def write_much(self, *disks):
+        """A large disk wholly: of what an increment does not hold, nothing is put aside."""
+        if self._size == SIZE:
+            super().write_much(*disks)
+            return
+        for offset in range(0, self._size, MIB):
+            self.guest.write("first", 3, offset, MIB)
