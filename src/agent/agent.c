@@ -224,7 +224,7 @@ static bool connect_to(struct agent *agent, const char *path, struct error *erro
     if (strlen(path) >= sizeof(address.sun_path))
         return error_set(error, ERROR_CONFIG, "the path is longer than %zu bytes",
                          sizeof(address.sun_path) - 1);
-    (void)strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     agent->socket = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (agent->socket < 0)
         return error_errno(error, errno, "cannot make a socket");
@@ -322,7 +322,7 @@ static bool thaw_once(struct agent *agent, int64_t deadline, struct error *error
 bool agent_thaw(struct agent *agent, int64_t limit, struct error *error)
 {
     int64_t deadline = clock_deadline(limit);
-    bool frozen;
+    bool frozen = true;
 
     if (!thaw_once(agent, deadline, error) || !ask_status(agent, deadline, &frozen, error))
         return error_context(error, "cannot thaw its file systems");
