@@ -5,7 +5,7 @@ and the next job finds and removes what a killed daemon left.
 """
 
 import pytest
-from fault_cases.moments import place_in_dump
+from fault_cases.moments import bytes_read, dump_that_is_read
 from harness.disk import BAD_OFFSET, MIB, SECTOR, Disk, make_image
 from harness.history import History, dumped, sequences, wait_for_dump
 from harness.pace import patient, unhurried
@@ -66,11 +66,15 @@ def _start_slow_transfer(history):
     """An Incremental whose dump the File Daemon will be sending for seconds; its job id."""
     bacula = history.bacula
     bacula.limit_bandwidth("1 mb/s")
+    before = bytes_read(bacula)
     jobid = bacula.run("VM", "Incremental", wait=False)
 
     def half_way():
-        _, position, size = place_in_dump(bacula, jobid) or ("", 0, 0)
-        return position > MIB and (position, size)
+        name = dump_that_is_read(bacula, jobid)
+        position = bytes_read(bacula) - before
+        if not name or position <= MIB:
+            return None
+        return position, next(bacula.fd_working.glob(f"qemu-fd-{jobid}-*/{name}")).stat().st_size
 
     position, size = wait_until(half_way, PATIENCE, "the File Daemon to send a dump")
     assert position < 0.8 * size

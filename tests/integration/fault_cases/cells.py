@@ -186,11 +186,13 @@ def _storage_cells():
                                                 disk_line("second", "could not be written")))
     for moment in (DUMPED, FIRST):
         yield Cell(f.TARGET_ERROR, moment, WARNS, (disk_line("second", "could not be written"),))
-    lost = "could not be saved to its end; see the lines above"
-    for moment in (BEFORE, DUMPING, DUMPED, FIRST):
-        yield Cell(f.READ_ERROR, moment, WARNS, (disk_line("first", lost), disk_line("second", lost)),
-                   daemons=(_read_error("first"), _read_error("second")))
-    yield Cell(f.READ_ERROR, SECOND, WARNS, (disk_line("second", lost),),
+    unread = "cannot read .*: Input/output error"
+    nothing = "^nothing was saved of any guest"
+    for moment in (BEFORE, DUMPING, DUMPED):
+        yield Cell(f.READ_ERROR, moment, FAILS, (disk_line("first", unread), disk_line("second", unread), nothing))
+    yield Cell(f.READ_ERROR, FIRST, FAILS, (disk_line("first", unread), disk_line("second", unread), nothing),
+               daemons=(_read_error("first"),))
+    yield Cell(f.READ_ERROR, SECOND, WARNS, (disk_line("second", unread),),
                daemons=(_read_error("second"),))
 
 

@@ -1,6 +1,7 @@
 """The moments of a job, and how a job is made to stand still there."""
 
 import contextlib
+import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,37 +75,20 @@ def _last_byte(scene, start):
 
 
 def dump_that_is_read(bacula, jobid):
-    """Name of the dump that the File Daemon reads, or None: it has that open twice.
-
-    Once of each only to hear of storage that loses something.
-    """
+    """Name of the dump that the File Daemon sends, or None: the first that it still has."""
     names = []
     for link in Path(f"/proc/{bacula.fd_pid}/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):  # closed just now
             target = link.readlink()
             if target.suffix == ".qcow2" and f"qemu-fd-{jobid}-" in target.parent.name:
                 names.append(target.name)
-    return next((name for name in names if names.count(name) > 1), None)
+    return min(names, default=None)
 
 
-def place_in_dump(bacula, jobid):
-    """(file, bytes read, size) of the dump that the File Daemon reads, or None.
-
-    It has the file open twice: once only to hear of storage that loses something.
-    """
-    places = []
-    for link in Path(f"/proc/{bacula.fd_pid}/fd").iterdir():
-        try:
-            target = link.readlink()
-            if target.suffix == ".qcow2" and f"qemu-fd-{jobid}-" in target.parent.name:
-                position = (link.parent.parent / "fdinfo" / link.name).read_text()
-                places.append((int(position.split()[1]), target.name, target.stat().st_size))
-        except FileNotFoundError:
-            pass  # closed just now
-    if not places:
-        return None
-    position, name, size = max(places)
-    return name, position, size
+def bytes_read(bacula):
+    """By the File Daemon since it was started, mostly of dumps."""
+    counts = Path(f"/proc/{bacula.fd_pid}/io").read_text()
+    return int(re.search(r"rchar: (\d+)", counts)[1])
 
 
 def incremental(scene):

@@ -43,6 +43,8 @@ is_broken (int file)
   }
 
 BREAKABLE (read, (int file, void *bytes, size_t count), file, bytes, count)
+BREAKABLE (pread, (int file, void *bytes, size_t count, off_t at), file, bytes, count, at)
+BREAKABLE (pread64, (int file, void *bytes, size_t count, off64_t at), file, bytes, count, at)
 BREAKABLE (write, (int file, const void *bytes, size_t count), file, bytes, count)
 BREAKABLE (pwrite64, (int file, const void *bytes, size_t count, off64_t at), file, bytes, count, at)
 BREAKABLE (pwritev64, (int file, const struct iovec *parts, int count, off64_t at), file, parts,
