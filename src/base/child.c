@@ -12,6 +12,8 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+enum { COMPLAINT_LIMIT = 400 }; /* bytes: struct error has room for it and what stands before it */
+
 #define STANDARD_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 /* The same whatever the File Daemon was started with: messages in English
@@ -118,7 +120,8 @@ __attribute__((noreturn)) static void become(const char *program,
     sigprocmask(SIG_SETMASK, &none, NULL);
     input = request->input ? *request->input : open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (input >= 0 && dup2(input, STDIN_FILENO) >= 0 && dup2(pipes->out[1], STDOUT_FILENO) >= 0 &&
-        dup2(pipes->err[1], STDERR_FILENO) >= 0) {
+        dup2(pipes->err[1], STDERR_FILENO) >= 0 &&
+        (!request->folder || fchdir(*request->folder) == 0)) {
         close_on_exec_from(3);
         execve(program, (char *const *)(uintptr_t)request->arguments, child_environment);
     }
@@ -285,4 +288,81 @@ void child_result_free(struct child_result *result)
 {
     text_free(&result->out);
     text_free(&result->err);
+}
+
+const char *child_complaint(struct text *err)
+{
+    const char *from = err->data;
+    const char *line;
+
+    if (!err->data || !err->length)
+        return "it said nothing";
+    while (err->length && (err->data[err->length - 1] == '\n' || err->data[err->length - 1] == ' '))
+        err->data[--err->length] = '\0';
+    if (err->length <= COMPLAINT_LIMIT)
+        return from;
+    from += err->length - COMPLAINT_LIMIT;
+    line = strchr(from, '\n');
+    return line ? line + 1 : from;
+}
+
+bool child_exists(const char *name)
+{
+    struct error ignored;
+    _cleanup_free_ char *program = find_program(name, &ignored);
+
+    return program;
+}
+
+/* --- one that runs beside us --- */
+
+bool child_start(const struct child_request *request, struct child *child, struct error *error)
+{
+    struct pipes pipes;
+    bool good;
+
+    *child = CHILD_NONE;
+    child->words = TEXT_WITH_LIMIT(CHILD_ERROR_LIMIT);
+    if (!open_pipes(&pipes, error))
+        return error_context(error, "running %s", request->arguments[0]);
+    close_end(&pipes.out[0]);
+    close_end(&pipes.out[1]);
+    pipes.out[1] = fcntl(pipes.err[1], F_DUPFD_CLOEXEC, 0);
+    good = pipes.out[1] >= 0 || error_errno(error, errno, "cannot make a pipe");
+    good = good && start(request, &pipes, &child->pid, error);
+    if (good)
+        child->end = TAKE_FD(pipes.err[0]);
+    else
+        child->pid = 0;
+    close_pipes(&pipes);
+    return good || error_context(error, "running %s", request->arguments[0]);
+}
+
+static void take_words(struct child *child)
+{
+    struct pollfd polled = {.fd = child->end, .events = POLLIN};
+    struct error ignored;
+
+    while (child->end >= 0 && poll(&polled, 1, 0) > 0)
+        if (!drain(&child->end, &child->words, true, &ignored))
+            return;
+}
+
+bool child_has_ended(struct child *child)
+{
+    bool has_ended = child->pid == 0 || ended(child->pid, &child->status);
+
+    if (has_ended)
+        child->pid = 0;
+    take_words(child);
+    return has_ended;
+}
+
+void child_stop(struct child *child)
+{
+    if (child->pid)
+        stop(child->pid);
+    child->pid = 0;
+    close_end(&child->end);
+    text_free(&child->words);
 }

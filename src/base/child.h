@@ -5,6 +5,7 @@
 #define QEMU_FD_CHILD_H
 
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -23,6 +24,7 @@ struct child_request {
     const struct cancel *cancel;     /* may be NULL */
     const struct child_watch *watch; /* may be NULL */
     const int *input;                /* its standard input; NULL for none */
+    const int *folder;               /* its working directory; NULL for ours */
 };
 
 struct child_result {
@@ -45,5 +47,33 @@ bool child_run(const struct child_request *request, struct child_result *result,
                struct error *error);
 
 void child_result_free(struct child_result *result);
+
+/* The last lines of what a child wrote to standard error, as many as an error has room
+ * for: the reason comes last.  They lie in `err`. */
+const char *child_complaint(struct text *err);
+
+/* Whether there is such a program. */
+bool child_exists(const char *name);
+
+/* One that runs beside us. */
+struct child {
+    pid_t pid;         /* 0: none runs */
+    int status;        /* as in child_result, once it has ended */
+    int end;           /* where its standard output and error can be read */
+    struct text words; /* the last CHILD_ERROR_LIMIT bytes of them */
+};
+
+#define CHILD_NONE ((struct child){.end = -1})
+
+/* Starts one as child_run does; time limit, cancel and watch of the request are not used.
+ * Whatever it ends in, child_stop is to be called. */
+bool child_start(const struct child_request *request, struct child *child, struct error *error);
+
+/* Whether it has ended (or none was started), with its words and status taken; waits for
+ * nothing. */
+bool child_has_ended(struct child *child);
+
+/* Kills it if it still runs, waits for its end and frees what it said.  Harmless for none. */
+void child_stop(struct child *child);
 
 #endif

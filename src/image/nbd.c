@@ -140,6 +140,11 @@ bool nbd_client_pump(struct nbd_client *client, struct error *error)
 
 /* --- there and away --- */
 
+static bool may_still_listen(const struct nbd_request *request, int number)
+{
+    return number == EAGAIN || (request->awaited && (number == ENOENT || number == ECONNREFUSED));
+}
+
 /* A name longer than what a socket's address holds is the caller's to avoid. */
 static int connect_socket(const struct nbd_request *request, struct error *error)
 {
@@ -157,12 +162,13 @@ static int connect_socket(const struct nbd_request *request, struct error *error
     }
     memcpy(address.sun_path, request->path, strlen(request->path));
     while (connect(made, (struct sockaddr *)&address, sizeof(address)) != 0) {
-        if (errno != EAGAIN || clock_slice(deadline) == 0) {
+        if (!may_still_listen(request, errno) || clock_slice(deadline) == 0) {
             error_errno(error, errno, "cannot connect to the NBD server");
             error->kind = ERROR_GONE;
             return -1;
         }
-        if (!clock_sleep(CONNECT_PAUSE, request->cancel, error))
+        if ((request->tick && !request->tick(request->context, error)) ||
+            !clock_sleep(CONNECT_PAUSE, request->cancel, error))
             return -1;
     }
     return TAKE_FD(made);
@@ -188,6 +194,10 @@ static bool negotiate(struct nbd_client *client, struct error *error)
     if (size < 0)
         return said(client, "the NBD server does not tell what is where", error);
     client->size = (uint64_t)size;
+    if (client->request.writes)
+        return (nbd_is_read_only(client->handle) == 0 && nbd_can_zero(client->handle) > 0 &&
+                nbd_can_flush(client->handle) > 0) ||
+               error_set(error, ERROR_REFUSED, "the NBD server does not let us write");
     return nbd_can_meta_context(client->handle, client->context) > 0 ||
            error_set(error, ERROR_REFUSED, "the NBD server does not tell what is where");
 }
@@ -205,7 +215,7 @@ static bool prepare(struct nbd_client *client, struct error *error)
     /* Every byte of a buffer is written by a read that succeeds. */
     if (nbd_set_pread_initialize(client->handle, false) != 0 ||
         nbd_set_export_name(client->handle, request->name) != 0 ||
-        nbd_add_meta_context(client->handle, client->context) != 0)
+        (!request->writes && nbd_add_meta_context(client->handle, client->context) != 0))
         return said(client, "libnbd", error);
     return true;
 }
@@ -285,6 +295,35 @@ bool nbd_client_read(struct nbd_client *client, void *bytes, size_t count, uint6
 
     *command = (struct nbd_command){0};
     return nbd_aio_pread(client->handle, bytes, count, offset, callback, 0) >= 0 ||
+           said(client, "cannot ask the NBD server", error);
+}
+
+bool nbd_client_write(struct nbd_client *client, const void *bytes, size_t count, uint64_t offset,
+                      struct nbd_command *command, struct error *error)
+{
+    const nbd_completion_callback callback = {.callback = completed, .user_data = command};
+
+    *command = (struct nbd_command){0};
+    return nbd_aio_pwrite(client->handle, bytes, count, offset, callback, 0) >= 0 ||
+           said(client, "cannot ask the NBD server", error);
+}
+
+bool nbd_client_zero(struct nbd_client *client, uint64_t offset, uint64_t count,
+                     struct nbd_command *command, struct error *error)
+{
+    const nbd_completion_callback callback = {.callback = completed, .user_data = command};
+
+    *command = (struct nbd_command){0};
+    return nbd_aio_zero(client->handle, count, offset, callback, 0) >= 0 ||
+           said(client, "cannot ask the NBD server", error);
+}
+
+bool nbd_client_flush(struct nbd_client *client, struct nbd_command *command, struct error *error)
+{
+    const nbd_completion_callback callback = {.callback = completed, .user_data = command};
+
+    *command = (struct nbd_command){0};
+    return nbd_aio_flush(client->handle, callback, 0) >= 0 ||
            said(client, "cannot ask the NBD server", error);
 }
 

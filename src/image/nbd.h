@@ -21,9 +21,11 @@ struct nbd_request {
     const char *name;            /* of the export */
     const char *bitmap;          /* of a dirty bitmap that is exported with it, to ask for what it
                                   * marks; NULL: to ask for what is zero */
+    bool writes;                 /* it is written to, and nothing is asked about it */
+    bool awaited;                /* the server has only just been started, and may not listen yet */
     const struct cancel *cancel; /* may be NULL */
     int64_t patience;            /* ms that may pass without a byte from the server */
-    /* Called many times a second while a command is waited for; false with
+    /* Called many times a second while anything is waited for; false with
      * `error` filled ends the wait.  May be NULL. */
     bool (*tick)(void *context, struct error *error);
     void *context;
@@ -52,6 +54,16 @@ struct nbd_command {
 /* Sends one.  False: the connection is of no use any more. */
 bool nbd_client_read(struct nbd_client *client, void *bytes, size_t count, uint64_t offset,
                      struct nbd_command *command, struct error *error);
+
+/* The same the other way; zeroes are holes where the server can have them.  `count` is
+ * at most NBD_ZERO_LONGEST there.  A flush is done when all that was written before it was
+ * sent, and is done, is on the disk. */
+enum { NBD_ZERO_LONGEST = 1 << 30 };
+bool nbd_client_write(struct nbd_client *client, const void *bytes, size_t count, uint64_t offset,
+                      struct nbd_command *command, struct error *error);
+bool nbd_client_zero(struct nbd_client *client, uint64_t offset, uint64_t count,
+                     struct nbd_command *command, struct error *error);
+bool nbd_client_flush(struct nbd_client *client, struct nbd_command *command, struct error *error);
 
 /* Says that a range is not needed any more.  Nobody waits for it, and it may
  * fail: then the server keeps it.  Split where a command cannot be as long. */

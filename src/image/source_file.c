@@ -303,7 +303,7 @@ struct source *source_file_open(const struct source_file_request *request, struc
     from->loaded = NO_TABLE;
     if (look_at(from, error) && read_header(from, error) &&
         read_tables(from, request->cancel, error))
-        return &from->source;
+        return (struct source *)from;
     source_close(&from->source);
     return NULL;
 }

@@ -362,7 +362,7 @@ struct source *source_nbd_open(const struct source_nbd_request *request, struct 
     nbd->source.type = &type;
     nbd->request = *request;
     if (begin(nbd, error))
-        return &nbd->source;
+        return (struct source *)nbd;
     source_close(&nbd->source);
     return NULL;
 }

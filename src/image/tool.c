@@ -13,7 +13,6 @@ enum {
     SHORT_LIMIT = 120 * 1000, /* ms, for what only looks at metadata */
     COPY_BASE = 3600 * 1000,  /* ms, and on top a second for every … */
     COPY_RATE = 1 << 20,      /* … bytes: slower than any disk that works */
-    COMPLAINT_LIMIT = 400,    /* bytes: struct error has room for it and what stands before it */
 };
 
 /* How long copying a file may take. */
@@ -24,23 +23,6 @@ static int64_t copy_limit(const char *path)
     if (stat(path, &status) != 0)
         return COPY_BASE;
     return COPY_BASE + (int64_t)(status.st_size / COPY_RATE) * 1000;
-}
-
-/* Its last lines, as many as an error has room for: the reason comes last. */
-static const char *complaint(struct text *err)
-{
-    const char *from = err->data;
-    const char *line;
-
-    if (!err->data || !err->length)
-        return "it said nothing";
-    while (err->length && (err->data[err->length - 1] == '\n' || err->data[err->length - 1] == ' '))
-        err->data[--err->length] = '\0';
-    if (err->length <= COMPLAINT_LIMIT)
-        return from;
-    from += err->length - COMPLAINT_LIMIT;
-    line = strchr(from, '\n');
-    return line ? line + 1 : from;
 }
 
 static bool run(const struct image_tool *tool, const char *const *arguments, int64_t limit,
@@ -56,13 +38,13 @@ static bool run(const struct image_tool *tool, const char *const *arguments, int
     if (!child_run(&request, result, error)) {
         if (error->kind == ERROR_TIMEOUT)
             error_set(error, ERROR_TIMEOUT, "qemu-img %s did not end within %lld seconds: %s",
-                      arguments[1], (long long)(limit / 1000), complaint(&result->err));
+                      arguments[1], (long long)(limit / 1000), child_complaint(&result->err));
         return false;
     }
     if (result->status == 0)
         return true;
     error_set(error, ERROR_GENERAL, "qemu-img %s ended with status %d: %s", arguments[1],
-              result->status, complaint(&result->err));
+              result->status, child_complaint(&result->err));
     if (result->err.data && strstr(result->err.data, "No space left on device"))
         error_hint(error, "make room there or choose another directory");
     return false;
@@ -123,8 +105,8 @@ bool image_check_dump(const struct image_tool *tool, const char *path, struct er
     return error_hint(error, "see QEMU's own messages and the room in the working directory");
 }
 
-static bool resize(const struct image_tool *tool, const char *path, uint64_t size,
-                   struct error *error)
+bool image_resize(const struct image_tool *tool, const char *path, uint64_t size,
+                  struct error *error)
 {
     _cleanup_free_ char *bytes = text_format("%llu", (unsigned long long)size);
     const char *const arguments[] = {"qemu-img", "resize", "-q",  "--shrink", "-f",
@@ -149,7 +131,7 @@ bool image_patch(const struct image_tool *tool, const char *base, const char *pa
     /* A disk that grew must do so before: bytes beyond the end would be lost.
      * One that shrank must do so before as well: when it grows again later,
      * what it had there once must not come back. */
-    if (before != size && !resize(tool, base, size, error))
+    if (before != size && !image_resize(tool, base, size, error))
         return false;
     return run_quietly(tool, link, SHORT_LIMIT, error) &&
            run_quietly(tool, commit, copy_limit(part), error);

@@ -31,6 +31,10 @@ bool image_check(const struct image_tool *tool, const char *path, struct error *
  * Then the file holds more than the tables know. */
 bool image_check_dump(const struct image_tool *tool, const char *path, struct error *error);
 
+/* Makes a qcow2 larger or smaller; what lies behind its new end is lost. */
+bool image_resize(const struct image_tool *tool, const char *path, uint64_t size,
+                  struct error *error);
+
 /* Writes what `part` holds into `base`, both qcow2 and in one folder, and takes over its size.
  * `part` is of no use afterwards. */
 bool image_patch(const struct image_tool *tool, const char *base, const char *part, uint64_t size,

@@ -72,25 +72,29 @@ static bool read_part(const struct pve_host *host, uint32_t vmid, const char *wh
     return json_object_set_new(firewall, what, part) == 0 || error_memory(error);
 }
 
+static bool read_set(const struct pve_host *host, uint32_t vmid, json_t *set, struct error *error)
+{
+    const char *name = json_member_string(set, "name");
+    _cleanup_free_ char *path = name ? path_of_set(host, vmid, name) : NULL;
+    json_t *members;
+
+    if (!name)
+        return true;
+    if (!pve_get(host, path, NULL, JSON_ARRAY, &members, error))
+        return false;
+    strip_all(members);
+    return json_object_set_new(set, "members", members) == 0 || error_memory(error);
+}
+
 static bool read_members(const struct pve_host *host, uint32_t vmid, const json_t *firewall,
                          struct error *error)
 {
     size_t index;
     json_t *set;
 
-    json_array_foreach (json_object_get(firewall, "ipset"), index, set) {
-        const char *name = json_member_string(set, "name");
-        _cleanup_free_ char *path = name ? path_of_set(host, vmid, name) : NULL;
-        json_t *members;
-
-        if (!name)
-            continue;
-        if (!pve_get(host, path, NULL, JSON_ARRAY, &members, error))
+    json_array_foreach (json_object_get(firewall, "ipset"), index, set)
+        if (!read_set(host, vmid, set, error))
             return false;
-        strip_all(members);
-        if (json_object_set_new(set, "members", members) != 0)
-            return error_memory(error);
-    }
     return true;
 }
 

@@ -163,7 +163,7 @@ struct guard *__wrap_guard_start(const json_t *orders, const int *files, size_t 
     uint64_t need;
 
     (void)cancel;
-    require(count <= GUARD_DISKS_LIMIT && (!count || files[0] >= 0));
+    require(count <= HELPER_FILES_LIMIT && (!count || files[0] >= 0));
     require(json_member_string(orders, "monitor") && json_member_string(orders, "folder"));
     require(json_member_size(orders, "need", &need) && json_member_array(orders, "disks"));
     error_set(error, ERROR_GENERAL, "there is none");

@@ -230,7 +230,7 @@ static void test_nobody_there(void **state)
 static void test_silence(void **state)
 {
     _cleanup_free_ char *path = path_of("silent");
-    _cleanup_close_ int made = listen_silently(path);
+    _cleanup_close_ __attribute__((unused)) int made = listen_silently(path);
     const struct nbd_request request = {.path = path, .name = "disk", .patience = SHORT};
     struct nbd_client *client;
     struct error error;
@@ -250,7 +250,7 @@ static void *raise_later(void *cancel)
 static void test_cancel(void **state)
 {
     _cleanup_free_ char *path = path_of("silent");
-    _cleanup_close_ int made = listen_silently(path);
+    _cleanup_close_ __attribute__((unused)) int made = listen_silently(path);
     struct cancel cancel = {0};
     const struct nbd_request request = {
         .path = path, .name = "disk", .patience = PATIENCE, .cancel = &cancel};
