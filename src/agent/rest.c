@@ -124,7 +124,8 @@ static struct rest *start(const char *agent, const json_t *mountpoints, const st
         *rest = (struct rest){.helper = -1, .agent = text_copy(agent)};
     if (!orders || !rest || !rest->agent)
         error_memory(error);
-    else if (helper_start("freeze", orders, cancel, &rest->helper, error))
+    else if (helper_start(&(struct helper_orders){.duty = "freeze", .text = orders}, cancel,
+                          &rest->helper, error))
         return rest;
     if (rest)
         rest_free(rest);

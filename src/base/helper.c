@@ -28,14 +28,34 @@ static char *program(void)
                  : NULL;
 }
 
-static bool send_orders(int end, const json_t *orders, struct error *error)
+static bool send_line(int end, const char *line, const int *files, size_t count)
 {
-    _cleanup_free_ char *text = json_dumps(orders, JSON_COMPACT);
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * HELPER_FILES_LIMIT)] = {0};
+    struct iovec part = {.iov_base = (void *)(uintptr_t)line, .iov_len = strlen(line)};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+
+    if (count) {
+        struct cmsghdr *sent;
+
+        message.msg_control = control;
+        message.msg_controllen = CMSG_SPACE(sizeof(int) * count);
+        sent = (void *)control;
+        sent->cmsg_level = SOL_SOCKET;
+        sent->cmsg_type = SCM_RIGHTS;
+        sent->cmsg_len = CMSG_LEN(sizeof(int) * count);
+        memcpy(CMSG_DATA(sent), files, sizeof(int) * count);
+    }
+    return sendmsg(end, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)strlen(line);
+}
+
+static bool send_orders(int end, const struct helper_orders *orders, struct error *error)
+{
+    _cleanup_free_ char *text = json_dumps(orders->text, JSON_COMPACT);
     _cleanup_free_ char *line = text ? text_format("%s\n", text) : NULL;
 
     if (!line)
         return error_memory(error);
-    return send(end, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)strlen(line) ||
+    return send_line(end, line, orders->files, orders->file_count) ||
            error_errno(error, errno, "cannot give it its orders");
 }
 
@@ -57,7 +77,7 @@ static bool run(const char *duty, int end, const struct cancel *cancel, struct e
     return good;
 }
 
-bool helper_start(const char *duty, const json_t *orders, const struct cancel *cancel, int *end,
+bool helper_start(const struct helper_orders *orders, const struct cancel *cancel, int *end,
                   struct error *error)
 {
     _cleanup_close_ int ours = -1;
@@ -68,7 +88,7 @@ bool helper_start(const char *duty, const json_t *orders, const struct cancel *c
         return error_errno(error, errno, "cannot make a socket");
     ours = ends[0];
     its = ends[1];
-    if (!send_orders(ours, orders, error) || !run(duty, its, cancel, error))
+    if (!send_orders(ours, orders, error) || !run(orders->duty, its, cancel, error))
         return false;
     *end = TAKE_FD(ours);
     return true;

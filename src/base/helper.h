@@ -10,10 +10,19 @@
 #include "base/clock.h"
 #include "base/json.h"
 
-/* Starts it for a duty (helper/main.c), and sends it these orders, one line of
- * JSON.  It has understood them and is in the background when this returns.  *end
+enum { HELPER_FILES_LIMIT = 253 }; /* the kernel's, of one message: SCM_MAX_FD in net/scm.h */
+
+/* What it is told; all of it is borrowed. */
+struct helper_orders {
+    const char *duty;   /* helper/main.c */
+    const json_t *text; /* one line of JSON, … */
+    const int *files;   /* … and descriptors that come with it */
+    size_t file_count;  /* HELPER_FILES_LIMIT at most */
+};
+
+/* Starts it.  It has understood and is in the background when this returns.  *end
  * is the socket to it, the caller's.  `cancel` ends the wait. */
-bool helper_start(const char *duty, const json_t *orders, const struct cancel *cancel, int *end,
+bool helper_start(const struct helper_orders *orders, const struct cancel *cancel, int *end,
                   struct error *error);
 
 #endif

@@ -18,7 +18,39 @@ enum {
     ORDERS_PATIENCE = 5 * 1000, /* ms */
 };
 
-static bool read_line(int socket_, struct text *line)
+static void take_files(struct duty_files *files, struct msghdr *message)
+{
+    const struct cmsghdr *sent = CMSG_FIRSTHDR(message);
+    size_t count;
+
+    if (!sent || sent->cmsg_level != SOL_SOCKET || sent->cmsg_type != SCM_RIGHTS)
+        return;
+    count = (sent->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    if (count > HELPER_FILES_LIMIT)
+        count = HELPER_FILES_LIMIT;
+    memcpy(files->files, CMSG_DATA(sent), count * sizeof(int));
+    files->count = count;
+}
+
+/* NOLINTNEXTLINE(readability-non-const-parameter): recvmsg writes there */
+static ssize_t receive(int socket_, char *bytes, size_t size, struct duty_files *files)
+{
+    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * HELPER_FILES_LIMIT)];
+    struct iovec part = {.iov_base = bytes, .iov_len = size};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    ssize_t count;
+
+    if (files) {
+        message.msg_control = control;
+        message.msg_controllen = sizeof(control);
+    }
+    count = recvmsg(socket_, &message, MSG_CMSG_CLOEXEC);
+    if (count > 0 && files)
+        take_files(files, &message);
+    return count;
+}
+
+static bool read_line(int socket_, struct text *line, struct duty_files *files)
 {
     int64_t deadline = clock_deadline(ORDERS_PATIENCE);
 
@@ -32,18 +64,18 @@ static bool read_line(int socket_, struct text *line)
             return false;
         if (poll(&polled, 1, slice) <= 0)
             continue;
-        count = recv(socket_, bytes, sizeof(bytes), 0);
+        count = receive(socket_, bytes, sizeof(bytes), files);
         if (count <= 0 || !text_append(line, bytes, (size_t)count))
             return false;
     }
     return true;
 }
 
-json_t *duty_orders(int socket)
+json_t *duty_orders(int socket, struct duty_files *files)
 {
     _cleanup_text_ struct text line = TEXT_WITH_LIMIT(ORDERS_LIMIT);
 
-    return read_line(socket, &line) ? json_loadb(line.data, line.length, 0, NULL) : NULL;
+    return read_line(socket, &line, files) ? json_loadb(line.data, line.length, 0, NULL) : NULL;
 }
 
 void duty_say(int socket, const char *line)

@@ -4,11 +4,17 @@
 #ifndef QEMU_FD_HELPER_DUTY_H
 #define QEMU_FD_HELPER_DUTY_H
 
-#include "base/json.h"
+#include "base/helper.h"
+
+/* Descriptors that come with orders. */
+struct duty_files {
+    int files[HELPER_FILES_LIMIT];
+    size_t count;
+};
 
 /* The orders that come on the socket, one line of JSON, the caller's; NULL when
- * none come within a few seconds. */
-json_t *duty_orders(int socket);
+ * none come within a few seconds.  `files` may be NULL where none are to come. */
+json_t *duty_orders(int socket, struct duty_files *files);
 
 /* A line to who gave them; it may be dead. */
 void duty_say(int socket, const char *line);

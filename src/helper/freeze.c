@@ -165,7 +165,7 @@ static void hold(struct rest *rest)
 
 int freeze_duty(int socket)
 {
-    _cleanup_json_ json_t *orders = duty_orders(socket);
+    _cleanup_json_ json_t *orders = duty_orders(socket, NULL);
     struct rest rest = {.socket = socket,
                         .path = json_member_string(orders, "agent"),
                         .mountpoints = json_member_array(orders, "mountpoints")};

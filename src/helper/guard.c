@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/text.h"
+#include "helper/duty.h"
 #include "qemu/exported.h"
 #include "qemu/guard.h"
 #include "qemu/leftover.h"
@@ -22,26 +22,22 @@
 #include "qemu/runstate.h"
 
 enum {
-    ORDERS_LIMIT = 1 << 20,     /* bytes */
-    ORDERS_PATIENCE = 5 * 1000, /* ms */
-    LOOK_PAUSE = 5,             /* ms: QEMU writes 5 MiB in that time, on fast storage */
-    IDLE_PAUSE = 1000,          /* ms, when there is nothing to look at any more */
-    REACTION = 250,             /* ms that a cancel may take until QEMU writes nothing more */
+    LOOK_PAUSE = 5,    /* ms: QEMU writes 5 MiB in that time, on fast storage */
+    IDLE_PAUSE = 1000, /* ms, when there is nothing to look at any more */
+    REACTION = 250,    /* ms that a cancel may take until QEMU writes nothing more */
     MONITOR_PATIENCE = 10 * 1000,
     JOB_LIMIT = 10 * 1000,
     CLEAN_LIMIT = 600 * 1000, /* ms for a monitor that others hold, storage that stalls */
     CLEAN_PAUSE = 1000,
     GUEST_PAUSE = 5 * 1000, /* ms between looks at a guest that streams, … */
     GUEST_PATIENCE = 500,   /* … and for its monitor */
-    DISKS_LIMIT = GUARD_DISKS_LIMIT,
 };
 
 #define MARGIN (UINT64_C(64) << 20)
 
 struct watch {
-    int files[DISKS_LIMIT]; /* scratch images, one a disk, in the order of the orders */
-    size_t file_count;
-    struct reserve reserves[DISKS_LIMIT];
+    struct duty_files files; /* scratch images, one a disk, in the order of the orders */
+    struct reserve reserves[HELPER_FILES_LIMIT];
     size_t reserve_count; /* of those that have one */
     bool streamed;
     int64_t next_look; /* at the guest */
@@ -60,57 +56,6 @@ struct watch {
 
 /* --- orders --- */
 
-static void take_files(struct watch *watch, struct msghdr *message)
-{
-    const struct cmsghdr *sent = CMSG_FIRSTHDR(message);
-    size_t count;
-
-    if (!sent || sent->cmsg_level != SOL_SOCKET || sent->cmsg_type != SCM_RIGHTS)
-        return;
-    count = (sent->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    if (count > DISKS_LIMIT)
-        count = DISKS_LIMIT;
-    memcpy(watch->files, CMSG_DATA(sent), count * sizeof(int));
-    watch->file_count = count;
-}
-
-/* NOLINTNEXTLINE(readability-non-const-parameter): recvmsg writes there */
-static ssize_t receive(struct watch *watch, char *bytes, size_t size)
-{
-    _Alignas(struct cmsghdr) char control[CMSG_SPACE(sizeof(int) * DISKS_LIMIT)];
-    struct iovec part = {.iov_base = bytes, .iov_len = size};
-    struct msghdr message = {.msg_iov = &part,
-                             .msg_iovlen = 1,
-                             .msg_control = control,
-                             .msg_controllen = sizeof(control)};
-    ssize_t count = recvmsg(watch->socket, &message, MSG_CMSG_CLOEXEC);
-
-    if (count > 0)
-        take_files(watch, &message);
-    return count;
-}
-
-static bool read_line(struct watch *watch, struct text *line)
-{
-    int64_t deadline = clock_deadline(ORDERS_PATIENCE);
-
-    while (!line->length || line->data[line->length - 1] != '\n') {
-        struct pollfd polled = {.fd = watch->socket, .events = POLLIN};
-        char bytes[4096];
-        ssize_t count;
-        int slice = clock_slice(deadline);
-
-        if (slice == 0)
-            return false;
-        if (poll(&polled, 1, slice) <= 0)
-            continue;
-        count = receive(watch, bytes, sizeof(bytes));
-        if (count <= 0 || !text_append(line, bytes, (size_t)count))
-            return false;
-    }
-    return true;
-}
-
 /* What can be reserved is; of the rest the file system's room is watched. */
 static bool understand_streams(struct watch *watch)
 {
@@ -120,10 +65,10 @@ static bool understand_streams(struct watch *watch)
     watch->streamed = json_member_bool(watch->orders, "streamed", false);
     if (!watch->streamed)
         return true;
-    if (json_array_size(json_member_array(watch->orders, "disks")) != watch->file_count)
+    if (json_array_size(json_member_array(watch->orders, "disks")) != watch->files.count)
         return false;
     json_array_foreach (json_member_array(watch->orders, "disks"), index, disk) {
-        struct reserve reserve = {.file = watch->files[index]};
+        struct reserve reserve = {.file = watch->files.files[index]};
 
         if (!json_member_bool(disk, "reserved", false))
             continue;
@@ -137,12 +82,9 @@ static bool understand_streams(struct watch *watch)
 
 static bool understand(struct watch *watch)
 {
-    _cleanup_text_ struct text line = TEXT_WITH_LIMIT(ORDERS_LIMIT);
     const char *folder;
 
-    if (!read_line(watch, &line))
-        return false;
-    watch->orders = json_loadb(line.data, line.length, 0, NULL);
+    watch->orders = duty_orders(watch->socket, &watch->files);
     watch->monitor.path = json_member_string(watch->orders, "monitor");
     watch->state.ran = json_member_bool(watch->orders, "ran", false);
     watch->state.seen = clock_now();
@@ -151,11 +93,6 @@ static bool understand(struct watch *watch)
         return false;
     watch->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return watch->folder >= 0 && understand_streams(watch);
-}
-
-static void say(const struct watch *watch, const char *line)
-{
-    (void)!send(watch->socket, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* --- room --- */
@@ -171,7 +108,7 @@ static uint64_t used(const struct watch *watch)
         struct stat status;
 
         if (watch->streamed) {
-            if (fstat(watch->files[index], &status) == 0)
+            if (fstat(watch->files.files[index], &status) == 0)
                 sum += (uint64_t)status.st_blocks * 512;
         } else if (target && fstatat(watch->folder, target, &status, AT_SYMLINK_NOFOLLOW) == 0)
             sum += (uint64_t)status.st_blocks * 512;
@@ -223,7 +160,7 @@ static bool must_give_up(struct watch *watch)
     for (size_t i = 0; i < watch->reserve_count; i++)
         is = reserve_is_short(&watch->reserves[i], REACTION) || is;
     return is ||
-           ((!watch->streamed || watch->reserve_count < watch->file_count) && is_short(watch));
+           ((!watch->streamed || watch->reserve_count < watch->files.count) && is_short(watch));
 }
 
 /* --- in QEMU --- */
@@ -273,7 +210,7 @@ static void spare_guest(struct watch *watch, struct qmp *qmp)
     if (!watch->state.continued)
         return;
     (void)snprintf(line, sizeof(line), "stood %lld\n", (long long)watch->state.stood);
-    say(watch, line);
+    duty_say(watch->socket, line);
 }
 
 /* Again at the next look when another client holds the monitor, or the dumps have
@@ -285,7 +222,7 @@ static void give_up(struct watch *watch)
     bool any = false;
 
     if (!watch->said)
-        say(watch, "short\n");
+        duty_say(watch->socket, "short\n");
     watch->said = true;
     if (!qmp_connect(&watch->monitor, MONITOR_PATIENCE, &qmp, &error))
         return;
@@ -308,7 +245,7 @@ static void look_at_guest(struct watch *watch)
         !runstate_is_stopped(qmp, &watch->state))
         return;
     if (!watch->said)
-        say(watch, "short\n");
+        duty_say(watch->socket, "short\n");
     watch->said = true;
     if (cancel_all(watch, qmp, &any))
         spare_guest(watch, qmp);
@@ -391,24 +328,6 @@ static void stand_guard(struct watch *watch)
     }
 }
 
-/* Away from the File Daemon's terminal, group and output.  Told to end with it (by
- * systemd, say) it must first do what it is for; the socket tells it when. */
-static void leave(void)
-{
-    static const int ignored[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGQUIT};
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-    (void)setsid();
-    for (size_t i = 0; i < ARRAY_SIZE(ignored); i++)
-        (void)signal(ignored[i], SIG_IGN);
-    if (null >= 0) {
-        (void)dup2(null, STDOUT_FILENO);
-        (void)dup2(null, STDERR_FILENO);
-        close(null);
-    }
-    (void)!chdir("/");
-}
-
 /* Killed, it is followed by another: all that it knows its keeper knows too. */
 static void keep_guard(struct watch *watch)
 {
@@ -430,14 +349,10 @@ static void keep_guard(struct watch *watch)
 int guard_duty(int socket)
 {
     struct watch watch = {.socket = socket, .folder = -1};
-    pid_t child = -1;
+    bool understood = understand(&watch);
 
-    if (understand(&watch))
-        child = fork();
-    if (child == 0) {
-        leave();
+    if (understood && duty_leave())
         keep_guard(&watch);
-    }
     json_decref(watch.orders);
-    return child < 0;
+    return !understood;
 }

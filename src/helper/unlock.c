@@ -88,7 +88,7 @@ static bool wait_for_end(int socket)
 
 int unlock_duty(int socket)
 {
-    _cleanup_json_ json_t *read = duty_orders(socket);
+    _cleanup_json_ json_t *read = duty_orders(socket, NULL);
     struct orders orders = {0};
     bool understood = understand(read, &orders);
 

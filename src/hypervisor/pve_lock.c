@@ -75,7 +75,8 @@ static void post_helper(const struct hypervisor_call *call, const struct target 
 
     if (orders && call->options->url)
         json_object_set_new(orders, "url", json_string(call->options->url));
-    if (orders && !helper_start("unlock", orders, call->cancel, &lock->helper, &error))
+    if (orders && !helper_start(&(struct helper_orders){.duty = "unlock", .text = orders},
+                                call->cancel, &lock->helper, &error))
         log_debug(call->log, LOG_STEP, "nobody unlocks %s should this daemon be killed: %s",
                   target->name, error.why);
 }

@@ -288,42 +288,39 @@ static int completed(void *context, int *number)
     return 1; /* nobody asks libnbd for it any more */
 }
 
+static nbd_completion_callback telling(struct nbd_command *command)
+{
+    return (nbd_completion_callback){.callback = completed, .user_data = command};
+}
+
 bool nbd_client_read(struct nbd_client *client, void *bytes, size_t count, uint64_t offset,
                      struct nbd_command *command, struct error *error)
 {
-    const nbd_completion_callback callback = {.callback = completed, .user_data = command};
-
     *command = (struct nbd_command){0};
-    return nbd_aio_pread(client->handle, bytes, count, offset, callback, 0) >= 0 ||
+    return nbd_aio_pread(client->handle, bytes, count, offset, telling(command), 0) >= 0 ||
            said(client, "cannot ask the NBD server", error);
 }
 
 bool nbd_client_write(struct nbd_client *client, const void *bytes, size_t count, uint64_t offset,
                       struct nbd_command *command, struct error *error)
 {
-    const nbd_completion_callback callback = {.callback = completed, .user_data = command};
-
     *command = (struct nbd_command){0};
-    return nbd_aio_pwrite(client->handle, bytes, count, offset, callback, 0) >= 0 ||
+    return nbd_aio_pwrite(client->handle, bytes, count, offset, telling(command), 0) >= 0 ||
            said(client, "cannot ask the NBD server", error);
 }
 
 bool nbd_client_zero(struct nbd_client *client, uint64_t offset, uint64_t count,
                      struct nbd_command *command, struct error *error)
 {
-    const nbd_completion_callback callback = {.callback = completed, .user_data = command};
-
     *command = (struct nbd_command){0};
-    return nbd_aio_zero(client->handle, count, offset, callback, 0) >= 0 ||
+    return nbd_aio_zero(client->handle, count, offset, telling(command), 0) >= 0 ||
            said(client, "cannot ask the NBD server", error);
 }
 
 bool nbd_client_flush(struct nbd_client *client, struct nbd_command *command, struct error *error)
 {
-    const nbd_completion_callback callback = {.callback = completed, .user_data = command};
-
     *command = (struct nbd_command){0};
-    return nbd_aio_flush(client->handle, callback, 0) >= 0 ||
+    return nbd_aio_flush(client->handle, telling(command), 0) >= 0 ||
            said(client, "cannot ask the NBD server", error);
 }
 
@@ -335,6 +332,11 @@ static int trimmed(void *context, int *number)
     (void)number;
     client->trims--;
     return 1;
+}
+
+static nbd_completion_callback trim_told(struct nbd_client *client)
+{
+    return (nbd_completion_callback){.callback = trimmed, .user_data = client};
 }
 
 static bool has_few_trims(struct nbd_client *client, const void *what)
@@ -351,8 +353,6 @@ unsigned nbd_client_trims(const struct nbd_client *client)
 bool nbd_client_trim(struct nbd_client *client, uint64_t offset, uint64_t count,
                      struct error *error)
 {
-    const nbd_completion_callback callback = {.callback = trimmed, .user_data = client};
-
     if (nbd_can_trim(client->handle) <= 0)
         return true;
     while (count) {
@@ -360,7 +360,7 @@ bool nbd_client_trim(struct nbd_client *client, uint64_t offset, uint64_t count,
 
         if (!wait_until(client, has_few_trims, NULL, error))
             return false;
-        if (nbd_aio_trim(client->handle, piece, offset, callback, 0) < 0)
+        if (nbd_aio_trim(client->handle, piece, offset, trim_told(client), 0) < 0)
             return said(client, "cannot ask the NBD server", error);
         client->trims++;
         offset += piece;
@@ -398,8 +398,6 @@ static int answered(void *context, const char *meta, uint64_t offset, uint32_t *
 static bool ask(struct nbd_client *client, struct question *question, struct error *error)
 {
     const nbd_extent_callback extents = {.callback = answered, .user_data = question};
-    const nbd_completion_callback callback = {.callback = completed,
-                                              .user_data = &question->command};
     uint64_t longest = SURVEY_LONGEST - question->offset % SURVEY_LONGEST;
     uint64_t count = question->end - question->offset;
 
@@ -408,7 +406,7 @@ static bool ask(struct nbd_client *client, struct question *question, struct err
     question->from = question->offset;
     question->asked = true;
     return nbd_aio_block_status(client->handle, count < longest ? count : longest, question->offset,
-                                extents, callback, 0) >= 0 ||
+                                extents, telling(&question->command), 0) >= 0 ||
            said(client, "cannot ask the NBD server", error);
 }
 

@@ -63,7 +63,7 @@ static size_t list_files(const struct dump *dump, size_t first, size_t count, in
 {
     size_t listed = 0;
 
-    for (size_t i = first; i < first + count && listed < GUARD_DISKS_LIMIT; i++)
+    for (size_t i = first; i < first + count && listed < HELPER_FILES_LIMIT; i++)
         if (dump->disks[i].streamed && dump_takes(&dump->disks[i]))
             files[listed++] = dump->disks[i].watch;
     return listed;
@@ -72,7 +72,7 @@ static size_t list_files(const struct dump *dump, size_t first, size_t count, in
 void dump_post_guard(struct dump *dump, size_t first, size_t count)
 {
     _cleanup_json_ json_t *orders = NULL;
-    int files[GUARD_DISKS_LIMIT];
+    int files[HELPER_FILES_LIMIT];
 
     if (!needs_guard(dump, first, count))
         return;

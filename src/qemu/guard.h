@@ -11,13 +11,9 @@
 #ifndef QEMU_FD_GUARD_H
 #define QEMU_FD_GUARD_H
 
-#include "base/clock.h"
-#include "base/json.h"
+#include "base/helper.h"
 
 struct guard;
-
-/* The kernel passes no more descriptors at once (SCM_MAX_FD). */
-enum { GUARD_DISKS_LIMIT = 253 };
 
 /* Starts one with these orders (helper/guard.h), and gives it `count` open files;
  * NULL with `error` filled. */

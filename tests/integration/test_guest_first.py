@@ -178,7 +178,7 @@ def test_the_room_is_watched_while_bacula_asks_nothing(make_writing_guest, unres
              Disk("slow", make_image(workdir / "b.raw", size, "raw", 2, 1), "raw", style="slow")]  # fmt: skip
     guest = make_writing_guest(disks=disks, size=size)
     bacula = unreserved(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket} working={room}"]})
-    bacula.limit_bandwidth("1 mb/s")
+    bacula.limit_bandwidth("200 kb/s")
     guest.slow_down("slow", _SLOW)
     jobid = bacula.run("VM", "Full", wait=False)
     wait_until(lambda: "Dumped vm/vda" in bacula.joblog(jobid), 60, "the first dump")
