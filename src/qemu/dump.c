@@ -424,8 +424,9 @@ static bool check_target(const struct dump *dump, const struct dump_disk *disk, 
 /* The watch is handed on: it has seen every write. */
 static bool open_part(const struct dump *dump, struct dump_disk *disk, struct error *error)
 {
+    int file = TAKE_FD(disk->watch);
     const struct source_file_request request = {
-        .file = TAKE_FD(disk->watch), .whole = !disk->choice.base, .cancel = dump->monitor.cancel};
+        .file = file, .whole = !disk->choice.base, .cancel = dump->monitor.cancel};
     struct source *source = source_file_open(&request, error);
 
     disk->part = source ? writer_new(source, error) : NULL;

@@ -154,6 +154,7 @@ static inline int run_with(const char *format, const char *one, const char *othe
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
+    /* cppcheck-suppress wrongPrintfScanfArgNum */
     (void)snprintf(command, sizeof(command), format, one, other);
 #pragma GCC diagnostic pop
     return system(command);

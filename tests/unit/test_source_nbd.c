@@ -146,7 +146,7 @@ static void test_whole(void **state)
 {
     _cleanup_free_ char *path = serve();
     struct source *source = open_source(path, NULL);
-    struct error error;
+    struct error error = {0};
 
     (void)state;
     check_number("clusters", extents_clusters(source->extents), 65);
