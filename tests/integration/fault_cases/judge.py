@@ -61,16 +61,19 @@ def _without_bitmaps(cell, errors, disks):
     return replace(cell, says=says, ends=cells.FAILS if late else cells.WARNS)
 
 
-def _in_vain(cell, errors):
-    """The same cell where the File Daemon lost no file, as the last of them had come, but we all disks.
+def _of_any_parts(cell, errors):
+    """The same cell where the guest's configuration had come before the fault, so that it has no line.
 
-    The guest's configuration had come too, so it has no line.
+    And where the File Daemon lost no file, as the last of them had come, but we all disks.
     """
     nothing = "^no disk was restored"
-    if cell.ends != cells.ERRORS or not any(re.search(nothing, line) for line in errors):
+    if cell.ends != cells.ERRORS:
         return cell
-    disks = [pattern for pattern in cell.says if ', disk "' in pattern]
-    return replace(cell, ends=cells.FAILS, says=(*disks, nothing))
+    says = [pattern for pattern in cell.says
+            if ', disk "' in pattern or any(re.search(pattern, line) for line in errors)]
+    if any(re.search(nothing, line) for line in errors):
+        return replace(cell, ends=cells.FAILS, says=(*says, nothing))
+    return replace(cell, says=tuple(says))
 
 
 def assert_end(cell, result, version, without_bitmaps=(), any_parts=False):
@@ -81,7 +84,7 @@ def assert_end(cell, result, version, without_bitmaps=(), any_parts=False):
     errors = own_errors(result.log)
     cell = _without_bitmaps(cell, errors, without_bitmaps)
     if any_parts:
-        cell = _in_vain(cell, errors)
+        cell = _of_any_parts(cell, errors)
     if cell.ends in (cells.LOST, cells.CANCELLED):
         daemons.end_of(cell, version).check(result, errors)
         return
