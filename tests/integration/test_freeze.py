@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from harness.disk import MIB, Disk, make_image
+from harness.pace import wait_within
 from harness.process import PATIENCE, wait_until
 from harness.scripted_agent import ScriptedAgent
 
@@ -169,7 +170,7 @@ def test_the_file_daemon_is_killed_while_frozen(frozen, guest):
     """Its helper thaws."""
     bacula, _, agent = frozen
     bacula.kill_fd()
-    wait_until(lambda: not agent.frozen, 10, "the thaw")
+    wait_within(lambda: not agent.frozen, 10, "the thaw")
     agent.guest = None
     os.kill(guest.pid, signal.SIGCONT)
     bacula.start_fd()
