@@ -180,17 +180,23 @@ static bool is_ready(struct nbd_client *client, const void *what)
     return nbd_aio_is_ready(client->handle) > 0;
 }
 
-/* An export that is not there ends the connection. */
-static bool negotiate(struct nbd_client *client, struct error *error)
+/* An export that is not there ends the connection, maybe before the first call returns. */
+static bool shake_hands(struct nbd_client *client, int descriptor, struct error *error)
 {
-    int64_t size;
+    bool begun = nbd_aio_connect_socket(client->handle, descriptor) == 0;
 
-    if (!wait_until(client, is_ready, NULL, error)) {
-        if (error->kind == ERROR_GONE)
-            error->kind = ERROR_REFUSED;
-        return false;
-    }
-    size = nbd_get_size(client->handle);
+    if (begun ? wait_until(client, is_ready, NULL, error)
+              : said(client, "cannot connect to the NBD server", error))
+        return true;
+    if (error->kind == ERROR_GONE)
+        error->kind = ERROR_REFUSED;
+    return false;
+}
+
+static bool look_at_export(struct nbd_client *client, struct error *error)
+{
+    int64_t size = nbd_get_size(client->handle);
+
     if (size < 0)
         return said(client, "the NBD server does not tell what is where", error);
     client->size = (uint64_t)size;
@@ -232,9 +238,8 @@ bool nbd_client_open(const struct nbd_request *request, struct nbd_client **clie
     made->request = *request;
     if (prepare(made, error)) {
         descriptor = connect_socket(request, error);
-        if (descriptor >= 0 && nbd_aio_connect_socket(made->handle, descriptor) != 0)
-            said(made, "cannot connect to the NBD server", error);
-        else if (descriptor >= 0 && negotiate(made, error)) {
+        if (descriptor >= 0 && shake_hands(made, descriptor, error) &&
+            look_at_export(made, error)) {
             *client = made;
             return true;
         }
