@@ -148,18 +148,13 @@ static bool is_taken(uint32_t vmid, const struct error *error)
 /* Some VMID that is free, or the one that was wished for and no other. */
 static bool take_vmid(struct delivery *delivery, const struct pve_host *host, struct error *error)
 {
-    const uint32_t wanted = wish_of(delivery)->vmid;
     bool is_free;
 
-    if (!wanted)
-        return pve_free_vmid(host, delivery->vmid, delivery->reserved, delivery->reserved_count,
-                             &delivery->vmid, error);
-    delivery->vmid = wanted;
-    if (!pve_vmid_is_free(host, wanted, &is_free, error))
+    if (!new_guest_choose_vmid(delivery, host, &is_free, error))
         return false;
     if (is_free)
         return true;
-    error_set(error, ERROR_GENERAL, "VMID %u was taken meanwhile", wanted);
+    error_set(error, ERROR_GENERAL, "VMID %u was taken meanwhile", delivery->vmid);
     return error_hint(error, "choose another one as restore option vmid, or none");
 }
 

@@ -30,6 +30,14 @@
 
 #include "hypervisor/hypervisor.h"
 
+struct pve_host;
+
+/* delivery->vmid becomes the VMID that the restore form wishes for, and no other, or
+ * else one that is free.  *is_free: whether it is; of a wish the caller says what that
+ * means.  False with `error` when the API does not say. */
+bool new_guest_choose_vmid(struct delivery *delivery, const struct pve_host *host, bool *is_free,
+                           struct error *error);
+
 /* Members of struct hypervisor, which says what they do. */
 bool new_guest_plan(struct delivery *delivery, struct error *error);
 bool new_guest_may_deliver(const struct delivery *delivery, const struct restored_image *image,

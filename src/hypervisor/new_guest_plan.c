@@ -27,20 +27,28 @@ static bool refuse(struct delivery *delivery, struct error *error, const char *h
     return error_hint(error, "%s", hint);
 }
 
-static bool choose_vmid(struct delivery *delivery, const struct pve_host *host, struct error *error)
+bool new_guest_choose_vmid(struct delivery *delivery, const struct pve_host *host, bool *is_free,
+                           struct error *error)
 {
     const uint32_t wanted = wish_of(delivery)->vmid;
-    bool is_free;
 
+    *is_free = true;
     if (!wanted)
         return pve_free_vmid(host, delivery->vmid, delivery->reserved, delivery->reserved_count,
                              &delivery->vmid, error);
     delivery->vmid = wanted;
-    if (!pve_vmid_is_free(host, wanted, &is_free, error))
+    return pve_vmid_is_free(host, wanted, is_free, error);
+}
+
+static bool choose_vmid(struct delivery *delivery, const struct pve_host *host, struct error *error)
+{
+    bool is_free;
+
+    if (!new_guest_choose_vmid(delivery, host, &is_free, error))
         return false;
     if (is_free)
         return true;
-    error_set(error, ERROR_CONFIG, "restore option \"vmid\": %u is not free", wanted);
+    error_set(error, ERROR_CONFIG, "restore option \"vmid\": %u is not free", delivery->vmid);
     return refuse(delivery, error, "choose one that no guest of the cluster has, or none");
 }
 
