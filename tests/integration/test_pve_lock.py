@@ -21,9 +21,9 @@ _FILE_LOCK = "can't lock file '/var/lock/qemu-server/lock-100.conf' - got timeou
 
 
 def _dumping(pve, bacula):
-    """A guest of one disk in the midst of a slow dump; (guest, job id)."""
+    """A guest of one disk in the midst of a dump that does not end before _hurry; (guest, job id)."""
     guest = pve.guest(100, "vm1", disks={"scsi0": Volume(size=6 * MIB, density=1, slow=True)})
-    guest.slow_down("drive-scsi0", unhurried(MIB))
+    guest.slow_down("drive-scsi0", unhurried(MIB // 8))
     jobid = bacula.run("VM", wait=False)
     wait_for_dump(guest, jobid)
     assert pve.config(100)["lock"] == "backup"

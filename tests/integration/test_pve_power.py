@@ -17,12 +17,12 @@ from harness.pve_jobs import (
 
 
 def _start_slow_dump(pve, bacula):
-    """A guest in the midst of its dump; (guest, job id)."""
+    """A guest in the midst of a dump that does not end while it is slow; (guest, job id)."""
     guest = pve.guest(100, "vm1", disks={
         "scsi0": Volume(size=6 * MIB, density=1, slow=True),
         "virtio1": Volume(fmt="raw", seed=2),
     })
-    guest.slow_down("drive-scsi0", unhurried(2 * MIB))
+    guest.slow_down("drive-scsi0", unhurried(MIB // 8))
     jobid = bacula.run("VM", wait=False)
     wait_for_dump(guest, jobid)
     assert pve.qmeventd.holders == ["100"]
@@ -37,6 +37,7 @@ def test_guest_switches_itself_off(version, make_proxmox, make_bacula, workdir):
     guest, jobid = _start_slow_dump(pve, bacula)
     guest.power_off()
     assert guest.qmp("query-status")["status"] == "shutdown"
+    guest.slow_down("drive-scsi0")
     result = bacula.wait(jobid)
     assert result.ok, result.log
     guest.wait_gone()

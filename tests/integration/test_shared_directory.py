@@ -53,7 +53,7 @@ def _start_slowly(site):
     """A Full that is half-way."""
     site.guest.write("slow", 7, 0, _SIZE)
     site.history.note_contents()
-    site.guest.slow_down("slow", MIB)
+    site.guest.slow_down("slow", MIB // 8)
     jobid = site.bacula.run("VM", "Full", wait=False)
     wait_for_dump(site.guest, jobid)
     return jobid

@@ -45,7 +45,7 @@ def _kill_in_a_dump(history):
     """
     guest = history.guest
     guest.write("slow", 7, 0, _SIZE)
-    guest.slow_down("slow", MIB)
+    guest.slow_down("slow", MIB // 8)
     jobid = history.bacula.run(history.job, "Incremental", wait=False)
     wait_for_dump(guest, jobid)
     history.bacula.kill_fd()

@@ -170,15 +170,17 @@ class PveGuest(Guest):
     def power_off(self):
         """Switch off from inside: what an operating system does at the end.
 
-        It writes to the chipset's power management register, which the
-        firmware has to have set up.
+        It writes to the chipset's power management register, again and again:
+        nothing happens before the firmware has set that up.
         """
-        self.qmp("human-monitor-command", command_line="o /w 0x604 0x2000")
-        wait_until(self._is_off, PATIENCE, "the guest to switch itself off")
+        wait_until(self._has_switched_off, PATIENCE, "the guest to switch itself off", interval=0.2)
 
-    def _is_off(self):
+    def _has_switched_off(self):
         try:
-            return self.qmp("query-status")["status"] == "shutdown"
+            if self.qmp("query-status")["status"] == "shutdown":
+                return True
+            self.qmp("human-monitor-command", command_line="o /w 0x604 0x2000")
+            return False
         except (Failure, OSError):
             return True  # qmeventd was quicker
 
