@@ -36,6 +36,13 @@ void string_list_free(struct string_list *list)
     *list = (struct string_list){0};
 }
 
+void host_guests_free(struct host_guest *guests, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(guests[i].name);
+    free(guests);
+}
+
 void selection_free(struct selection *selection)
 {
     string_list_free(&selection->names);
@@ -122,21 +129,21 @@ static bool matches_any(const struct string_list *patterns, const char *name, bo
     return true;
 }
 
-static bool is_named(const struct selection *selection, const struct candidate *candidate)
+static bool is_named(const struct selection *selection, const struct host_guest *guest)
 {
     for (size_t i = 0; i < selection->names.count; i++)
-        if (strcmp(selection->names.strings[i], candidate->name) == 0)
+        if (strcmp(selection->names.strings[i], guest->name) == 0)
             return true;
     for (size_t i = 0; i < selection->ids.count; i++)
-        if (strtoull(selection->ids.strings[i], NULL, 10) == candidate->vmid)
+        if (strtoull(selection->ids.strings[i], NULL, 10) == guest->vmid)
             return true;
     return false;
 }
 
 /* Whether patterns, or the lack of any parameter, choose a guest, whatever its
  * state. */
-static bool is_matched(const struct selection *selection, const struct candidate *candidate,
-                       bool *yes, struct error *error)
+static bool is_matched(const struct selection *selection, const struct host_guest *guest, bool *yes,
+                       struct error *error)
 {
     bool nobody_named = selection->names.count == 0 && selection->ids.count == 0;
     bool excluded;
@@ -144,19 +151,19 @@ static bool is_matched(const struct selection *selection, const struct candidate
     *yes = false;
     if (selection->includes.count == 0)
         *yes = nobody_named;
-    else if (!matches_any(&selection->includes, candidate->name, yes, error))
+    else if (!matches_any(&selection->includes, guest->name, yes, error))
         return false;
     if (!*yes)
         return true;
-    if (!matches_any(&selection->excludes, candidate->name, &excluded, error))
+    if (!matches_any(&selection->excludes, guest->name, &excluded, error))
         return false;
     *yes = !excluded;
     return true;
 }
 
-static bool is_ready(const struct candidate *candidate)
+static bool is_ready(const struct host_guest *guest)
 {
-    return candidate->running && !candidate->is_template;
+    return guest->running && !guest->is_template;
 }
 
 /* Whether the same name or id stands earlier in the list. */
@@ -172,7 +179,7 @@ static bool was_asked(const struct string_list *asked, size_t index, bool by_id)
 
 /* Adds what was asked for by name or id and nobody is. */
 static void add_missing(const struct string_list *asked, bool by_id,
-                        const struct candidate *candidates, size_t count, struct selected *chosen,
+                        const struct host_guest *guests, size_t count, struct selected *chosen,
                         size_t *chosen_count)
 {
     for (size_t i = 0; i < asked->count; i++) {
@@ -180,14 +187,14 @@ static void add_missing(const struct string_list *asked, bool by_id,
         bool found = was_asked(asked, i, by_id);
 
         for (size_t j = 0; j < count && !found; j++)
-            found = by_id ? strtoull(wanted, NULL, 10) == candidates[j].vmid
-                          : strcmp(wanted, candidates[j].name) == 0;
+            found = by_id ? strtoull(wanted, NULL, 10) == guests[j].vmid
+                          : strcmp(wanted, guests[j].name) == 0;
         if (!found)
             chosen[(*chosen_count)++] = (struct selected){.asked = wanted, .asked_by_id = by_id};
     }
 }
 
-bool selection_choose(const struct selection *selection, const struct candidate *candidates,
+bool selection_choose(const struct selection *selection, const struct host_guest *guests,
                       size_t count, struct selected **chosen, size_t *chosen_count,
                       struct error *error)
 {
@@ -198,35 +205,33 @@ bool selection_choose(const struct selection *selection, const struct candidate 
     if (!list)
         return error_memory(error);
     for (size_t i = 0; i < count; i++) {
-        bool named = is_named(selection, &candidates[i]);
+        bool named = is_named(selection, &guests[i]);
         bool matched = false;
 
-        if (!named && is_ready(&candidates[i]) &&
-            !is_matched(selection, &candidates[i], &matched, error))
+        if (!named && is_ready(&guests[i]) && !is_matched(selection, &guests[i], &matched, error))
             return false;
         if (named || matched)
-            list[listed++] = (struct selected){.candidate = &candidates[i], .by_pattern = !named};
+            list[listed++] = (struct selected){.guest = &guests[i], .by_pattern = !named};
     }
-    add_missing(&selection->names, false, candidates, count, list, &listed);
-    add_missing(&selection->ids, true, candidates, count, list, &listed);
+    add_missing(&selection->names, false, guests, count, list, &listed);
+    add_missing(&selection->ids, true, guests, count, list, &listed);
     *chosen = TAKE_PTR(list);
     *chosen_count = listed;
     return true;
 }
 
-bool selection_count_passed_over(const struct selection *selection,
-                                 const struct candidate *candidates, size_t count,
-                                 struct passed_over *passed_over, struct error *error)
+bool selection_count_passed_over(const struct selection *selection, const struct host_guest *guests,
+                                 size_t count, struct passed_over *passed_over, struct error *error)
 {
     *passed_over = (struct passed_over){0};
     for (size_t i = 0; i < count; i++) {
         bool matched;
 
-        if (is_ready(&candidates[i]) || is_named(selection, &candidates[i]))
+        if (is_ready(&guests[i]) || is_named(selection, &guests[i]))
             continue;
-        if (!is_matched(selection, &candidates[i], &matched, error))
+        if (!is_matched(selection, &guests[i], &matched, error))
             return false;
-        if (matched && candidates[i].is_template)
+        if (matched && guests[i].is_template)
             passed_over->templates++;
         else if (matched)
             passed_over->off++;

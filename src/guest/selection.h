@@ -33,20 +33,23 @@ void selection_free(struct selection *selection);
 /* Whether a pattern can be compiled; ERROR_CONFIG says where it is wrong. */
 bool selection_check_pattern(const char *pattern, struct error *error);
 
-/* A guest of the host. */
-struct candidate {
-    const char *name;
+/* A guest as its host lists it, before any of it is known to be wanted. */
+struct host_guest {
+    char *name;
     uint32_t vmid;
     bool running;
     bool is_template;
+    uint64_t size; /* bytes; of its first disk, as Proxmox gives it */
 };
 
-/* What a selection says, in the order of the candidates, then what is
+void host_guests_free(struct host_guest *guests, size_t count);
+
+/* What a selection says, in the order of the guests, then what is
  * missing. */
 struct selected {
-    const struct candidate *candidate; /* NULL: nobody has that name or id */
-    bool by_pattern;                   /* not asked for by name or id */
-    const char *asked;                 /* for what is missing: the name or id; borrowed */
+    const struct host_guest *guest; /* NULL: nobody has that name or id */
+    bool by_pattern;                /* not asked for by name or id */
+    const char *asked;              /* for what is missing: the name or id; borrowed */
     bool asked_by_id;
 };
 
@@ -56,7 +59,7 @@ struct selected {
  * exclude= takes away from what include= chose, and alone from all; it does not
  * touch vm= and vmid=.  Nothing given at all: every running guest.  *chosen
  * is the caller's to free; nobody is in it twice. */
-bool selection_choose(const struct selection *selection, const struct candidate *candidates,
+bool selection_choose(const struct selection *selection, const struct host_guest *guests,
                       size_t count, struct selected **chosen, size_t *chosen_count,
                       struct error *error);
 
@@ -67,8 +70,8 @@ struct passed_over {
     size_t templates;
 };
 
-bool selection_count_passed_over(const struct selection *selection,
-                                 const struct candidate *candidates, size_t count,
-                                 struct passed_over *passed_over, struct error *error);
+bool selection_count_passed_over(const struct selection *selection, const struct host_guest *guests,
+                                 size_t count, struct passed_over *passed_over,
+                                 struct error *error);
 
 #endif

@@ -33,26 +33,27 @@ void target_list_free(struct target_list *list)
     *list = (struct target_list){0};
 }
 
-bool listed_add(struct listed_list *list, const char *name, uint32_t vmid, uint64_t size)
+bool console_list_add(struct console_list *list, const char *name, uint32_t vmid, uint64_t size)
 {
-    struct listed *entries = reallocarray(list->entries, list->count + 1, sizeof(*entries));
+    struct console_entry *entries = reallocarray(list->entries, list->count + 1, sizeof(*entries));
 
     if (!entries)
         return false;
     list->entries = entries;
-    entries[list->count] = (struct listed){.name = text_copy(name), .vmid = vmid, .size = size};
+    entries[list->count] =
+        (struct console_entry){.name = text_copy(name), .vmid = vmid, .size = size};
     if (!entries[list->count].name)
         return false;
     list->count++;
     return true;
 }
 
-void listed_list_free(struct listed_list *list)
+void console_list_free(struct console_list *list)
 {
     for (size_t i = 0; i < list->count; i++)
         free(list->entries[i].name);
     free(list->entries);
-    *list = (struct listed_list){0};
+    *list = (struct console_list){0};
 }
 
 const struct hypervisor *hypervisor_for(enum mode mode)

@@ -55,23 +55,23 @@ bool target_refuse(struct target *target, const struct error *why);
 
 void target_list_free(struct target_list *list);
 
-/* What a console's `.ls` and `.query` show. */
+/* What a console's `.ls` and `.query` show: guests or storages. */
 enum list_kind { LIST_GUESTS, LIST_STORAGES };
 
-struct listed {
+struct console_entry {
     char *name;
     uint32_t vmid; /* of a guest */
     uint64_t size; /* bytes; of a guest */
 };
 
-struct listed_list {
-    struct listed *entries;
+struct console_list {
+    struct console_entry *entries;
     size_t count;
 };
 
 /* False without memory; `name` is copied. */
-bool listed_add(struct listed_list *list, const char *name, uint32_t vmid, uint64_t size);
-void listed_list_free(struct listed_list *list);
+bool console_list_add(struct console_list *list, const char *name, uint32_t vmid, uint64_t size);
+void console_list_free(struct console_list *list);
 
 /* One restored disk, whole and checked. */
 struct restored_image {
@@ -142,7 +142,7 @@ struct hypervisor {
                   const struct guest *guest, char **socket);
 
     /* For `.ls` and `.query`. */
-    bool (*list)(const struct hypervisor_call *call, enum list_kind kind, struct listed_list *list,
+    bool (*list)(const struct hypervisor_call *call, enum list_kind kind, struct console_list *list,
                  struct error *error);
 
     /* Whether a restore to where=/ ends with the ready images in the working

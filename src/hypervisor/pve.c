@@ -48,48 +48,37 @@ static void say_connected(const struct hypervisor_call *call, const char *versio
         call->report(call->context, line);
 }
 
-/* The guests of the host and what the Plugin line says of them. */
-struct choice {
-    struct pve_guest *guests;
-    struct candidate *candidates; /* one a guest */
+/* The node's guests, and which of them the Plugin line selects. */
+struct node_guests {
+    struct host_guest *all;
     size_t count;
     struct selected *selected;
     size_t selected_count;
 };
 
-static void choice_free(struct choice *choice)
+static void node_guests_free(struct node_guests *guests)
 {
-    pve_guests_free(choice->guests, choice->count);
-    free(choice->candidates);
-    free(choice->selected);
+    host_guests_free(guests->all, guests->count);
+    free(guests->selected);
 }
 
-#define _cleanup_choice_ CLEANUP(choice_free)
+#define _cleanup_node_guests_ CLEANUP(node_guests_free)
 
-static bool choose(const struct pve_host *host, const struct options *options,
-                   struct choice *choice, struct error *error)
+static bool select_guests(const struct pve_host *host, const struct options *options,
+                          struct node_guests *guests, struct error *error)
 {
-    *choice = (struct choice){0};
-    if (!pve_guests(host, &choice->guests, &choice->count, error))
-        return false;
-    choice->candidates = calloc(choice->count + 1, sizeof(*choice->candidates));
-    if (!choice->candidates)
-        return error_memory(error);
-    for (size_t i = 0; i < choice->count; i++)
-        choice->candidates[i] = (struct candidate){.name = choice->guests[i].name,
-                                                   .vmid = choice->guests[i].vmid,
-                                                   .running = choice->guests[i].running,
-                                                   .is_template = choice->guests[i].is_template};
-    return selection_choose(&options->selection, choice->candidates, choice->count,
-                            &choice->selected, &choice->selected_count, error);
+    *guests = (struct node_guests){0};
+    return pve_guests(host, &guests->all, &guests->count, error) &&
+           selection_choose(&options->selection, guests->all, guests->count, &guests->selected,
+                            &guests->selected_count, error);
 }
 
 /* Why a guest that was asked for cannot be backed up; false when it can. */
 static bool refuse(const struct selected *selected, const char *node, struct error *error)
 {
-    const struct candidate *candidate = selected->candidate;
+    const struct host_guest *guest = selected->guest;
 
-    if (!candidate) {
+    if (!guest) {
         error_set(error, ERROR_GENERAL, "there is no guest with that %s on node %s",
                   selected->asked_by_id ? "VMID" : "name", node);
         error_hint(error,
@@ -98,9 +87,9 @@ static bool refuse(const struct selected *selected, const char *node, struct err
                    selected->asked_by_id ? "vmid" : "vm");
         return true;
     }
-    if (candidate->is_template)
+    if (guest->is_template)
         error_set(error, ERROR_GENERAL, "it is a template");
-    else if (!candidate->running)
+    else if (!guest->running)
         error_set(error, ERROR_GENERAL, "it is stopped");
     else
         return false;
@@ -111,11 +100,11 @@ static bool refuse(const struct selected *selected, const char *node, struct err
 static bool make_target(const struct selected *selected, const char *node, struct target *target,
                         struct error *error)
 {
-    const struct candidate *candidate = selected->candidate;
+    const struct host_guest *guest = selected->guest;
     struct error refusal;
 
-    target->name = text_copy(candidate ? candidate->name : selected->asked);
-    target->vmid = candidate ? candidate->vmid : 0;
+    target->name = text_copy(guest ? guest->name : selected->asked);
+    target->vmid = guest ? guest->vmid : 0;
     target->monitor = text_format(MONITOR_FOLDER "/%u.qmp", target->vmid);
     if (refuse(selected, node, &refusal) && !target_refuse(target, &refusal))
         return error_memory(error);
@@ -123,14 +112,14 @@ static bool make_target(const struct selected *selected, const char *node, struc
 }
 
 /* "All guests" must not quietly mean those that run. */
-static bool say_passed_over(const struct hypervisor_call *call, const struct choice *choice,
+static bool say_passed_over(const struct hypervisor_call *call, const struct node_guests *guests,
                             struct error *error)
 {
     _cleanup_free_ char *line = NULL;
     struct passed_over passed;
 
-    if (!selection_count_passed_over(&call->options->selection, choice->candidates, choice->count,
-                                     &passed, error))
+    if (!selection_count_passed_over(&call->options->selection, guests->all, guests->count, &passed,
+                                     error))
         return false;
     if (!call->warn || passed.off + passed.templates == 0)
         return true;
@@ -148,7 +137,7 @@ static bool say_passed_over(const struct hypervisor_call *call, const struct cho
 static bool find(const struct hypervisor_call *call, struct target_list *found, struct error *error)
 {
     _cleanup_pve_host_ struct pve_host host = {0};
-    _cleanup_choice_ struct choice choice = {0};
+    _cleanup_node_guests_ struct node_guests guests = {0};
     _cleanup_free_ char *version =
         open_host(call, &host, error) ? pve_host_version(&host, error) : NULL;
 
@@ -156,16 +145,17 @@ static bool find(const struct hypervisor_call *call, struct target_list *found, 
     if (!version)
         return false;
     say_connected(call, version);
-    if (!choose(&host, call->options, &choice, error) || !say_passed_over(call, &choice, error))
+    if (!select_guests(&host, call->options, &guests, error) ||
+        !say_passed_over(call, &guests, error))
         return false;
-    if (choice.count == 0 && pve_client_has_token(host.client) && call->report)
+    if (guests.count == 0 && pve_client_has_token(host.client) && call->report)
         call->report(call->context, "Proxmox shows this API token no guest of this node: it needs "
                                     "the privilege VM.Audit on /vms");
-    found->targets = calloc(choice.selected_count + 1, sizeof(*found->targets));
+    found->targets = calloc(guests.selected_count + 1, sizeof(*found->targets));
     if (!found->targets)
         return error_memory(error);
-    for (size_t i = 0; i < choice.selected_count; i++)
-        if (!make_target(&choice.selected[i], host.node, &found->targets[found->count++], error)) {
+    for (size_t i = 0; i < guests.selected_count; i++)
+        if (!make_target(&guests.selected[i], host.node, &found->targets[found->count++], error)) {
             target_list_free(found);
             return false;
         }
@@ -173,24 +163,23 @@ static bool find(const struct hypervisor_call *call, struct target_list *found, 
 }
 
 static bool list_guests(const struct pve_host *host, const struct options *options,
-                        struct listed_list *list, struct error *error)
+                        struct console_list *list, struct error *error)
 {
-    _cleanup_choice_ struct choice choice = {0};
+    _cleanup_node_guests_ struct node_guests guests = {0};
 
-    if (!choose(host, options, &choice, error))
+    if (!select_guests(host, options, &guests, error))
         return false;
-    for (size_t i = 0; i < choice.selected_count; i++) {
-        const struct candidate *candidate = choice.selected[i].candidate;
-        size_t index = candidate ? (size_t)(candidate - choice.candidates) : 0;
+    for (size_t i = 0; i < guests.selected_count; i++) {
+        const struct host_guest *guest = guests.selected[i].guest;
 
-        if (candidate && candidate->running && !candidate->is_template &&
-            !listed_add(list, candidate->name, candidate->vmid, choice.guests[index].size))
+        if (guest && guest->running && !guest->is_template &&
+            !console_list_add(list, guest->name, guest->vmid, guest->size))
             return error_memory(error);
     }
     return true;
 }
 
-static bool list_storages(const struct pve_host *host, struct listed_list *list,
+static bool list_storages(const struct pve_host *host, struct console_list *list,
                           struct error *error)
 {
     struct pve_storage *storages;
@@ -200,18 +189,18 @@ static bool list_storages(const struct pve_host *host, struct listed_list *list,
     if (!pve_storages(host, &storages, &count, error))
         return false;
     for (size_t i = 0; i < count && good; i++)
-        good = listed_add(list, storages[i].name, 0, 0) || error_memory(error);
+        good = console_list_add(list, storages[i].name, 0, 0) || error_memory(error);
     pve_storages_free(storages, count);
     return good;
 }
 
 /* Asks the API alone, so that a hundred guests are listed at once. */
-static bool list(const struct hypervisor_call *call, enum list_kind kind, struct listed_list *list,
+static bool list(const struct hypervisor_call *call, enum list_kind kind, struct console_list *list,
                  struct error *error)
 {
     _cleanup_pve_host_ struct pve_host host = {0};
 
-    *list = (struct listed_list){0};
+    *list = (struct console_list){0};
     if (!open_host(call, &host, error))
         return false;
     return kind == LIST_STORAGES ? list_storages(&host, list, error)

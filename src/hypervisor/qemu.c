@@ -206,7 +206,7 @@ static bool hold(const struct hypervisor_call *call, const struct target *target
     return true;
 }
 
-static bool list(const struct hypervisor_call *call, enum list_kind kind, struct listed_list *list,
+static bool list(const struct hypervisor_call *call, enum list_kind kind, struct console_list *list,
                  struct error *error)
 {
     _cleanup_asked_ struct asked asked = {0};
@@ -214,13 +214,14 @@ static bool list(const struct hypervisor_call *call, enum list_kind kind, struct
     const struct guest *guest = &asked.guest;
     bool good;
 
-    *list = (struct listed_list){0};
+    *list = (struct console_list){0};
     if (kind != LIST_GUESTS)
         return error_set(error, ERROR_CONFIG, "there are no storages with mode=QEMU");
     if (!find(call, &found, error))
         return false;
     good = hypervisor_ask(&hypervisor_qemu, call, &found.targets[0], &asked, error) &&
-           (listed_add(list, guest->name, guest->vmid, guest_size(guest)) || error_memory(error));
+           (console_list_add(list, guest->name, guest->vmid, guest_size(guest)) ||
+            error_memory(error));
     target_list_free(&found);
     return good;
 }

@@ -17,7 +17,7 @@ struct listing {
     const struct job *job;
     const struct hypervisor *hypervisor;
     enum view view;
-    struct listed_list list;
+    struct console_list list;
     size_t index;
     char *name;
 };
@@ -110,7 +110,7 @@ static enum produced next_root(struct listing *listing, struct outgoing_file *fi
 static enum produced next(void *context, struct outgoing_file *file)
 {
     struct listing *listing = context;
-    const struct listed *listed;
+    const struct console_entry *listed;
 
     if (listing->view == VIEW_ROOT)
         return next_root(listing, file);
@@ -147,7 +147,7 @@ void listing_free(struct listing *listing)
 {
     if (!listing)
         return;
-    listed_list_free(&listing->list);
+    console_list_free(&listing->list);
     free(listing->name);
     free(listing);
 }

@@ -19,12 +19,12 @@ char *query_error(const struct error *error)
 
 /* {"name", "vmid"} of a guest, {"name"} of a storage; NULL without memory, as
  * a list that lacks some would be taken for the whole. */
-static json_t *to_json(const struct listed_list *list, enum list_kind kind)
+static json_t *to_json(const struct console_list *list, enum list_kind kind)
 {
     _cleanup_json_ json_t *array = json_array();
 
     for (size_t i = 0; array && i < list->count; i++) {
-        const struct listed *listed = &list->entries[i];
+        const struct console_entry *listed = &list->entries[i];
         json_t *entry = kind == LIST_STORAGES ? json_pack("{s:s}", "name", listed->name)
                                               : json_pack("{s:s, s:I}", "name", listed->name,
                                                           "vmid", (json_int_t)listed->vmid);
@@ -53,15 +53,15 @@ char *query_answer(const struct job *job, const struct options *options, const c
     struct error error;
     const struct hypervisor *hypervisor = job_hypervisor(options, &error);
     _cleanup_json_ json_t *array = NULL;
-    struct listed_list list = {0};
+    struct console_list list = {0};
     enum list_kind kind = LIST_GUESTS;
 
     if (!hypervisor || !read_parameter(hypervisor, parameter, &kind, &error) ||
         !hypervisor->list(&call, kind, &list, &error)) {
-        listed_list_free(&list);
+        console_list_free(&list);
         return query_error(&error);
     }
     array = to_json(&list, kind);
-    listed_list_free(&list);
+    console_list_free(&list);
     return array ? json_dumps(array, JSON_COMPACT) : NULL;
 }

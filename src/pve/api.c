@@ -86,27 +86,20 @@ char *pve_host_version(const struct pve_host *host, struct error *error)
     return version;
 }
 
-void pve_guests_free(struct pve_guest *guests, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        free(guests[i].name);
-    free(guests);
-}
-
 static int compare_guests(const void *one, const void *other)
 {
-    const struct pve_guest *left = one, *right = other;
+    const struct host_guest *left = one, *right = other;
 
     return left->vmid < right->vmid ? -1 : left->vmid > right->vmid;
 }
 
-static bool read_guest(const json_t *entry, struct pve_guest *guest)
+static bool read_guest(const json_t *entry, struct host_guest *guest)
 {
     const char *name = json_member_string(entry, "name");
     const char *status = json_member_string(entry, "status");
     uint64_t vmid, is_template = 0;
 
-    *guest = (struct pve_guest){0};
+    *guest = (struct host_guest){0};
     if (!pve_member_number(entry, "vmid", &vmid) || vmid > UINT32_MAX)
         return false;
     (void)pve_member_number(entry, "template", &is_template);
@@ -118,12 +111,12 @@ static bool read_guest(const json_t *entry, struct pve_guest *guest)
     return guest->name != NULL;
 }
 
-bool pve_guests(const struct pve_host *host, struct pve_guest **guests, size_t *count,
+bool pve_guests(const struct pve_host *host, struct host_guest **guests, size_t *count,
                 struct error *error)
 {
     _cleanup_free_ char *path = text_format("/nodes/%s/qemu", host->node);
     _cleanup_json_ json_t *data = NULL;
-    struct pve_guest *list;
+    struct host_guest *list;
     size_t listed = 0;
     size_t index;
     json_t *entry;

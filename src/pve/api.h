@@ -37,18 +37,10 @@ bool pve_member_number(const json_t *object, const char *key, uint64_t *number);
 /* "pve-manager/7.2-4/ba705571"; the caller's. */
 char *pve_host_version(const struct pve_host *host, struct error *error);
 
-/* The guests of this node that we may see (VM.Audit), by rising VMID. */
-struct pve_guest {
-    char *name;
-    uint32_t vmid;
-    bool running;
-    bool is_template;
-    uint64_t size; /* bytes; of its first disk, as Proxmox gives it */
-};
-
-bool pve_guests(const struct pve_host *host, struct pve_guest **guests, size_t *count,
+/* The guests of this node that we may see (VM.Audit), by rising VMID; for
+ * host_guests_free. */
+bool pve_guests(const struct pve_host *host, struct host_guest **guests, size_t *count,
                 struct error *error);
-void pve_guests_free(struct pve_guest *guests, size_t count);
 
 /* The configuration that a guest runs with, an object; the caller's. */
 bool pve_guest_config(const struct pve_host *host, uint32_t vmid, json_t **config,
