@@ -23,6 +23,7 @@ enum {
 struct rest {
     int helper;
     char *agent;
+    const struct cancel *cancel;
 };
 
 void rest_free(struct rest *rest)
@@ -43,8 +44,9 @@ static bool stays(struct error *error, const char *agent)
                       agent);
 }
 
-/* The next line of the helper's, without its end; NULL when it is dead or silent. */
-static char *listen_to(const struct rest *rest)
+/* The next line of the helper's, without its end; NULL when it is dead or silent, or when
+ * the job was cancelled. */
+static char *listen_to(const struct rest *rest, const struct cancel *cancel)
 {
     _cleanup_text_ struct text line = TEXT_WITH_LIMIT(LINE_LIMIT);
     int64_t deadline = clock_deadline(WORD_LIMIT);
@@ -55,7 +57,7 @@ static char *listen_to(const struct rest *rest)
         char byte;
         ssize_t count;
 
-        if (slice == 0)
+        if (slice == 0 || cancel_raised(cancel))
             return NULL;
         if (poll(&polled, 1, slice) <= 0)
             continue;
@@ -121,7 +123,7 @@ static struct rest *start(const char *agent, const json_t *mountpoints, const st
     struct rest *rest = calloc(1, sizeof(*rest));
 
     if (rest)
-        *rest = (struct rest){.helper = -1, .agent = text_copy(agent)};
+        *rest = (struct rest){.helper = -1, .agent = text_copy(agent), .cancel = cancel};
     if (!orders || !rest || !rest->agent)
         error_memory(error);
     else if (helper_start(&(struct helper_orders){.duty = "freeze", .text = orders}, cancel,
@@ -136,25 +138,30 @@ struct rest *rest_open(const char *agent, const json_t *mountpoints, const struc
                        struct error *error)
 {
     struct rest *rest = start(agent, mountpoints, cancel, error);
-    _cleanup_free_ char *line = rest ? listen_to(rest) : NULL;
+    _cleanup_free_ char *line = rest ? listen_to(rest, cancel) : NULL;
     const char *said;
 
-    if (rest && understand(rest, line, &said, error) == REST_FROZEN)
+    if (rest && (line || cancel_check(cancel, error)) &&
+        understand(rest, line, &said, error) == REST_FROZEN)
         return rest;
     rest_free(rest);
     return NULL;
 }
 
-/* Says a word, and what the answer means; *number is in it. */
-static enum rest_state tell(const struct rest *rest, const char *word, unsigned long long *number,
-                            struct error *error)
+/* Says a word, and what the answer means; *number is in it.  A cancel ends the wait, and the
+ * helper sees by itself to what was asked for and is to be undone. */
+static enum rest_state tell(const struct rest *rest, const char *word, const struct cancel *cancel,
+                            unsigned long long *number, struct error *error)
 {
     _cleanup_free_ char *line = NULL;
     const char *said;
     enum rest_state state;
 
     (void)!send(rest->helper, word, strlen(word), MSG_NOSIGNAL | MSG_DONTWAIT);
-    line = listen_to(rest);
+    line = listen_to(rest, cancel);
+    *number = 0;
+    if (!line && !cancel_check(cancel, error))
+        return REST_NOT;
     state = understand(rest, line, &said, error);
     if (!text_to_number(said, INT64_MAX, number))
         *number = 0;
@@ -164,7 +171,7 @@ static enum rest_state tell(const struct rest *rest, const char *word, unsigned 
 enum rest_state rest_freeze(const struct rest *rest, size_t *count, struct error *error)
 {
     unsigned long long number;
-    enum rest_state state = tell(rest, "freeze\n", &number, error);
+    enum rest_state state = tell(rest, "freeze\n", rest->cancel, &number, error);
 
     *count = (size_t)number;
     return state;
@@ -173,7 +180,7 @@ enum rest_state rest_freeze(const struct rest *rest, size_t *count, struct error
 enum rest_state rest_end(const struct rest *rest, int64_t *milliseconds, struct error *error)
 {
     unsigned long long number;
-    enum rest_state state = tell(rest, "thaw\n", &number, error);
+    enum rest_state state = tell(rest, "thaw\n", NULL, &number, error);
 
     *milliseconds = (int64_t)number;
     return state;

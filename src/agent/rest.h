@@ -27,11 +27,12 @@ struct rest *rest_open(const char *agent, const json_t *mountpoints, const struc
                        struct error *error);
 
 /* Freezes; 60 s at most.  *count of them are.  REST_NOT and REST_STAYS with `error`, whose
- * hint says what to do about the latter.  Not hindered by a cancel. */
+ * hint says what to do about the latter.  ERROR_CANCELLED with REST_NOT: nobody waits any
+ * longer, and what the agent may freeze yet is thawed by itself, once the rest is freed. */
 enum rest_state rest_freeze(const struct rest *rest, size_t *count, struct error *error);
 
 /* Thaws what is frozen: REST_NOT, or REST_STAYS with `error`.  *milliseconds: how long
- * they rested. */
+ * they rested.  Not hindered by a cancel. */
 enum rest_state rest_end(const struct rest *rest, int64_t *milliseconds, struct error *error);
 
 /* Lets the agent go.  NULL is none. */

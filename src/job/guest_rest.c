@@ -100,7 +100,7 @@ static bool begin(void *context, struct error *error)
 
         cry_out(backup, &loud);
     }
-    return do_without(backup, error);
+    return error->kind != ERROR_CANCELLED && do_without(backup, error);
 }
 
 bool guest_rest_prepare(struct guest_backup *backup, struct error *error)

@@ -166,6 +166,22 @@ def test_cancelled_while_frozen(frozen, guest):
     _assert_next_job_is_good(bacula, guest, agent)
 
 
+def test_cancelled_while_the_freeze_hangs(start, guest, path):
+    """Nobody waits for it; what is frozen in the end is thawed."""
+    with ScriptedAgent(path, "late", delay=30) as agent:
+        bacula = start(f"agent={path}")
+        jobid = bacula.run("VM", "Full", wait=False)
+        wait_until(lambda: _requests(agent) == ["freeze"], PATIENCE, "the freeze")
+        bacula.cancel(jobid)
+        assert bacula.wait(jobid).status == "A"
+        wait_until(lambda: not bacula.fd_leftovers(), PATIENCE, "the end of the job")
+        assert _requests(agent) == ["freeze"]
+        wait_until(lambda: _requests(agent) == ["freeze", "thaw"], PATIENCE, "the thaw")
+        wait_until(lambda: not agent.frozen, PATIENCE, "all to be thawed")
+        agent.delay = 0
+        _assert_next_job_is_good(bacula, guest, agent)
+
+
 def test_the_file_daemon_is_killed_while_frozen(frozen, guest):
     """Its helper thaws."""
     bacula, _, agent = frozen
