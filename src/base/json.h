@@ -21,8 +21,8 @@ static inline void json_release(json_t **value)
 
 #define _cleanup_json_ CLEANUP(json_release)
 
-/* For jansson's loop over the members of an object: it takes no object that is
- * const, and changes none. */
+/* For jansson's loop over the members of an object, and its copy: they take none that is
+ * const, and change none. */
 static inline json_t *json_only_read(const json_t *object)
 {
     return (json_t *)(uintptr_t)object;

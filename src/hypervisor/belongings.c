@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "base/json.h"
 #include "base/text.h"
 #include "pve/cipassword.h"
 #include "pve/firewall.h"
@@ -74,7 +75,7 @@ static bool has_firewalled_net(const json_t *config)
     const char *key;
     json_t *value;
 
-    json_object_foreach ((json_t *)(uintptr_t)config, key, value)
+    json_object_foreach (json_only_read(config), key, value)
         if (text_starts_with(key, "net") && json_is_string(value) &&
             strstr(json_string_value(value), ",firewall=1"))
             return true;

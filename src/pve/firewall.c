@@ -120,7 +120,7 @@ bool pve_firewall_to_form(const json_t *entry, struct text *form)
     const char *key;
     json_t *value;
 
-    json_object_foreach ((json_t *)(uintptr_t)entry, key, value) {
+    json_object_foreach (json_only_read(entry), key, value) {
         if (is_for_readers(key))
             continue;
         if (json_is_string(value) && !pve_form_add(form, key, json_string_value(value)))
@@ -240,7 +240,7 @@ static bool drop_options(struct putting *putting, json_t *options, const json_t 
     const char *key;
     json_t *value;
 
-    json_object_foreach ((json_t *)(uintptr_t)errors, key, value) {
+    json_object_foreach (json_only_read(errors), key, value) {
         if (json_object_del(options, key) != 0)
             continue;
         pve_settings_leave_out(putting->left_out, key, "Proxmox refuses it");
@@ -252,7 +252,7 @@ static bool drop_options(struct putting *putting, json_t *options, const json_t 
 static bool put_options(struct putting *putting, const json_t *all, struct error *error)
 {
     _cleanup_free_ char *path = path_of(putting->host, putting->vmid, "options");
-    _cleanup_json_ json_t *options = json_copy((json_t *)(uintptr_t)all);
+    _cleanup_json_ json_t *options = json_copy(json_only_read(all));
 
     for (int i = 0; !putting->forbidden && json_object_size(options) && i < OPTION_ATTEMPTS; i++) {
         _cleanup_text_ struct text form = PVE_FORM_EMPTY;

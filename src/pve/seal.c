@@ -7,6 +7,7 @@
 #include <openssl/hmac.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/path.h"
 #include "base/text.h"
 #include "pve/ticket.h"
@@ -51,7 +52,7 @@ static char *to_digits(const unsigned char digest[SEAL_SIZE])
  * as well: it is made as the API shows the configuration. */
 static json_t *as_shown(const json_t *config)
 {
-    json_t *copy = json_copy((json_t *)(uintptr_t)config);
+    json_t *copy = json_copy(json_only_read(config));
 
     if (copy && json_object_get(copy, "cipassword"))
         json_object_set_new(copy, "cipassword", json_string(PVE_MASKED));
