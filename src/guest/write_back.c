@@ -16,7 +16,9 @@ static const struct {
     [WRITE_BACK_YES] = {"yes", NULL},
     [WRITE_BACK_WINDOW] = {"window", "it is a window into its file, which holds more (offset=, "
                                      "size=)"},
-    [WRITE_BACK_ENCRYPTED] = {"encrypted", "its file is encrypted, and what is saved of it is not"},
+    [WRITE_BACK_ENCRYPTED] = {"encrypted",
+                              "its file is encrypted or stands on one that is, and what "
+                              "is saved of it is not"},
     [WRITE_BACK_LAYERS] = {"layers", "its image is not one file of one format"},
     [WRITE_BACK_NO_FILE] = {"not-a-file", "it is neither a file nor a block device of the guest's "
                                           "host"},

@@ -12,7 +12,7 @@ enum write_back {
     WRITE_BACK_UNSAID, /* nobody asked: a backup of an older version, or of Proxmox VE */
     WRITE_BACK_YES,
     WRITE_BACK_WINDOW,     /* a raw node shows a part of the file only */
-    WRITE_BACK_ENCRYPTED,  /* the file is encrypted, the dump is not */
+    WRITE_BACK_ENCRYPTED,  /* the file, or one that it stands on, is; the dump is not */
     WRITE_BACK_LAYERS,     /* a format over a format, or several files */
     WRITE_BACK_NO_FILE,    /* a network's or another protocol's */
     WRITE_BACK_TEMPORARY,  /* a file that is deleted, but open (-snapshot) */

@@ -10,6 +10,7 @@
 #include "guest/config.h"
 #include "guest/object.h"
 #include "guest/saved_name.h"
+#include "job/restored_disk.h"
 #include "job/restored_finish.h"
 
 struct restore {
@@ -286,7 +287,8 @@ void restore_end_file(struct restore *restore)
     restore->image = NULL;
 }
 
-/* Disks were selected, and of all that Replace did not leave alone none came. */
+/* Disks were selected, and of all that Replace did not leave alone none came; or a
+ * guest was to come back to its place, and there was none to make it of. */
 static bool is_in_vain(const struct restore *restore)
 {
     bool lost = restore->lost;
@@ -296,7 +298,8 @@ static bool is_in_vain(const struct restore *restore)
 
         if (restored_guest_count(guest, ASSEMBLY_PLACED))
             return false;
-        lost = lost || restored_guest_count(guest, ASSEMBLY_SKIPPED) < guest->image_count;
+        lost = lost || restored_guest_count(guest, ASSEMBLY_SKIPPED) < guest->image_count ||
+               (restored_disk_none_came(guest) && !restored_guest_stays(guest));
     }
     return lost;
 }

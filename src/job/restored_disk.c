@@ -19,6 +19,11 @@ size_t restored_disk_count(const struct restored_guest *guest)
     return count;
 }
 
+bool restored_disk_none_came(const struct restored_guest *guest)
+{
+    return guest->image_count == 0 && restored_disk_count(guest) > 0;
+}
+
 const struct disk *restored_disk_of(const struct restored_guest *guest, const char *component)
 {
     for (size_t i = 0; guest->has_config && i < guest->config.disk_count; i++) {

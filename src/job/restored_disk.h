@@ -9,6 +9,10 @@
 /* How many disks the guest has; those that came, while config.json has not. */
 size_t restored_disk_count(const struct restored_guest *guest);
 
+/* Whether config.json tells of disks and not one of them came: none was chosen, or the
+ * backup could save none, which the daemon cannot tell apart. */
+bool restored_disk_none_came(const struct restored_guest *guest);
+
 /* What config.json says of the disk whose file has this name; NULL: nothing,
  * or there is no config.json. */
 const struct disk *restored_disk_of(const struct restored_guest *guest, const char *component);

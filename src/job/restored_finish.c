@@ -162,10 +162,12 @@ static void finish_at_hypervisor(struct restored_guest *guest)
     struct restored_image *images;
     struct error error;
 
-    if (guest->image_count == 0 && restored_disk_count(guest) &&
-        guest->hypervisor->whole_guests_only) {
-        job_message(guest->job, MESSAGE_WARNING, "No guest is made of %s: none of its disks came",
-                    restored_guest_name(guest));
+    if (restored_disk_none_came(guest) && guest->hypervisor->whole_guests_only) {
+        error_set(&error, ERROR_GENERAL, "it is not made, since none of its disks came");
+        error_hint(&error, "choose its disks as well; those that its backup could not save are "
+                           "named in the log of that job");
+        restored_guest_blame(guest, NULL, &error);
+        restored_guest_fail(guest, &error);
         return;
     }
     images = calloc(guest->image_count + 1, sizeof(*images));
@@ -179,12 +181,15 @@ static void finish_at_hypervisor(struct restored_guest *guest)
 }
 
 /* The user may have chosen so; or the newest job could not save the disk; or, in
- * a restore with errors, the data did not come that far. */
+ * a restore with errors, the data did not come that far.  To the daemon a disk that
+ * no job saved is as one that nobody chose, so where none came it is a warning. */
 static void say_missing_disks(const struct restored_guest *guest)
 {
+    bool doubtful = guest->doubtful || restored_disk_none_came(guest);
+
     for (size_t i = 0; guest->has_config && i < guest->config.disk_count; i++)
         if (!restored_disk_came(guest, &guest->config.disks[i]))
-            job_message(guest->job, guest->doubtful ? MESSAGE_WARNING : MESSAGE_INFO,
+            job_message(guest->job, doubtful ? MESSAGE_WARNING : MESSAGE_INFO,
                         "Not restored: %s/%s, of which no part came", restored_guest_name(guest),
                         guest->config.disks[i].drive);
 }

@@ -246,7 +246,7 @@ static bool read_image(const struct block_answers *answers, const json_t *insert
     const json_t *image = json_member_object(inserted, "image");
     const json_t *own = below_filters(image, filters_passed);
     const char *driver = format_of(node);
-    const struct layers layers = layers_read(answers, node);
+    const struct layers layers = layers_read(answers, node, own);
 
     if (!driver || !image || !json_member_size(image, "virtual-size", &disk->size))
         return error_set(error, ERROR_GENERAL,

@@ -30,17 +30,38 @@ static bool is_format(const json_t *node)
     return false;
 }
 
+static const json_t *data_of_image(const json_t *image)
+{
+    return json_member_object(json_member_object(image, "format-specific"), "data");
+}
+
 static const json_t *specific_data(const json_t *node)
 {
-    return json_member_object(
-        json_member_object(json_member_object(node, "image"), "format-specific"), "data");
+    return data_of_image(json_member_object(node, "image"));
+}
+
+static bool is_encrypted_image(const json_t *image)
+{
+    const char *format = json_member_string(image, "format");
+
+    return json_member_bool(image, "encrypted", false) || (format && strcmp(format, "luks") == 0) ||
+           json_object_get(data_of_image(image), "encrypt");
 }
 
 static bool is_encrypted(const json_t *node)
 {
     return is_driver(node, "luks") || json_member_bool(node, "encrypted", false) ||
-           json_member_bool(json_member_object(node, "image"), "encrypted", false) ||
-           json_object_get(specific_data(node), "encrypt");
+           is_encrypted_image(json_member_object(node, "image"));
+}
+
+static bool stands_on_encrypted(const json_t *image)
+{
+    for (int step = 0; image && step < NODES_WALK_LIMIT; step++) {
+        if (is_encrypted_image(image))
+            return true;
+        image = json_member_object(image, "backing-image");
+    }
+    return false;
 }
 
 /* QEMU shows the options of a raw node nowhere but in its name, which is then
@@ -117,9 +138,11 @@ static enum write_back format_answer(const struct block_answers *answers, const 
     return answer;
 }
 
-struct layers layers_read(const struct block_answers *answers, const json_t *node)
+struct layers layers_read(const struct block_answers *answers, const json_t *node,
+                          const json_t *image)
 {
-    struct layers layers = {.answer = WRITE_BACK_YES};
+    struct layers layers = {.answer =
+                                stands_on_encrypted(image) ? WRITE_BACK_ENCRYPTED : WRITE_BACK_YES};
 
     for (int step = 0; node && step < NODES_WALK_LIMIT && !is_file(node); step++) {
         const json_t *lower = below(answers, node);

@@ -15,7 +15,10 @@ struct layers {
 
 /* Looks at what a disk's format node stands on: a pure function of QEMU's
  * answers.  Only one format, unencrypted, on the whole of one file or block
- * device (and filters, which change nothing) may be written back. */
-struct layers layers_read(const struct block_answers *answers, const json_t *node);
+ * device (and filters, which change nothing) may be written back.  `image` is the
+ * node's ImageInfo with all its backing images: an overlay in the clear over an
+ * encrypted one would come back with what that holds. */
+struct layers layers_read(const struct block_answers *answers, const json_t *node,
+                          const json_t *image);
 
 #endif

@@ -20,11 +20,10 @@ static const struct {
     const char *type; /* or what it begins with */
     const char *because;
 } types[] = {
-    {"vhost-user-blk", OUTSIDE},  {"vhost-user-scsi", OUTSIDE},
-    {"vhost-scsi", KERNEL},       {"vhost-vdpa-device", KERNEL},
-    {"vhost-user-fs", DIRECTORY}, {"virtio-9p", DIRECTORY},
-    {"nvdimm", MEMORY},           {"virtio-pmem", MEMORY},
-    {"vfio-pci", HARDWARE},       {"vfio-user-pci", OUTSIDE},
+    {"vhost-user-blk", OUTSIDE},   {"vhost-user-scsi", OUTSIDE}, {"vhost-scsi", KERNEL},
+    {"vhost-vdpa-device", KERNEL}, {"vhost-user-fs", DIRECTORY}, {"virtio-9p", DIRECTORY},
+    {"usb-mtp", DIRECTORY},        {"cxl-type3", MEMORY},        {"nvdimm", MEMORY},
+    {"virtio-pmem", MEMORY},       {"vfio-pci", HARDWARE},       {"vfio-user-pci", OUTSIDE},
 };
 
 const char *unsaved_because(const char *type)
@@ -81,14 +80,21 @@ static bool is_storage(struct qmp *qmp, const char *path, bool *storage, struct 
     return true;
 }
 
-/* The file behind memory; NULL when it has none. */
+/* The file behind memory; NULL when it has none.  What of a CXL device outlasts the
+ * guest is a property of its own (QEMU's hw/mem/cxl_type3.c). */
 static bool find_file(struct qmp *qmp, const char *path, char **file, struct error *error)
 {
-    _cleanup_free_ char *memory = NULL;
+    static const char *const properties[] = {"memdev", "persistent-memdev"};
 
     *file = NULL;
-    return get(qmp, path, "memdev", &memory, error) &&
-           (!memory || get(qmp, memory, "mem-path", file, error));
+    for (size_t i = 0; i < ARRAY_SIZE(properties) && !*file; i++) {
+        _cleanup_free_ char *memory = NULL;
+
+        if (!get(qmp, path, properties[i], &memory, error) ||
+            (memory && !get(qmp, memory, "mem-path", file, error)))
+            return false;
+    }
+    return true;
 }
 
 static bool add_device(struct qmp *qmp, json_t *list, const char *path, const char *type,

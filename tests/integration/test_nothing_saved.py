@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from harness import restored
-from harness.disk import MIB, Disk, make_image
+from harness.disk import BAD_OFFSET, MIB, Disk, make_image
 from harness.history import History
 from harness.process import PATIENCE, wait_until
 from harness.vm1 import FILES, restored_files
@@ -124,6 +124,24 @@ def test_restore_without_any_disk_fails(vm1, workdir):
     assert sent.status == "E" and "Restore Error" in sent.log, sent.log
     for name in ("left-out", "sent"):
         assert restored_files(workdir / name) == FILES[:1]
+
+
+def test_restore_of_a_guest_that_lost_all(make_bacula, make_guest, workdir):
+    """To Bacula it looks as if nobody had chosen its disk: a warning; nothing to write back: a failure."""
+    path = make_image(workdir / "fragile.raw", BAD_OFFSET + MIB, "raw", 1)
+    lost = make_guest("lost", disks=[Disk("only", path, "raw", style="fragile")])
+    lost.write("only", 1, BAD_OFFSET, 65536)
+    other = _guest(make_guest, workdir, "other", 1)
+    bacula = make_bacula(filesets={"VM": [f"{_line(guest)} transaction=disk" for guest in (lost, other)]})
+    backup = bacula.run("VM")
+    assert (backup.status, backup.errors) == ("T", 1), backup.log
+    files = [file.path for file in bacula.list_files(backup.jobid) if "/lost/" in file.path]
+    assert [Path(file).name for file in files] == ["config.json"]
+    lost.quit()
+    aside = bacula.restore(backup.jobid, workdir / "restored", files=files)
+    assert "Warning: qemu: Not restored: lost/only, of which no part came" in aside.log
+    back = bacula.restore(backup.jobid, "/", files=files, plugin_options={"convdestination": "yes"})
+    assert back.status == "f" and _fatal(back) == [_NO_DISK], back.log
 
 
 def test_restore_of_one_disk_of_two(vm1, workdir):

@@ -40,6 +40,8 @@ def served(workdir):
 @_one_version
 def test_devices_are_named(served, make_bacula, make_guest, workdir):
     """A warning a device, a list in config.json, and a line a device when it is restored."""
+    shared = workdir / "shared"
+    shared.mkdir()
     memory = workdir / "nvdimm"
     memory.touch()
     os.truncate(memory, 64 * MIB)
@@ -48,6 +50,7 @@ def test_devices_are_named(served, make_bacula, make_guest, workdir):
         *("-m", "64,slots=2,maxmem=512M"),
         *("-object", f"memory-backend-file,id=m,size=64M,share=on,mem-path={memory}"),
         *("-device", "nvdimm,id=nv,memdev=m"),
+        *("-device", "qemu-xhci", "-device", f"usb-mtp,id=mtp,rootdir={shared}"),
     ]
     disk = Disk("own", make_image(workdir / "own.qcow2", 2 * MIB, seed=1))
     guest = make_guest(name="VM1", disks=[disk], extra=extra)
@@ -58,13 +61,14 @@ def test_devices_are_named(served, make_bacula, make_guest, workdir):
         "VM1/served (vhost-user-blk-pci) is not backed up: a process outside QEMU serves it",
         "VM1/nv (nvdimm) is not backed up: it is memory to QEMU: save its file when the guest is "
         f"off: {memory}",
+        "VM1/mtp (usb-mtp) is not backed up: it is a directory of the host: save that with an ordinary File =",
     ):
         assert f"Warning: qemu: {line}\n" in job.log
     guest.assert_clean()
     restored = bacula.restore([job.jobid], workdir / "restored")
     assert restored.ok
-    for device in ("served (vhost-user-blk-pci)", "nv (nvdimm)"):
+    for device in ("served (vhost-user-blk-pci)", "nv (nvdimm)", "mtp (usb-mtp)"):
         assert f"Not restored: VM1/{device}, which is not in the backup" in restored.log
     config = json.loads((workdir / "restored/@qemu/VM1/0/config.json").read_text())
-    assert [device["device"] for device in config["not_saved"]] == ["served", "nv"]
-    assert config["not_saved"][1]["file"] == str(memory)
+    assert [device["device"] for device in config["not_saved"]] == ["mtp", "served", "nv"]
+    assert config["not_saved"][2]["file"] == str(memory)

@@ -76,7 +76,7 @@ def _bytes_of(folder):
 # What lies between a disk and its file
 
 _WINDOW = "it is a window into its file, which holds more (offset=, size=)"
-_CIPHER = "its file is encrypted, and what is saved of it is not"
+_CIPHER = "its file is encrypted or stands on one that is, and what is saved of it is not"
 _LAYERS = "its image is not one file of one format"
 _TEMPORARY = "its file is a temporary one, deleted already (-snapshot)"
 
@@ -124,6 +124,15 @@ def _raw_over_luks(folder):
     return _blockdev(driver="raw", file=below, node_name="below")
 
 
+def _overlay_over_encrypted(folder):
+    """Its own clusters are in the clear; what it has not is deciphered from the base."""
+    base = Path(shutil.copy(folder / "cipher.qcow2", folder / "base.qcow2"))
+    path = folder / "overlay.qcow2"
+    run(["qemu-img", "create", "-q", "-u", "-f", "qcow2", "-b", base, "-F", "qcow2", path, "2M"])
+    below = {"driver": "qcow2", "encrypt": {"format": "luks", "key-secret": "key"}, "file": _file(base)}
+    return _blockdev(driver="qcow2", backing=below, file=_file(path), node_name="overlay")
+
+
 def _snapshot(folder):
     path = make_image(folder / "snapshot.qcow2", 4 * MIB, seed=5)
     return ["-drive", f"if=none,id=snapshot,file={path},format=qcow2,snapshot=on"]
@@ -143,6 +152,7 @@ _KINDS = {
     "cipher": (_encrypted_qcow2, _CIPHER),
     "luks": (_luks, _CIPHER),
     "below": (_raw_over_luks, _CIPHER),
+    "overlay": (_overlay_over_encrypted, _CIPHER),
     "snapshot": (_snapshot, _TEMPORARY),
     "data": (_data_file, _LAYERS),
 }

@@ -72,7 +72,7 @@ _UNRESERVABLE = {"working": 64 * MIB, "reservable": False}
 
 def _fill_slowly(scene, jobid):
     """Nearly at once, then a MiB a second for as long as the dump goes on: it would end last."""
-    scene.slow_down(MIB)
+    scene.slow_down(MIB // 8)
     with (scene.working / "filler").open("wb", 0) as filler:
         space = os.statvfs(scene.working)
         filler.write(bytes(max(0, space.f_bavail * space.f_bsize - 12 * MIB)))
@@ -82,7 +82,7 @@ def _fill_slowly(scene, jobid):
             except OSError:
                 break
             time.sleep(0.25)
-    wait_until(lambda: not _dumps(scene.guest, jobid), 60, "the dump to be given up")
+    wait_until(lambda: not _dumps(scene.guest, jobid), PATIENCE, "the dump to be given up")
 
 
 def _dumps(guest, jobid):
