@@ -410,3 +410,13 @@ def test_no_config(world):
         'guest "vm1" (100): the backup does not hold its Proxmox configuration; restore its config.json'
         " as well, or restore to a directory (where=/some/path)"
     )
+
+
+def test_no_disk(world):
+    """Only config.json was chosen: no guest is made of it, and the job says so and fails."""
+    error, result = _fail(world, files=["/@qemu/vm1/100/config.json"])
+    assert error == (
+        'guest "vm1" (100): it is not made, since none of its disks came; choose its disks as well;'
+        " those that its backup could not save are named in the log of that job"
+    )
+    assert result.status == "f" and "no disk was restored, so the job fails" in result.log
