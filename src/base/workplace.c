@@ -124,9 +124,14 @@ static enum held take_folder(int folder)
  * take it. */
 static bool is_dead(const struct owner *owner, const struct owner *self, int folder, int *lock)
 {
+    enum held held;
+
     switch (owner_state(owner, self)) {
     case OWNER_ENDED:
-        return take_lock(folder, lock) != HELD;
+        /* Of another boot is also a machine that was cloned with its name and number, and
+         * runs: where no lock can be taken, only a process that is seen to be gone counts. */
+        held = take_lock(folder, lock);
+        return held == FREE || (held == UNTOLD && owner->boot == self->boot);
     case OWNER_SELF:
     case OWNER_UNSEEN:
         return owner_same_place(owner, self) && take_lock(folder, lock) == FREE;
