@@ -5,11 +5,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/path.h"
 #include "base/text.h"
 #include "image/qcow2.h"
+#include "image/server.h"
 #include "image/trailer.h"
 
 bool assembly_init(struct assembly *assembly, const char *drive, const struct workplace *workplace,
@@ -19,16 +21,30 @@ bool assembly_init(struct assembly *assembly, const char *drive, const struct wo
         .drive = text_copy(drive),
         .path = text_format("%s/%zu.qcow2", workplace->path, number),
         .part = text_format("%s/%zu.part", workplace->path, number),
+        .socket = text_format("%zu.nbd", number),
+        .folder = workplace->descriptor,
         .file = -1,
     };
-    return (assembly->drive && assembly->path && assembly->part) || error_memory(error);
+    return (assembly->drive && assembly->path && assembly->part && assembly->socket) ||
+           error_memory(error);
 }
 
-static void close_part(struct assembly *assembly)
+static void close_file(struct assembly *assembly)
 {
     if (assembly->file >= 0)
         close(assembly->file);
     assembly->file = -1;
+}
+
+/* A server of it is ended at once. */
+static void close_part(struct assembly *assembly)
+{
+    close_file(assembly);
+    target_nbd_free(assembly->target);
+    assembly->target = NULL;
+    reader_free(assembly->reader);
+    assembly->reader = NULL;
+    assembly->tool = NULL;
 }
 
 void assembly_fail(struct assembly *assembly)
@@ -71,54 +87,180 @@ static bool follows(const struct assembly *assembly, const struct part *part, st
     return true;
 }
 
-bool assembly_begin(struct assembly *assembly, const struct part *part, struct error *error)
+static bool open_file(struct assembly *assembly, const char *path, struct error *error)
 {
-    const char *path = part->sequence ? assembly->part : assembly->path;
-
-    if (part->sequence && !follows(assembly, part, error)) {
-        assembly_fail(assembly);
-        return false;
-    }
     (void)unlink(path);
     assembly->file = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (assembly->file < 0) {
-        error_errno(error, errno, "cannot make \"%s\"", path);
-        assembly_fail(assembly);
-        return false;
-    }
-    assembly->write_error = 0;
+    return assembly->file >= 0 || error_errno(error, errno, "cannot make \"%s\"", path);
+}
+
+bool assembly_begin(struct assembly *assembly, const struct part *part,
+                    const struct image_tool *tool, struct error *error)
+{
+    close_part(assembly);
+    assembly->arriving = part->sequence;
     assembly->expected = part->size;
     assembly->received = 0;
     assembly->skipped = 0;
+    assembly->head_count = 0;
+    assembly->chosen = false;
+    assembly->detour = NULL;
+    assembly->lost.kind = ERROR_NONE;
+    if (part->sequence ? !follows(assembly, part, error)
+                       : !open_file(assembly, assembly->path, error)) {
+        assembly_fail(assembly);
+        return false;
+    }
+    assembly->tool = tool;
     return true;
+}
+
+/* --- which way it goes --- */
+
+static bool ignore_begin(void *context, uint64_t size, struct error *error)
+{
+    (void)context, (void)size, (void)error;
+    return true;
+}
+
+static bool ignore_zero(void *context, uint64_t offset, uint64_t count, struct error *error)
+{
+    (void)context, (void)offset, (void)count, (void)error;
+    return true;
+}
+
+static bool ignore_data(void *context, uint64_t offset, const void *bytes, size_t count,
+                        struct error *error)
+{
+    (void)context, (void)offset, (void)bytes, (void)count, (void)error;
+    return true;
+}
+
+/* Part 0 is written as it is; whether it is sound is seen as it passes. */
+static bool follow(struct assembly *assembly, struct error *error)
+{
+    const struct reader_sink sink = {
+        .begin = ignore_begin, .zero = ignore_zero, .data = ignore_data};
+
+    assembly->reader = reader_new(&sink);
+    return assembly->reader || error_memory(error);
+}
+
+static bool take_apart(struct assembly *assembly, struct error *error)
+{
+    const struct target_nbd_request request = {.path = assembly->path,
+                                               .folder = assembly->folder,
+                                               .name = assembly->socket,
+                                               .tool = assembly->tool};
+    struct reader_sink sink;
+
+    assembly->target = target_nbd_new(&request);
+    if (!assembly->target)
+        return error_memory(error);
+    sink = target_nbd_sink(assembly->target);
+    assembly->reader = reader_new(&sink);
+    return assembly->reader || error_memory(error);
+}
+
+static bool choose(struct assembly *assembly, struct error *error)
+{
+    bool in_order = reader_knows(assembly->head, assembly->head_count);
+
+    assembly->chosen = true;
+    if (assembly->arriving == 0)
+        return !in_order || follow(assembly, error);
+    assembly->detour = in_order ? server_lacks(assembly->folder, assembly->socket)
+                                : "qemu-fd 0.1 saved it, or it was changed since";
+    return assembly->detour ? open_file(assembly, assembly->part, error)
+                            : take_apart(assembly, error);
+}
+
+/* --- its bytes --- */
+
+static bool put(struct assembly *assembly, const void *bytes, size_t count, struct error *error)
+{
+    if (assembly->file >= 0 && !path_write_all(assembly->file, bytes, count)) {
+        error_errno(error, errno, "cannot write it");
+        if (errno == ENOSPC)
+            error_hint(error, "make room there or choose another directory");
+        return false;
+    }
+    return !assembly->reader || reader_push(assembly->reader, bytes, count, error);
+}
+
+static bool take_head(struct assembly *assembly, struct error *error)
+{
+    return choose(assembly, error) && put(assembly, assembly->head, assembly->head_count, error);
+}
+
+static bool take(struct assembly *assembly, const unsigned char *bytes, size_t count,
+                 struct error *error)
+{
+    if (!assembly->chosen) {
+        size_t room = sizeof(assembly->head) - assembly->head_count;
+        size_t piece = count < room ? count : room;
+
+        memcpy(assembly->head + assembly->head_count, bytes, piece);
+        assembly->head_count += piece;
+        bytes += piece;
+        count -= piece;
+        if (piece < room)
+            return true;
+        if (!take_head(assembly, error))
+            return false;
+    }
+    return put(assembly, bytes, count, error);
 }
 
 bool assembly_write(struct assembly *assembly, const void *bytes, size_t count)
 {
-    if (assembly->file < 0) {
+    int number;
+
+    if (!assembly->tool || assembly->lost.kind != ERROR_NONE) {
         errno = EBADF;
         return false;
     }
-    if (!path_write_all(assembly->file, bytes, count)) {
-        assembly->write_error = errno;
-        return false;
+    errno = 0;
+    if (take(assembly, bytes, count, &assembly->lost)) {
+        assembly->received += count;
+        return true;
     }
-    assembly->received += count;
-    return true;
+    number = assembly->target ? target_nbd_number(assembly->target) : errno;
+    close_part(assembly);
+    errno = number ? number : EIO;
+    return false;
+}
+
+/* What lies between; a part's first bytes never do. */
+static bool take_gap(struct assembly *assembly, uint64_t count, struct error *error)
+{
+    if (!assembly->chosen)
+        return error_set(error, ERROR_GENERAL, "its first bytes did not come");
+    if (assembly->file >= 0 && lseek(assembly->file, (off_t)count, SEEK_CUR) < 0)
+        return error_errno(error, errno, "cannot write it");
+    return !assembly->reader || reader_push_zeroes(assembly->reader, count, error);
 }
 
 bool assembly_seek(struct assembly *assembly, uint64_t offset)
 {
     errno = EINVAL;
-    if (assembly->file < 0 || offset < assembly->received || offset >= assembly->expected ||
-        offset > INT64_MAX || lseek(assembly->file, (off_t)offset, SEEK_SET) < 0)
+    if (!assembly->tool || assembly->lost.kind != ERROR_NONE || offset < assembly->received ||
+        offset >= assembly->expected || offset > INT64_MAX)
         return false;
+    if (!take_gap(assembly, offset - assembly->received, &assembly->lost)) {
+        close_part(assembly);
+        errno = EINVAL;
+        return false;
+    }
     assembly->skipped += offset - assembly->received;
     assembly->received = offset;
     return true;
 }
 
-/* All that was jumped over was zero: as much as the part itself says. */
+/* --- its end --- */
+
+/* All that was jumped over was zero: as much as the part itself says.  What is followed
+ * tells so at its end. */
 static bool is_whole(const struct assembly *assembly)
 {
     unsigned char trailer[TRAILER_SIZE];
@@ -126,45 +268,58 @@ static bool is_whole(const struct assembly *assembly)
 
     if (assembly->received != assembly->expected)
         return false;
-    return !assembly->skipped ||
+    return !assembly->skipped || assembly->file < 0 ||
            (assembly->expected >= sizeof(trailer) &&
             pread(assembly->file, trailer, sizeof(trailer),
                   (off_t)(assembly->expected - sizeof(trailer))) == (ssize_t)sizeof(trailer) &&
             trailer_read(trailer, &zeroes) && zeroes == assembly->skipped);
 }
 
-static bool take_part(struct assembly *assembly, const struct part *part,
-                      const struct image_tool *tool, struct error *error)
+/* What was put aside; a damaged part may look empty, and patch nothing in without a word. */
+static bool patch_in(struct assembly *assembly, const struct image_tool *tool, struct error *error)
+{
+    uint64_t size;
+    bool good = qcow2_read_file(assembly->part, &size, error) &&
+                image_check(tool, assembly->part, error) &&
+                image_patch(tool, assembly->path, assembly->part, size, error);
+
+    if (good)
+        (void)unlink(assembly->part);
+    return good;
+}
+
+static bool take_part(struct assembly *assembly, struct error *error)
 {
     uint64_t size;
 
-    if (assembly->file < 0 && assembly->write_error) {
-        error_errno(error, assembly->write_error, "cannot write it");
-        if (assembly->write_error == ENOSPC)
-            error_hint(error, "make room there or choose another directory");
+    if (assembly->lost.kind != ERROR_NONE) {
+        *error = assembly->lost;
         return false;
     }
-    if (assembly->file < 0)
+    if (!assembly->tool)
         return error_set(error, ERROR_GENERAL, "it was not written to its end");
+    if (!assembly->chosen && !take_head(assembly, error))
+        return false;
     if (!is_whole(assembly))
         return error_set(error, ERROR_GENERAL, "%llu of its %llu bytes came",
                          (unsigned long long)(assembly->received - assembly->skipped),
                          (unsigned long long)assembly->expected);
-    close_part(assembly);
-    if (!qcow2_read_file(part->sequence ? assembly->part : assembly->path, &size, error))
+    close_file(assembly);
+    if (assembly->arriving == 0 && !qcow2_read_file(assembly->path, &size, error))
         return false;
-    /* A damaged part may look empty, and patch nothing in without a word. */
-    if (part->sequence && (!image_check(tool, assembly->part, error) ||
-                           !image_patch(tool, assembly->path, assembly->part, size, error)))
+    if (assembly->reader && !reader_end(assembly->reader, error))
         return false;
-    (void)unlink(assembly->part);
-    return true;
+    if (assembly->target)
+        return target_nbd_end(assembly->target, error);
+    return assembly->arriving == 0 || patch_in(assembly, assembly->tool, error);
 }
 
-bool assembly_end(struct assembly *assembly, const struct part *part, const struct image_tool *tool,
-                  struct error *error)
+bool assembly_end(struct assembly *assembly, const struct part *part, struct error *error)
 {
-    if (!take_part(assembly, part, tool, error)) {
+    bool good = take_part(assembly, error);
+
+    close_part(assembly);
+    if (!good) {
         assembly_fail(assembly);
         return error_context(error, "part %u", part->sequence);
     }
@@ -193,4 +348,5 @@ void assembly_free(struct assembly *assembly)
     free(assembly->drive);
     free(assembly->path);
     free(assembly->part);
+    free(assembly->socket);
 }

@@ -1,8 +1,17 @@
 /* qemu-fd: one image put together from the parts that a restore brings.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  *
- * Part 0 is a whole image; part n holds what changed after part n - 1 and is
- * patched into it as soon as it has arrived.
+ * Part 0 is a whole image; part n holds what changed after part n - 1.  Which way a part
+ * goes is chosen at its first bytes:
+ *
+ *     part 0                      into the image's file; one whose tables come first is
+ *                                 followed through them meanwhile
+ *     part n, its tables first    straight into the image, while it arrives (target_nbd.h)
+ *     part n, any other           into a file beside it, which qemu-img patches in when it has
+ *                                 arrived: backups of version 0.1, what was changed
+ *                                 since by hand, and hosts without qemu-nbd
+ *
+ * A failure, at any moment, takes the image along.
  */
 #ifndef QEMU_FD_ASSEMBLY_H
 #define QEMU_FD_ASSEMBLY_H
@@ -12,6 +21,8 @@
 
 #include "base/error.h"
 #include "base/workplace.h"
+#include "image/reader.h"
+#include "image/target_nbd.h"
 #include "image/tool.h"
 
 enum assembly_state {
@@ -30,11 +41,24 @@ struct assembly {
     uint32_t sequence;
     uint64_t identity; /* of the last part in it; 0: it carried none */
     time_t modified;   /* of the last part */
-    int file;          /* the part that arrives now */
-    int write_error;   /* why it could not be written; 0: it could */
+    const char
+        *detour;  /* why the last part was put aside before it was patched in; NULL: it was not */
+    int folder;   /* the workplace, borrowed, where … */
+    char *socket; /* … the name of a socket is free */
+
+    /* The part that arrives now. */
+    const struct image_tool *tool; /* NULL: none */
+    uint32_t arriving;             /* its number */
     uint64_t expected;
-    uint64_t received; /* where the next byte belongs: … */
-    uint64_t skipped;  /* … bytes before it that did not come, as they are zero */
+    uint64_t received;               /* where the next byte belongs: … */
+    uint64_t skipped;                /* … bytes before it that did not come, as they are zero */
+    unsigned char head[READER_HEAD]; /* until its way is chosen */
+    size_t head_count;
+    bool chosen;
+    int file;                  /* -1: it is written to none */
+    struct reader *reader;     /* NULL: nobody can follow it */
+    struct target_nbd *target; /* where what is read goes to; NULL: nowhere */
+    struct error lost;         /* why it could not be taken; ERROR_NONE: it could */
 };
 
 /* What Bacula says of a part. */
@@ -50,20 +74,21 @@ bool assembly_init(struct assembly *assembly, const char *drive, const struct wo
                    size_t number, struct error *error);
 
 /* Takes a part up, if it is the next one: part 0 always is and starts afresh;
- * part n follows part n - 1, and the very part n - 1 that it was made on. */
-bool assembly_begin(struct assembly *assembly, const struct part *part, struct error *error);
+ * part n follows part n - 1, and the very part n - 1 that it was made on.  `tool` is
+ * borrowed until the part's end. */
+bool assembly_begin(struct assembly *assembly, const struct part *part,
+                    const struct image_tool *tool, struct error *error);
 
-/* Adds bytes; false with errno set. */
+/* Adds bytes; false with errno set, and the reason kept for assembly_end. */
 bool assembly_write(struct assembly *assembly, const void *bytes, size_t count);
 
 /* The next bytes belong to `offset` of the part: what lies between is zero.  False
  * with errno set where they came already, or no byte can belong. */
 bool assembly_seek(struct assembly *assembly, uint64_t offset);
 
-/* The part has arrived: sees that it is whole and harmless, and patches it
- * in.  Any failure makes the assembly ASSEMBLY_FAILED. */
-bool assembly_end(struct assembly *assembly, const struct part *part, const struct image_tool *tool,
-                  struct error *error);
+/* The part has arrived: sees that it is whole and harmless, and in the image.  Any
+ * failure makes the assembly ASSEMBLY_FAILED. */
+bool assembly_end(struct assembly *assembly, const struct part *part, struct error *error);
 
 /* All parts are in: checks the image and flushes it. */
 bool assembly_finish(struct assembly *assembly, const struct image_tool *tool, struct error *error);

@@ -23,6 +23,8 @@ struct restore {
     struct restored_guest *guest;
     struct assembly *image; /* NULL while it is config.json */
     struct part part;
+    struct child_watch watch; /* of the image's tool */
+    struct image_tool tool;
     bool lost; /* a disk that was selected could not be taken up */
     bool ended;
 };
@@ -181,12 +183,14 @@ static enum accepted accept_image(struct restore *restore, const char *drive)
         restore->image = NULL;
         return ACCEPTED_NOT;
     }
-    if (!assembly_begin(image, &restore->part, &error)) {
+    restore->tool = restored_guest_tool(guest, &restore->watch);
+    if (!assembly_begin(image, &restore->part, &restore->tool, &error)) {
         job_error_of(&error, guest->component, guest->vmid, drive);
         return fail(restore, &error);
     }
-    if (restore->part.sequence == 0)
-        job_message(restore->job, MESSAGE_INFO, "Restoring device: %s", drive);
+    job_message(restore->job, MESSAGE_INFO,
+                restore->part.sequence ? "Patching incremental: %s" : "Restoring device: %s",
+                drive);
     return ACCEPTED;
 }
 
@@ -263,8 +267,6 @@ void restore_end_file(struct restore *restore)
 {
     struct restored_guest *guest = restore->guest;
     struct assembly *image = restore->image;
-    struct child_watch watch;
-    struct image_tool tool;
     struct error error;
 
     if (!guest)
@@ -275,14 +277,12 @@ void restore_end_file(struct restore *restore)
         restore->guest = NULL;
         return;
     }
-    tool = restored_guest_tool(guest, &watch);
-    if (restore->part.sequence && image->state == ASSEMBLY_GOOD)
-        job_message(restore->job, MESSAGE_INFO, "Patching incremental: %s", image->drive);
-    if (!assembly_end(image, &restore->part, &tool, &error)) {
+    if (!assembly_end(image, &restore->part, &error)) {
         job_error_of(&error, guest->component, guest->vmid, image->drive);
         error_hint(&error, "the disk is not restored");
         (void)fail(restore, &error);
     }
+    restored_guest_say_detour(guest, image);
     restore->guest = NULL;
     restore->image = NULL;
 }
@@ -318,6 +318,10 @@ void restore_end(struct restore *restore, enum restore_outcome outcome)
     if (restore->ended)
         return;
     restore->ended = true;
+    if (restore->image && restore->part.sequence && outcome != RESTORE_BAD)
+        restore_end_file(restore); /* of which the rest does not come */
+    else if (restore->image && outcome == RESTORE_BAD)
+        assembly_fail(restore->image);
     for (size_t i = 0; i < restore->guest_count; i++) {
         restore->guests[i]->doubtful = outcome != RESTORE_GOOD;
         if (outcome != RESTORE_BAD && !restore->guests[i]->failed)

@@ -323,6 +323,18 @@ bool restored_guest_take_config(struct restored_guest *guest, struct error *erro
     return put_config(guest, error) || blame_config(guest, error);
 }
 
+void restored_guest_say_detour(struct restored_guest *guest, const struct assembly *image)
+{
+    if (guest->detoured || !image->detour)
+        return;
+    guest->detoured = true;
+    job_message(
+        guest->job, MESSAGE_INFO,
+        "A part of %s/%s waited in \"%s\" until it had come (%s): every such part is written "
+        "twice",
+        restored_guest_name(guest), image->drive, guest->root, image->detour);
+}
+
 size_t restored_guest_count(const struct restored_guest *guest, enum assembly_state state)
 {
     size_t count = 0;

@@ -27,6 +27,7 @@ struct restored_guest {
     bool has_config;
     bool of_catalog; /* the first of them came from there */
     bool doubtful;   /* errors came, so parts may be missing */
+    bool detoured;   /* a part of it had to be put aside, and that was said */
     bool announced;  /* "Start Restore" is in the job log */
     bool failed;     /* it could not be set up: its files are passed over */
     bool left_alone; /* Replace kept what was looked at last */
@@ -57,6 +58,9 @@ bool restored_guest_admits(struct restored_guest *guest, const struct assembly *
 
 /* config.json is complete. */
 bool restored_guest_take_config(struct restored_guest *guest, struct error *error);
+
+/* Says once a guest that a part had to be put aside before it was patched in. */
+void restored_guest_say_detour(struct restored_guest *guest, const struct assembly *image);
 
 /* How many of its images are in that state. */
 size_t restored_guest_count(const struct restored_guest *guest, enum assembly_state state);

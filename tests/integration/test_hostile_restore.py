@@ -115,6 +115,29 @@ def _longer(archives, archive):
         file.write(bytes(4096))
 
 
+def _data_entries(archives, archive):
+    """Where the table of the part, which has one, speaks of data."""
+    with archives.data(archive, IMAGE).open("rb") as file:
+        file.seek(4 * 65536)
+        table = file.read(16 * 8)
+    return [4 * 65536 + at for at in range(0, len(table), 8) if table[at : at + 8] > bytes(7) + b"\1"]
+
+
+def _twice(archives, archive):
+    first, second = _data_entries(archives, archive)[:2]
+    _patch(second, _entry(archives, archive, first))(archives, archive)
+
+
+def _left_out(archives, archive):
+    _patch(_data_entries(archives, archive)[0], bytes(8))(archives, archive)
+
+
+def _entry(archives, archive, at):
+    return archives.data(archive, IMAGE).read_bytes()[at : at + 8]
+
+
+_QEMU = "qemu-"  # qemu-img, or qemu-nbd that opens the image for the next part
+
 _PARTS = {
     "backing file": (_backing_file, "it names a backing file"),
     "backing file as JSON": (_backing_json, "it names a backing file"),
@@ -130,30 +153,33 @@ _PARTS = {
     "endless header": (_patch(100, b"\xff" * 4), "its header makes no sense"),
     "no header": (_patch(100, bytes(4)), "its header makes no sense"),
     "refcount order": (_patch(96, b"\0\0\0\7"), "its header makes no sense"),
-    "endless extension": (_extension(0x6803F857, b"", 0xFFFFFFF0), "qemu-img "),
-    "LUKS extension": (_extension(0x0537BE77, bytes(16)), "qemu-img "),
+    "endless extension": (_extension(0x6803F857, b"", 0xFFFFFFF0), _QEMU),
+    "LUKS extension": (_extension(0x0537BE77, bytes(16)), _QEMU),
     "bitmaps that are none": (
         _both(_extension(0x23852875, b"\xff" * 24), _patch(88, bytes(7) + b"\1")),
-        "qemu-img ",
+        _QEMU,
     ),
     "compression type": (
         _both(_patch(72, bytes(7) + b"\x08"), _patch(100, b"\0\0\0\x70\x09")),
-        "qemu-img ",
+        _QEMU,
     ),
-    "smaller": (_patch(24, bytes(5) + b"\x08\0\0"), "where config.json says 1048576"),
+    "smaller": (_patch(24, bytes(5) + b"\x08\0\0"), "one of its tables reaches behind the disk"),
     "larger": (_patch(24, bytes(5) + b"\x20\0\0"), "where config.json says 1048576"),
     "cluster size": (_patch(20, b"\0\0\0\x1f"), "its cluster size makes no sense"),
-    "negative size": (_patch(24, b"\xff" * 8), "its size makes no sense"),
-    "huge size": (_patch(24, b"\x3f" + b"\xff" * 7), "qemu-img "),
-    "L1 table elsewhere": (_patch(40, b"\x7f" + b"\0" * 7), "qemu-img "),
-    "L1 table overlaps": (_patch(40, bytes(8)), "qemu-img "),
-    "refcounts": (_patch(65536, b"\xff" * 65536), "qemu-img "),
+    "negative size": (_patch(24, b"\xff" * 8), "is larger than any that can be saved"),
+    "huge size": (_patch(24, b"\x3f" + b"\xff" * 7), "is larger than any that can be saved"),
+    "L1 table elsewhere": (_patch(40, b"\x7f" + b"\0" * 7), "its header makes no sense"),
+    "L1 table overlaps": (_patch(40, bytes(8)), "its header makes no sense"),
+    "refcounts": (_patch(65536, b"\xff" * 65536), "its table of reference counts is wrong"),
+    "L2 table elsewhere": (_patch(3 * 65536, b"\x80" + bytes(7)), "its first table is wrong"),
+    "two clusters at one address": (_twice, "one of its tables is wrong"),
+    "a cluster left out": (_left_out, "one of its tables is wrong"),
     "garbage": (_content(os.urandom(100000)), "it is no qcow2 image"),
     "half a header": (_content(b"QFI\xfb\0\0\0\3"), "it is no qcow2 image"),
     "nothing": (_content(b""), "it is no qcow2 image"),
     "other format": (_content(b"KDMV" + bytes(65532)), "it is no qcow2 image"),
     "short": (_shorter, " bytes came"),
-    "long": (_longer, " bytes came"),
+    "long": (_longer, "it goes on behind its end"),
 }
 
 

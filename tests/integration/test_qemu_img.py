@@ -1,4 +1,4 @@
-"""How qemu-img is run: without a shell, with an environment of its own, told every format."""
+"""How qemu-img and qemu-nbd are run: without a shell, with an environment of its own, told every format."""
 
 import os
 
@@ -19,12 +19,21 @@ _FORMATS = {
     "rebase": ("-f", "-F"),
     "convert": ("-f", "-O"),
 }
+# What patches an increment in that is not taken apart as it comes.
+_PATCHING = {"commit", "rebase"}
+_SERVER = "--socket"  # the first argument of every qemu-nbd
 _TOLD = "qemu-img {} ended with status 3: qemu-img: warning: first qemu-img: told so"
 
 
 @pytest.fixture
-def recorder(workdir):
-    return QemuImgRecorder(workdir / "bin")
+def server():
+    """Whether the host has a qemu-nbd."""
+    return True
+
+
+@pytest.fixture
+def recorder(workdir, server):
+    return QemuImgRecorder(workdir / "bin", server)
 
 
 @pytest.fixture
@@ -56,9 +65,14 @@ def _chain(bacula, guest):
 
 def _assert_well_run(record):
     program, command, *arguments = record["argv"]
-    assert os.path.basename(program) == "qemu-img"
-    for option in _FORMATS[command]:
-        assert arguments[arguments.index(option) + 1] in ("qcow2", "raw"), record
+    if command == _SERVER:
+        assert os.path.basename(program) == "qemu-nbd"
+        assert arguments[arguments.index("--format") + 1] == "qcow2", record
+        arguments = arguments[-1:]
+    else:
+        assert os.path.basename(program) == "qemu-img"
+        for option in _FORMATS[command]:
+            assert arguments[arguments.index(option) + 1] in ("qcow2", "raw"), record
     assert record["environment"] == [_PATH, "LC_ALL=C"]
     assert os.path.basename(record["parent"]) == "bacula-fd", "somebody else ran it: a shell?"
     # The one that lists them, and the script that Python reads.
@@ -69,7 +83,8 @@ def _assert_well_run(record):
         assert not plain or argument.isdigit() or argument.startswith("/"), record
 
 
-def test_every_run(bacula, guest, recorder, workdir):
+@pytest.mark.parametrize("server", [True, False], ids=["qemu-nbd", "none"])
+def test_every_run(bacula, guest, recorder, workdir, server):
     """Through a chain, a restore of it to a folder, and one to the original files."""
     jobs = _chain(bacula, guest)
     contents = restored.snapshots(guest)
@@ -81,7 +96,10 @@ def test_every_run(bacula, guest, recorder, workdir):
     for record in records:
         _assert_well_run(record)
     commands = [record["argv"][1] for record in records]
-    assert set(commands) == set(_FORMATS)
+    patching = {_SERVER} if server else _PATCHING
+    asked = {"info"} if server else set()  # by who patches
+    assert set(commands) == set(_FORMATS) - _PATCHING - asked | patching
+    assert all(commands.count(command) == 4 for command in patching)
     assert commands.count("create") == 4 and commands.count("convert") == 2
 
 
@@ -114,7 +132,11 @@ def test_a_backup_says_what_qemu_img_said(bacula, guest, recorder, command):
 
 
 @one_version
-@pytest.mark.parametrize("command", ["check", "info", "resize", "rebase", "commit", "convert"])
+@pytest.mark.parametrize(
+    "server, command",
+    [(True, command) for command in ("check", "resize", "convert", _SERVER)]
+    + [(False, command) for command in ("info", "resize", "rebase", "commit")],
+)
 def test_a_restore_says_what_qemu_img_said(bacula, guest, recorder, workdir, command):
     """The same, and no disk is half restored."""
     jobs = _chain(bacula, guest)
@@ -126,7 +148,8 @@ def test_a_restore_says_what_qemu_img_said(bacula, guest, recorder, workdir, com
     for name, disk in guest.disks.items():
         assert f'disk "{name}": ' in job.log, job.log
         (line,) = (line for line in restored.plugin_lines(job.log) if f'disk "{name}": ' in line)
-        assert _TOLD.format(command) in line
+        told = _TOLD.format(command)
+        assert (told.replace("qemu-img --socket", "qemu-nbd") if command == _SERVER else told) in line
         assert disk.path.read_bytes() == before[name]
     assert sorted(os.listdir(workdir / "images")) == ["vda.qcow2", "vdb.raw"]
     assert bacula.fd_leftovers() == []

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from . import faults as f
 from . import guest_faults as g
+from . import restore_faults as rf
 from . import restore_moments as r
 from . import stream_faults as s
 
@@ -87,6 +88,7 @@ def _of_restore_that_reads(fault, version):
     error = _ERROR.format("Restore")
     return {
         f.CANCELLED: End("A", (_STORE_END[version], error)),
+        rf.SERVER_STANDS_STILL: End("A", (error,)),  # the daemon reads nothing meanwhile
         f.FD_KILLED: End("f", (_STORE_END[version], error)),
         f.SD_KILLED: End("fE", (_SD_AWAY, error), ours=True),
         f.DIRECTOR_KILLED: DIRECTOR_KILLED,

@@ -84,7 +84,7 @@ def _tool_cells():
     missing, fails = 'program "qemu-img" not found', "a test wants it to fail"
     killed = "ended with status 137"
     yield Cell(f.TOOL_MISSING, START, ERRORS, _disks(missing))
-    yield Cell(f.TOOL_MISSING, PART_N, ERRORS, _disks(missing))
+    yield Cell(f.TOOL_MISSING, PART_N, WARNS, _disks(missing))
     for moment in (PART_0, PATCHING):
         yield Cell(f.TOOL_MISSING, moment, ERRORS, _disks(missing))
     yield Cell(f.TOOL_MISSING, CHECKING, WARNS, (_disk("second", missing),))
@@ -97,10 +97,18 @@ def _tool_cells():
     yield Cell(f.TOOL_HANGS, CHECKING, WARNS, (_disk("first", hangs),))
     yield Cell(f.TOOL_HANGS, CONVERTING, WARNS, (_disk("first", hangs),))
     for command in ("info", "rebase", "commit"):
-        yield Cell(r.tool_fails(command), START, ERRORS, _disks(fails))
-    yield Cell(r.tool_fails("check", "*.part"), START, ERRORS, _disks(fails))
+        yield Cell(r.patching_fails(command), START, ERRORS, _disks(fails))
+    yield Cell(r.patching_fails("check", "*.part"), START, ERRORS, _disks(fails))
     yield Cell(r.tool_fails("check", "*.qcow2"), PART_N, WARNS, _disks(fails))
     yield Cell(r.tool_fails("convert", original=True), START, WARNS, _disks(fails))
+
+
+def _server_cells():
+    killed = r"part 1: qemu-nbd ended with status 137"
+    yield Cell(r.SERVER_KILLED, PART_N, ERRORS, (_disk("first", killed),))
+    yield Cell(r.SERVER_STANDS_STILL, PART_N, CANCELLED, bound=CANCEL_BOUND)
+    yield Cell(r.SERVER_FAILS, START, ERRORS, _disks("part 1: .*Input/output error"))
+    yield Cell(r.SERVER_MISSING, START, GOOD)
 
 
 def _other_cells():
@@ -111,9 +119,8 @@ def _other_cells():
         yield Cell(r.GUEST_RUNS, moment, WARNS, _disks(runs))
     for moment in _DURING:
         yield Cell(f.CLOCK_BACK, moment, GOOD)
-    for moment in (PART_0, PART_N):
-        yield Cell(r.WRITE_ERROR, moment, ERRORS,
-                   (_guest("Input/output error"), *_disks("Input/output error")))
+    yield Cell(r.WRITE_ERROR, PART_0, ERRORS,
+               (_guest("Input/output error"), *_disks("Input/output error")))
     for moment in _DURING:
         yield Cell(r.SECOND_RESTORE, moment, GOOD, bound=120)
 
@@ -137,6 +144,7 @@ _EACH = (
     *_destination_cells(),
     *_working_cells(),
     *_tool_cells(),
+    *_server_cells(),
     *_other_cells(),
 )
 

@@ -1,12 +1,14 @@
 """What strikes a restore, and what has to be put right afterwards."""
 
+import os
 import shutil
+import signal
 from dataclasses import replace
 
 from harness.disk import make_read_only, make_writable
 from harness.process import PATIENCE, wait_until
 
-from .faults import VICTIM_FOLDER, Fault
+from .faults import CANCELLED, VICTIM_FOLDER, Fault
 from .restore_scene import SMALL, empty, fill, quietly_quit
 
 _SMALL = {"small": SMALL}
@@ -120,6 +122,40 @@ def tool_fails(command, pattern="*", original=False):
                  lambda scene, _: scene.stage.tool.fail(command, pattern),
                  lambda scene: scene.stage.tool.release(command), options={"original": original})
 
+
+def patching_fails(command, pattern="*"):
+    """The same where there is no qemu-nbd."""
+
+    def strike(scene, _jobid):
+        scene.stage.tool.uninstall_server()
+        scene.stage.tool.fail(command, pattern)
+
+    return Fault(f"qemu-img {command} fails", strike, lambda scene: scene.stage.tool.reset())
+
+
+# qemu-nbd, which part 1 goes through
+
+
+def _kill_server(scene, jobid):
+    os.kill(scene.server(jobid), signal.SIGKILL)
+
+
+def _cancel_beside_stopped_server(scene, jobid):
+    os.kill(scene.server(jobid), signal.SIGSTOP)
+    CANCELLED.strike(scene, jobid)
+
+
+def _break_server(scene, _jobid):
+    scene.stage.tool.break_server(scene.stage.storage.environment)
+    scene.stage.storage.fail()
+
+
+SERVER_KILLED = Fault("qemu-nbd killed", _kill_server)
+SERVER_STANDS_STILL = Fault("qemu-nbd hangs, job cancelled", _cancel_beside_stopped_server)
+SERVER_MISSING = Fault("qemu-nbd missing", lambda scene, _: scene.stage.tool.uninstall_server(),
+                       lambda scene: scene.stage.tool.install())
+SERVER_FAILS = Fault("qemu-nbd meets an I/O error", _break_server,
+                     lambda scene: (scene.stage.storage.mend(), scene.stage.tool.install()))
 
 # The guest itself
 

@@ -10,7 +10,7 @@ from harness import restored
 from harness.disk import MIB, SECTOR, Disk, assert_same, make_image, tmpfs
 from harness.guest import Guest
 from harness.history import History, sizes
-from harness.image_tool import is_tool
+from harness.image_tool import is_tool, server_of
 from harness.pace import Stopwatch
 from harness.process import PATIENCE, Failure, run, wait_until
 from harness.tree import paths_below
@@ -126,7 +126,7 @@ class RestoreScene:
         self.held_by_plugin = False
         self.second = None  # another restore to the same place
         self._started = []
-        self.tool_pid = None  # of a qemu-img that was held
+        self.tool_pid = None  # of a qemu-img that was held, or a qemu-nbd that was at work
         self.elsewhere = folder / "elsewhere"
         self.elsewhere.mkdir()
         self.link = None
@@ -223,6 +223,11 @@ class RestoreScene:
                 return (folder / name).stat().st_size
         return 0
 
+    def server(self, jobid):
+        """The job's qemu-nbd, if one runs."""
+        found = filter(None, map(server_of, self.folders(f"{jobid}-")))
+        return next(found, None)
+
     # What must hold
 
     def assert_no_false_image(self):
@@ -245,7 +250,7 @@ class RestoreScene:
         wait_until(lambda: not self.leftovers(), PATIENCE, "a destination without unfinished files")
 
     def assert_nothing_runs(self):
-        """No qemu-img of the job, which a killed File Daemon takes along; nothing went elsewhere.
+        """No qemu-img or qemu-nbd of the job, which a killed File Daemon takes along; nothing went elsewhere.
 
         Where the user's own where= leads elsewhere meanwhile, empty folders may be made there.
         """

@@ -1,4 +1,4 @@
-"""The qemu-img that a File Daemon finds first, and that does as a test says."""
+"""The qemu-img that a File Daemon finds first, and that does as a test says; and its qemu-nbd."""
 
 import os
 import shutil
@@ -44,6 +44,7 @@ class ImageTool:
         self._program = self.folder / "qemu-img"
         for name in others:
             (self.folder / name).symlink_to(shutil.which(name))
+        self._server = self.folder / "qemu-nbd"
         self.install()
 
     @property
@@ -52,11 +53,24 @@ class ImageTool:
         return {"PATH": str(self.folder)}
 
     def install(self):
-        """Put the program there, whatever was done to it."""
+        """Put the programs there, whatever was done to them."""
         text = _SCRIPT.format(folder=self.folder, program=shutil.which("qemu-img"))
         self._program.unlink(missing_ok=True)
         self._program.write_text(text)
         self._program.chmod(0o755)
+        self.uninstall_server()
+        self._server.symlink_to(shutil.which("qemu-nbd"))
+
+    def uninstall_server(self):
+        """Let there be no qemu-nbd: parts wait until they have come, and qemu-img patches them in."""
+        self._server.unlink(missing_ok=True)
+
+    def break_server(self, environment):
+        """A qemu-nbd that runs with more in its environment than the daemon gives it."""
+        self.uninstall_server()
+        words = " ".join(f"{name}='{value}'" for name, value in environment.items())
+        self._server.write_text(f'#!/bin/sh\n{words} exec {shutil.which("qemu-nbd")} "$@"\n')
+        self._server.chmod(0o755)
 
     def uninstall(self):
         """Let there be no qemu-img."""
@@ -114,9 +128,33 @@ class ImageTool:
         order.rename(self._orders / command)
 
 
-def is_tool(pid):
-    """Whether a process is a qemu-img that lives."""
+def server_of(folder):
+    """The qemu-nbd that has an image in the folder open; None when none has."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if Path(os.fsdecode(arguments[0])).name == "qemu-nbd" and any(
+            f"/{folder.name}/" in os.fsdecode(argument) for argument in arguments  # over a link, too
+        ):
+            return int(process.name)
+    return None
+
+
+def written_by(pid):
+    """Bytes that a process wrote to files, as far as it lives."""
     try:
-        return b"qemu-img" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+    except OSError:
+        return 0
+    return int(dict(line.split(": ") for line in lines)["wchar"])
+
+
+def is_tool(pid):
+    """Whether a process is a qemu-img or a qemu-nbd that lives."""
+    try:
+        line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"qemu-img" in line or b"qemu-nbd" in line
     except FileNotFoundError:
         return False

@@ -1,18 +1,23 @@
-"""A qemu-img in the File Daemon's PATH that notes how it is run and then becomes the real one."""
+"""A qemu-img and a qemu-nbd in the File Daemon's PATH that note how they are run and then become the real ones."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 _SCRIPT = """#!/usr/bin/python3 -IS
 import json, os, subprocess, sys
 folder, real = {folder!r}, {real!r}
+def siblings():
+    tasks = "/proc/%d/task" % os.getppid()
+    for task in os.listdir(tasks):
+        for child in open("%s/%s/children" % (tasks, task)).read().split():
+            yield open("/proc/%s/cmdline" % child, "rb").read().split(b"\\0")
 fail, plant = (os.path.join(folder, name) for name in ("fail", "plant"))
 record = {{
     "argv": sys.argv,
     "environment": open("/proc/self/environ").read().split("\\0")[:-1],
     "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd")),
+    "servers": sum(b"--socket" in line for line in siblings()),
     "parent": os.readlink("/proc/%d/exe" % os.getppid()),
 }}
 with open(os.path.join(folder, "record"), "a") as file:
@@ -24,27 +29,31 @@ if os.path.exists(plant) and sys.argv[1] == "create":
     subprocess.run([real, *sys.argv[1:]], check=True)
     backing = ["rebase", "-u", "-f", "qcow2", "-F", "raw", "-b", open(plant).read()]
     os.execv(real, [real, *backing, sys.argv[-2]])
-os.execv(real, ["qemu-img", *sys.argv[1:]])
+os.execv(real, [os.path.basename(real), *sys.argv[1:]])
 """
 
 
 class QemuImgRecorder:
-    """Where it lies, and what it noted; fail() and plant() make it do worse."""
+    """Where they lie, and what they noted; fail() and plant() make them do worse.
 
-    def __init__(self, folder):
+    Nothing else is in the PATH, nor is there a qemu-nbd without server.
+    """
+
+    def __init__(self, folder, server=True):
         self.folder = Path(folder)
         self.folder.mkdir()
-        script = self.folder / "qemu-img"
-        script.write_text(_SCRIPT.format(folder=str(folder), real=shutil.which("qemu-img")))
-        script.chmod(0o755)
-        self.environment = {"PATH": f"{folder}:{os.environ['PATH']}"}
+        for program in ["qemu-img", *(["qemu-nbd"] if server else [])]:
+            script = self.folder / program
+            script.write_text(_SCRIPT.format(folder=str(folder), real=shutil.which(program)))
+            script.chmod(0o755)
+        self.environment = {"PATH": str(folder)}
 
     def records(self):
-        """Every run: argv, environment, open descriptors, the program that ran it."""
+        """Every run: argv, environment, open descriptors, the program that ran it, the servers it has then."""
         return [json.loads(line) for line in (self.folder / "record").read_text().splitlines()]
 
     def fail(self, command=""):
-        """From now on this command of qemu-img ends with status 3 and two lines of reasons."""
+        """From now on this command of qemu-img (or first argument of qemu-nbd) ends with status 3 and two lines of reasons."""
         (self.folder / "fail").write_text(command)
 
     def plant(self, path):
