@@ -11,7 +11,7 @@ _CELL = re.compile(r"[\w/]+, \d+ s ✓(?: \((?P<versions>[\d., ]+)\))?")
 
 
 # The page has them when "make check-faults" is run next.
-_NOT_YET = {"stream"}
+_NOT_YET = {"stream", "restore"}
 
 
 def _tables():
@@ -42,9 +42,10 @@ def test_page_shows_every_cell():
     """"make check-faults" wrote it after the last change of the tables, and all was well."""
     tables = _tables()
     assert set(tables) | _NOT_YET == set(whole_table.COLUMNS)
-    shown = [run for table, rows in tables.items() for run in _shown(table, rows)]
+    known = tables.keys() - _NOT_YET
+    shown = [run for table in known for run in _shown(table, tables[table])]
     assert len(shown) == len(set(shown))
-    assert set(shown) == {run for run in whole_table.runs() if run[0] in tables}
+    assert set(shown) == {run for run in whole_table.runs() if run[0] in known}
 
 
 @pytest.mark.parametrize("table", whole_table.COLUMNS)

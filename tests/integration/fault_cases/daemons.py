@@ -88,7 +88,8 @@ def _of_restore_that_reads(fault, version):
     error = _ERROR.format("Restore")
     return {
         f.CANCELLED: End("A", (_STORE_END[version], error)),
-        rf.SERVER_STANDS_STILL: End("A", (error,)),  # the daemon reads nothing meanwhile
+        # Whether the Director asks the Storage Daemon for its end is a matter of moments.
+        rf.SERVER_STANDS_STILL: End("A", (f"{error}|{_CANCELED.format('Restore')}",)),
         f.FD_KILLED: End("f", (_STORE_END[version], error)),
         f.SD_KILLED: End("fE", (_SD_AWAY, error), ours=True),
         f.DIRECTOR_KILLED: DIRECTOR_KILLED,
