@@ -98,6 +98,7 @@ void session_free(struct session *session)
     free(session->answer);
     job_facts_free(&session->job.facts);
     text_free(&session->job.said);
+    known_free(&session->job.known);
     free(session);
 }
 

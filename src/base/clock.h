@@ -34,6 +34,17 @@ bool cancel_check(const struct cancel *cancel, struct error *error);
  * cancelled.  A NULL `cancel` is never raised. */
 bool clock_sleep(int64_t milliseconds, const struct cancel *cancel, struct error *error);
 
+/* The same for *pause milliseconds, to begin with 1, and doubles it up to `longest`: for
+ * what is mostly there at once. */
+static inline bool clock_sleep_longer(int64_t *pause, int64_t longest, const struct cancel *cancel,
+                                      struct error *error)
+{
+    bool good = clock_sleep(*pause, cancel, error);
+
+    *pause = *pause * 2 < longest ? *pause * 2 : longest;
+    return good;
+}
+
 /* How long a wait may last until the next look at the flag, at most until
  * `deadline`; never negative. */
 int clock_slice(int64_t deadline);

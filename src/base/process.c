@@ -1,4 +1,4 @@
-/* qemu-fd: whether another process has ended.
+/* qemu-fd: what the kernel knows of another process: whether it has ended, and its program.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
 #include "base/process.h"
@@ -8,6 +8,7 @@
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/text.h"
@@ -67,4 +68,36 @@ bool process_has_ended(const struct process *process)
     if (number == ENOENT || number == ESRCH)
         return true;
     return number == 0 && (begun != process->begun || state == 'Z' || state == 'X');
+}
+
+static int64_t nanoseconds(struct timespec moment)
+{
+    return (int64_t)moment.tv_sec * 1000000000 + moment.tv_nsec;
+}
+
+bool process_program(pid_t pid, const char *name, struct program *program)
+{
+    char path[32], file[PATH_MAX];
+    const char *slash;
+    struct stat status;
+    ssize_t length;
+
+    (void)snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+    length = pid > 0 ? readlink(path, file, sizeof(file) - 1) : -1;
+    if (length < 0 || stat(path, &status) != 0) /* of the file itself, whatever has its name now */
+        return false;
+    file[length] = '\0';
+    slash = strrchr(file, '/');
+    *program = (struct program){.device = status.st_dev,
+                                .inode = status.st_ino,
+                                .size = status.st_size,
+                                .modified = nanoseconds(status.st_mtim),
+                                .changed = nanoseconds(status.st_ctim)};
+    return slash && text_starts_with(slash + 1, name);
+}
+
+bool process_same_program(const struct program *one, const struct program *other)
+{
+    return one->device == other->device && one->inode == other->inode && one->size == other->size &&
+           one->modified == other->modified && one->changed == other->changed;
 }

@@ -85,7 +85,7 @@ bool hypervisor_connect(const struct hypervisor_call *call, const struct target 
         return false;
     }
     return qmp_connect(&monitor, QMP_GREETING_LIMIT, &asked->qmp, error) &&
-           features_read(asked->qmp, &asked->features, error);
+           known_features(asked->qmp, call->known, &asked->features, error);
 }
 
 bool hypervisor_describe(const struct hypervisor *hypervisor, const struct hypervisor_call *call,

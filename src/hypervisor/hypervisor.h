@@ -12,6 +12,7 @@
 #include "guest/options.h"
 #include "guest/replace.h"
 #include "qemu/feature.h"
+#include "qemu/known.h"
 #include "qemu/qmp.h"
 
 /* What every call gets; members are borrowed. */
@@ -26,8 +27,9 @@ struct hypervisor_call {
      * its guests is said once.  NULL where there are no lines. */
     bool (*is_new)(void *context, const char *line);
     void *context;
-    uint32_t job_id;    /* 0 for none */
-    const char *folder; /* the File Daemon's WorkingDirectory */
+    struct known_qemus *known; /* NULL: every QEMU is asked what it can do */
+    uint32_t job_id;           /* 0 for none */
+    const char *folder;        /* the File Daemon's WorkingDirectory */
 };
 
 /* What the hypervisor's lock of a guest is, its own. */

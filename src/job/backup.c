@@ -343,7 +343,7 @@ static ssize_t read_disk(struct backup *backup, void *buffer, size_t count, int 
         return got;
     guest_backup_name_end(guest, &error);
     backup->lost = error;
-    *number = EIO;
+    *number = error.kind == ERROR_CANCELLED ? ECANCELED : EIO;
     return -1;
 }
 

@@ -74,6 +74,7 @@ static bool describe(struct guest_backup *backup, struct error *error)
 
     call.warn = job_warn;
     call.context = backup->job;
+    call.known = &backup->job->known;
     if (!hypervisor_connect(&call, &backup->target, &asked, error))
         return false;
     ended = leftover_end_jobs(asked.qmp, &asked.features, &found, error);

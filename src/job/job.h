@@ -19,8 +19,9 @@ struct job {
     struct log log;          /* goes to the host's debug */
     struct cancel cancel;
     struct job_facts facts;
-    struct text said;   /* lines that are said once, "\n" behind each */
-    int64_t settled_by; /* clock_now() when its end waits no longer for any QEMU; 0 before */
+    struct known_qemus known; /* what it has learnt of its guests' QEMUs */
+    struct text said;         /* lines that are said once, "\n" behind each */
+    int64_t settled_by;       /* clock_now() when its end waits no longer for any QEMU; 0 before */
 };
 
 /* One line into the job log. */

@@ -20,7 +20,8 @@
 #include "qemu/transaction.h"
 
 enum {
-    POLL_FIRST = 50,           /* ms: small dumps are ready at once */
+    POLL_FIRST = 10,           /* ms: small dumps are ready at once */
+    POLL_NEAR = 50,            /* ms, when others are nearly done */
     POLL_LONGEST = 1000,       /* ms: the monitor belongs to others as well */
     LOOK_PATIENCE = 10 * 1000, /* ms for one look at a dump, at its time limit */
     JOB_LIMIT = 30 * 1000,     /* ms for a job that has ended to be dismissed */
@@ -363,7 +364,7 @@ static int64_t until_done(const struct dump_disk *disk, uint64_t done_before, in
            (double)disk->done;
     if (rest > (double)pause)
         return pause;
-    return rest > POLL_FIRST ? (int64_t)rest : POLL_FIRST;
+    return rest > POLL_NEAR ? (int64_t)rest : pause < POLL_NEAR ? pause : POLL_NEAR;
 }
 
 static bool overdue(enum look look, int64_t limit, struct error *error)

@@ -6,8 +6,8 @@
 #include "qemu/room.h"
 
 enum {
-    PROGRESS_LOOKS = 10, /* at a job that has just begun, until it knows how much it copies */
-    PROGRESS_PAUSE = 20, /* ms between two */
+    PROGRESS_LOOKS = 14, /* at a job that has just begun, until it knows how much it copies */
+    PROGRESS_PAUSE = 20, /* ms between two, at most */
 };
 
 static bool too_little(const struct dump *dump, uint64_t there, uint64_t needed,
@@ -132,11 +132,13 @@ static uint64_t total_of(const json_t *jobs, const struct dump_disk *disk)
 static bool know_totals(struct dump *dump, struct qmp *qmp, size_t first, size_t count,
                         struct error *error)
 {
+    int64_t pause = 1;
+
     for (int look = 0; look < PROGRESS_LOOKS; look++) {
         _cleanup_json_ json_t *jobs = NULL;
         bool all = true;
 
-        if (look && !clock_sleep(PROGRESS_PAUSE, dump->monitor.cancel, error))
+        if (look && !clock_sleep_longer(&pause, PROGRESS_PAUSE, dump->monitor.cancel, error))
             return false;
         if (!qmp_list(qmp, "query-jobs", NULL, &jobs, error))
             return false;

@@ -31,6 +31,7 @@ static bool is_listed(struct qmp *qmp, const char *id, bool *listed, struct erro
 static bool remove_export(struct qmp *qmp, const char *id, struct error *error)
 {
     int64_t deadline = clock_deadline(EXPORT_LIMIT);
+    int64_t pause = 1;
     bool listed;
 
     if (!is_listed(qmp, id, &listed, error))
@@ -43,7 +44,8 @@ static bool remove_export(struct qmp *qmp, const char *id, struct error *error)
     while (listed) {
         if (clock_slice(deadline) == 0)
             return error_set(error, ERROR_GENERAL, "NBD export \"%s\" does not end", id);
-        if (!clock_sleep(EXPORT_PAUSE, NULL, error) || !is_listed(qmp, id, &listed, error))
+        if (!clock_sleep_longer(&pause, EXPORT_PAUSE, NULL, error) ||
+            !is_listed(qmp, id, &listed, error))
             return false;
     }
     return true;

@@ -86,3 +86,30 @@ bool features_read(struct qmp *qmp, struct features *features, struct error *err
     features_from_schema(schema, features);
     return true;
 }
+
+void features_of_version(uint64_t major, uint64_t minor, struct features *features)
+{
+    const uint64_t version = major > 100 || minor > 99 ? 0 : major * 100 + minor;
+
+    *features = (struct features){
+        .bitmap_mode = version >= 402,
+        .merge = version >= 400,
+        .witness = version >= 402,
+        .flat_nodes = version >= 500,
+        .block_graph = version >= 400,
+        .backup_top = version >= 402 && version < 602,
+        .node_bitmaps = version >= 402,
+        .max_workers = version >= 600,
+        .streams = version >= 901,
+        .breaks_snapshot = version >= 1001,
+    };
+}
+
+bool features_same(const struct features *one, const struct features *other)
+{
+    return one->bitmap_mode == other->bitmap_mode && one->merge == other->merge &&
+           one->witness == other->witness && one->flat_nodes == other->flat_nodes &&
+           one->block_graph == other->block_graph && one->backup_top == other->backup_top &&
+           one->node_bitmaps == other->node_bitmaps && one->max_workers == other->max_workers &&
+           one->streams == other->streams && one->breaks_snapshot == other->breaks_snapshot;
+}

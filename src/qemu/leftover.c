@@ -79,6 +79,7 @@ bool leftover_conclude_job(struct qmp *qmp, const char *id, int64_t limit, enum 
                            struct error *error)
 {
     int64_t deadline = clock_deadline(limit);
+    int64_t pause = 1;
     bool cancelled = false;
 
     for (;;) {
@@ -100,7 +101,7 @@ bool leftover_conclude_job(struct qmp *qmp, const char *id, int64_t limit, enum 
             error_set(error, ERROR_GENERAL, "QEMU job \"%s\" does not end", id);
             return error_hint(error, "see whether the storage of the guest's disk answers");
         }
-        if (!clock_sleep(END_PAUSE, NULL, error))
+        if (!clock_sleep_longer(&pause, END_PAUSE, NULL, error))
             return false;
     }
 }
@@ -123,6 +124,7 @@ bool leftover_end_job(struct qmp *qmp, const char *id, int64_t limit, struct err
 bool leftover_remove_node(struct qmp *qmp, const char *name, struct error *error)
 {
     int64_t deadline = clock_deadline(NODE_LIMIT);
+    int64_t pause = 1;
 
     for (;;) {
         if (qmp_execute(qmp, "blockdev-del", json_pack("{s:s}", "node-name", name), NULL, error))
@@ -136,7 +138,7 @@ bool leftover_remove_node(struct qmp *qmp, const char *name, struct error *error
             return true;
         if (clock_slice(deadline) == 0)
             return false;
-        if (!clock_sleep(END_PAUSE, NULL, error))
+        if (!clock_sleep_longer(&pause, END_PAUSE, NULL, error))
             return false;
     }
 }

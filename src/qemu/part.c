@@ -134,6 +134,8 @@ static bool open_stream(struct dump *dump, struct dump_disk *disk, int64_t limit
         return false;
     disk->done = 0;
     disk->total = writer_size(disk->part);
+    log_debug(dump->monitor.log, LOG_STEP, "what \"%s\" consists of was read in %lld ms",
+              disk->disk->drive, (long long)(clock_now() - stream->begun));
     return true;
 }
 

@@ -163,6 +163,36 @@ static void streams_where_both_are(void **state)
     }
 }
 
+/* The two accounts of what the versions have agree. */
+static void versions_have_what_their_schemas_say(void **state)
+{
+    static const struct {
+        uint64_t major, minor;
+        const char *schema;
+    } versions[] = {
+        {3, 1, "[" BACKUP_OLD NODES_OLD REST "]"},
+        {4, 0, "[" BACKUP_OLD MERGE_40 GRAPH NODES_OLD REST "]"},
+        {4, 1, "[" BACKUP_OLD MERGE_41 GRAPH NODES_OLD REST "]"},
+        {4, 2, "[" BACKUP_42 MERGE_41 GRAPH NODES_42 REST "]"},
+        {5, 0, "[" BACKUP_42 MERGE_41 GRAPH NODES_50 NO_CBW REST "]"},
+        {6, 1, "[" BACKUP_60 MERGE_41 GRAPH NODES_50 NO_CBW REST "]"},
+        {6, 2, "[" BACKUP_60 MERGE_41 GRAPH NODES_50 CBW_62 REST "]"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(versions); i++) {
+        _cleanup_json_ json_t *schema = json_loads(versions[i].schema, 0, NULL);
+        struct features said, usual;
+
+        features_from_schema(schema, &said);
+        features_of_version(versions[i].major, versions[i].minor, &usual);
+        check_number("major", features_same(&said, &usual) ? versions[i].major : 0,
+                     versions[i].major);
+        usual.merge = !usual.merge;
+        assert_false(features_same(&said, &usual));
+    }
+}
+
 static void no_schema_is_no_feature(void **state)
 {
     struct features features = {.merge = true, .witness = true};
@@ -179,6 +209,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(reads_the_schema_of_every_version),
         cmocka_unit_test(streams_where_both_are),
+        cmocka_unit_test(versions_have_what_their_schemas_say),
         cmocka_unit_test(no_schema_is_no_feature),
     };
 
