@@ -18,6 +18,7 @@ sys.path.insert(0, str(_TOP / "tests" / "integration"))
 
 # pylint: disable=wrong-import-position
 from harness.process import Failure  # noqa: E402
+import emulator  # noqa: E402
 from screen import Screen, Stopwatch, mib  # noqa: E402
 from story import Story  # noqa: E402
 
@@ -34,6 +35,8 @@ def _options():
     )
     parser.add_argument("--bacula", choices=_VERSIONS, help="with this version only")
     parser.add_argument("--all", action="store_true", help="show every line of the job logs")
+    parser.add_argument("--dump", action="store_true",
+                        help="dump the disks, with the QEMU of this machine, instead of streaming them")
     parser.add_argument("--keep", action="store_true", help="keep the folder")
     return parser.parse_args()
 
@@ -74,7 +77,7 @@ def _check_machine(versions):
         raise Failure(f"{_FOLDER.parent} has {mib(free)} free, the demo needs {mib(_ROOM)}")
 
 
-def _run(screen, versions, keep):
+def _run(screen, versions, keep, program):
     """Tell the story with each version; what was measured."""
     measured = []
     with _private_folder(keep) as folder:
@@ -84,7 +87,7 @@ def _run(screen, versions, keep):
             home = folder / version
             home.mkdir(parents=True)
             with contextlib.ExitStack() as stack:
-                story = Story(_BACULA_DIR / version, _PLUGIN, home, screen, stack)
+                story = Story(_BACULA_DIR / version, _PLUGIN, home, screen, stack, program)
                 stack.callback(screen.progress, "stopping Bacula and the guest")
                 story.tell()
                 measured.append(story.numbers)
@@ -92,6 +95,23 @@ def _run(screen, versions, keep):
                 screen.progress("removing its files")
                 shutil.rmtree(home)
     return measured
+
+
+def _tell_of_room(screen, measured):
+    """Beside the volumes."""
+    _, saved, _ = measured[0].jobs[0]
+    aside = max(numbers.aside["Full"] for numbers in measured)
+    if all(numbers.streams for numbers in measured):
+        screen.shown(
+            f"Its disks were streamed from QEMU to Bacula: for a Full of {mib(saved)} no more than"
+            f" {mib(aside)} were put aside in the working directory, what the guest overwrote"
+            " before it was read."
+        )
+    else:
+        screen.say(
+            f"Its disks were dumped, so the working directory held up to {mib(aside)} for a Full of"
+            f" {mib(saved)}. From QEMU 9.1 on they are streamed, and it holds next to nothing."
+        )
 
 
 def _summary(screen, measured):
@@ -106,8 +126,9 @@ def _summary(screen, measured):
     writes = " and ".join(str(numbers.writes_during_full) for numbers in measured)
     screen.shown(
         f"A running guest was backed up as it was at one moment, although it wrote {writes} times"
-        " while it was dumped."
+        " while it was read."
     )
+    _tell_of_room(screen, measured)
     screen.shown("Incrementals and the Differential held only what had changed.")
     screen.shown(
         "A job cancelled half-way and a Full by another Job broke no chain: the next Incremental"
@@ -132,7 +153,8 @@ def main():
         " cleans up. Everything happens in build/demo and on 127.0.0.1."
     )
     try:
-        measured = _run(screen, versions, options.keep)
+        program = emulator.MACHINES if options.dump else emulator.choose(screen)
+        measured = _run(screen, versions, options.keep, program)
     except KeyboardInterrupt:
         screen.failed("Interrupted; Bacula and the guest are stopped.")
         return 130

@@ -1,8 +1,11 @@
 """What the demo does with one Bacula: a guest, its backups, its restores."""
 
+import contextlib
+import os
 import shutil
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from harness.bacula import Bacula
 from harness.catalog import FINAL_STATUS
@@ -10,15 +13,16 @@ from harness.disk import MIB, SECTOR, Disk, assert_same, make_image
 from harness.guest import Guest
 from harness.history import dumped
 from harness.process import Failure, wait_until
+from harness.tree import paths_below
 from screen import Stopwatch, mib
 
 _GUEST = "web"
 _SIZE = {"system": 512 * MIB, "data": 256 * MIB}
 _JOB_LIMIT = 300  # seconds
 _WRITES = 60  # into each disk, between two jobs
-_BURST = 16  # into each disk, again and again while it is dumped, …
-_ENOUGH = 160  # … until there were so many: a Differential is to be smaller than the Full
-_BRISK = 40 * MIB  # bytes a second, so that the guest can write during a dump
+_BURST = 16  # into each disk, again and again while it is read, …
+_ENOUGH = 64  # … until there were so many: a Differential is to be smaller than the Full
+_BRISK = 40 * MIB  # bytes a second, so that the guest can write while it is read
 _SLOW = 12 * MIB  # the same, while a job is cancelled
 _LOST = 36 * MIB  # what the guest writes before it
 _KINDS = {"F": "Full", "I": "Incremental", "D": "Differential"}
@@ -30,6 +34,8 @@ class Numbers:
 
     version: str
     jobs: list = field(default_factory=list)  # (name, bytes, seconds)
+    streams: bool = False  # how its disks come to Bacula
+    aside: dict = field(default_factory=dict)  # name of a job -> bytes in the working directory
     writes_during_full: int = 0
     images: int = 0
     compared: int = 0
@@ -38,14 +44,16 @@ class Numbers:
 class Story:
     """One guest and one Bacula, from the first Full to the last comparison."""
 
-    def __init__(self, root, plugin, folder, screen, stack):
+    def __init__(self, root, plugin, folder, screen, stack, program):
         self._folder = folder
         self._screen = screen
         self._version = root.name
         self._jobs = {}  # name of a job -> (JobResult, what the disks held)
         self._seed = 0
+        self._expected = 0  # bytes that the job which runs will save, about
+        self._aside = 0  # the most that it has put aside so far
         self.numbers = Numbers(self._version)
-        self._guest = self._start_guest(stack)
+        self._guest = self._start_guest(stack, program)
         self._bacula = self._start_bacula(root, plugin, stack)
 
     def tell(self):
@@ -60,7 +68,7 @@ class Story:
 
     # The steps
 
-    def _start_guest(self, stack):
+    def _start_guest(self, stack, program):
         self._screen.step("A running guest with two disks")
         self._screen.progress("making two disk images")
         system = make_image(self._folder / "system.qcow2", _SIZE["system"], density=0.15, seed=1)
@@ -68,7 +76,7 @@ class Story:
         # slow: its reads can be slowed down, so that there is time to cancel.
         disks = [Disk("system", system, style="slow"), Disk("data", data, "raw")]
         self._screen.progress("starting QEMU")
-        guest = stack.enter_context(Guest(self._folder / "guest", _GUEST, disks))
+        guest = stack.enter_context(Guest(self._folder / "guest", _GUEST, disks, binary=program))
         for disk in disks:
             used = disk.path.stat().st_blocks * SECTOR
             self._screen.say(
@@ -77,11 +85,18 @@ class Story:
         version = guest.qmp("query-version")["qemu"]
         number = f"{version['major']}.{version['minor']}.{version['micro']}"
         self._screen.shown(f'QEMU {number} runs guest "{_GUEST}" as process {guest.pid}')
+        self.numbers.streams = all(
+            guest.takes(*gate)
+            for gate in (
+                ("blockdev-backup", "discard-source"),
+                ("nbd-server-start", "handshake-max-seconds"),
+            )
+        )
         return guest
 
     def _start_bacula(self, root, plugin, stack):
         self._screen.progress(f"starting Bacula {self._version}")
-        plugin_line = f"qemu: qmpcontrol={self._guest.qmp_socket}"
+        plugin_line = f"qemu: qmpcontrol={self._guest.qmp_socket} transfer=auto"
         bacula = Bacula(
             root,
             self._folder / "bacula",
@@ -98,13 +113,14 @@ class Story:
     def _full(self):
         self._screen.step("Full, while the guest goes on writing")
         self._guest.slow_down("system", _BRISK)
-        self._backup("Full", meanwhile=self._write_during_dump)
+        self._expected = sum(disk.path.stat().st_blocks for disk in self._guest.disks.values()) * SECTOR
+        self._backup("Full", meanwhile=self._write_meanwhile)
         self._guest.slow_down("system")
         count = self.numbers.writes_during_full
         if not count:
-            raise Failure("the dump was over before the guest could write")
+            raise Failure("the disks were read before the guest could write")
         self._screen.say(
-            f"While it was dumped, the guest wrote {count} times. The backup must hold none of that:"
+            f"While it was read, the guest wrote {count} times. The backup must hold none of that:"
             " all disks as they were at one moment."
         )
 
@@ -118,9 +134,10 @@ class Story:
         self._guest.write("system", 0x5A, 300 * MIB, _LOST)
         self._guest.slow_down("system", _SLOW)
         self._screen.say(
-            f"The guest writes {mib(_LOST)}; its disk is slowed to {mib(_SLOW)} a second, so the dump"
+            f"The guest writes {mib(_LOST)}; its disk is slowed to {mib(_SLOW)} a second, so the job"
             f" would take {_LOST // _SLOW} seconds."
         )
+        self._expected = _LOST
         jobid = self._bacula.run("nightly", "Incremental", wait=False)
         result = self._follow(jobid, self._cancel_half_way)
         self._guest.slow_down("system")
@@ -171,7 +188,10 @@ class Story:
         self._assert_nothing_left()
         self._jobs[name] = (result, contents)
         self.numbers.jobs.append((name, result.bytes, seconds))
-        self._screen.shown(f"{mib(result.bytes)} saved in {seconds:.1f} seconds")
+        self.numbers.aside[name] = self._aside
+        self._screen.shown(
+            f"{mib(result.bytes)} saved in {seconds:.1f} seconds; {mib(self._aside)} put aside at most"
+        )
 
     def _write(self):
         """Let the guest write at random places of both disks."""
@@ -181,7 +201,7 @@ class Story:
             self._guest.random_writes(disk, _WRITES, self._seed)
         self._screen.say(f"The guest writes {_WRITES} times at random places of each disk.")
 
-    def _write_during_dump(self, progress):
+    def _write_meanwhile(self, progress):
         if progress is None or progress >= 1 or self.numbers.writes_during_full >= _ENOUGH:
             return
         for disk in self._guest.disks:
@@ -233,7 +253,8 @@ class Story:
 
     def _follow(self, jobid, meanwhile=None):
         """Show a job's log as it grows until the job has ended; its JobResult."""
-        watch, told = Stopwatch(), ""
+        watch, told, begun = Stopwatch(), "", self._in_volumes()
+        self._aside = 0
         while watch.seconds < _JOB_LIMIT:
             row = self._bacula.catalog.job(jobid)
             told = self._show_new(jobid, told)
@@ -241,8 +262,10 @@ class Story:
                 result = self._bacula.wait(jobid, timeout=60)
                 self._show_new(jobid, told)
                 return result
-            progress = self._dump_progress()
-            work = "working" if progress is None else f"QEMU dumps, {progress:.0%}"
+            progress = self._progress(begun)
+            self._aside = max(self._aside, self._put_aside())
+            way = "streams" if self.numbers.streams else "dumps"
+            work = "working" if progress is None else f"QEMU {way}, {progress:.0%}"
             self._screen.progress(f"{work}, {watch.seconds:.0f} s")
             if meanwhile:
                 meanwhile(progress)
@@ -255,8 +278,25 @@ class Story:
         self._screen.log(log[len(told) :])
         return log
 
-    def _dump_progress(self):
-        """The share that QEMU has dumped, or None when it dumps nothing."""
+    def _progress(self, begun):
+        """The share that is done, or None when QEMU does nothing for a backup."""
         jobs = [job for job in self._guest.qmp("query-jobs") if job["type"] == "backup"]
+        if jobs and self.numbers.streams:  # QEMU does not know how far Bacula is
+            return min(0.99, (self._in_volumes() - begun) / max(1, self._expected))
         total = sum(job["total-progress"] for job in jobs)
         return sum(job["current-progress"] for job in jobs) / total if total else None
+
+    def _in_volumes(self):
+        return sum(path.stat().st_size for path in (self._folder / "bacula/volumes").iterdir())
+
+    def _put_aside(self):
+        """Bytes in the working directory: files there, and those without a name that QEMU writes."""
+        sizes = {}
+        opened = Path(f"/proc/{self._guest.pid}/fd")
+        for path in [*paths_below(self._bacula.fd_working), *opened.iterdir()]:
+            with contextlib.suppress(OSError):  # it is closed or removed meanwhile
+                name = os.readlink(path) if path.parent == opened else str(path)
+                if "/qemu-fd-" in name and name.removesuffix(" (deleted)").endswith(".qcow2"):
+                    status = path.stat()
+                    sizes[status.st_ino] = status.st_size
+        return sum(sizes.values())
