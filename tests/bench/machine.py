@@ -44,7 +44,7 @@ def _virtualized():
     return {"": "", "none": ", bare metal"}.get(kind, f", itself a virtual machine ({kind})")
 
 
-def describe(folder, bacula, caches):
+def describe(settings, bacula, caches):
     """Lines of (what, value)."""
     cpu = Path("/proc/cpuinfo").read_text()
     load = os.getloadavg()
@@ -53,9 +53,9 @@ def describe(folder, bacula, caches):
         ("Processor", f"{_first(r'^model name.*: (.*)$', cpu)}, {os.cpu_count()} cores"
                       f"{_virtualized()}"),
         ("Memory", _memory()),
-        ("Disk", _disk(folder)),
+        ("Disk", _disk(settings.folder)),
         ("Kernel", platform.release()),
-        ("QEMU", _first(r"version (.*)$", _output("qemu-system-x86_64", "--version"))
+        ("QEMU", _first(r"version (.*)$", _output(settings.qemu, "--version"))
                  + "; guests under TCG, which halt at once and take no processor, but for figure 7"),
         ("Bacula", f"{bacula}, one Director, Storage and File Daemon on the loopback interface"),
         ("Caches", caches),

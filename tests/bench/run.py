@@ -5,6 +5,7 @@ import fcntl
 import importlib
 import os
 import shutil
+import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -21,10 +22,12 @@ import report  # noqa: E402
 from sample import Row  # noqa: E402
 from world import GIB, MIB, caches  # noqa: E402
 
-_FIGURES = ("full", "increment", "sparse", "restore", "memory", "listing", "latency")
+_FIGURES = ("full", "increment", "sparse", "restore", "memory", "listing", "latency", "many", "tables")
 _VERSIONS = ("15.0.3", "9.6.7")
 _BACULA_DIR = Path(os.environ.get("BACULA_DIR", _TOP / "build" / "bacula")).resolve()
 _PLUGIN = Path(os.environ.get("QEMU_FD", _TOP / "build" / "qemu-fd.so")).resolve()
+_QEMUS = _TOP / "build" / "qemu"
+_QEMU = "10.0"  # of tools/fetch-qemu, for the guests: that of Debian 13 and Proxmox VE 9, which can stream
 _FOLDER = _TOP / "build" / "bench"
 _DOCUMENT = _TOP / "docs" / "internals" / "figures.md"
 _ROOM = 12  # times the data of a disk, at most, in the folder
@@ -37,6 +40,7 @@ class Settings:
     folder: Path
     bacula_root: Path
     plugin: Path
+    qemu: Path  # of the guests
     data: int  # bytes on the disk of a Full
     runs: int
 
@@ -60,11 +64,13 @@ def _settings(options):
         folder=_FOLDER,
         bacula_root=_BACULA_DIR / options.bacula,
         plugin=_PLUGIN,
+        qemu=_QEMUS / _QEMU / "usr" / "bin" / "qemu-system-x86_64",
         data=128 * MIB if options.quick else 2 * GIB,
         runs=options.runs,
     )
     if not settings.bacula_root.is_dir() or not settings.plugin.exists():
         sys.exit("first: make all bacula")
+    subprocess.run([_TOP / "tools" / "fetch-qemu", _QEMUS, _QEMU], check=True)
     free = shutil.disk_usage(_FOLDER).free
     if free < _ROOM * settings.data:
         sys.exit(f"{_FOLDER} has {free / GIB:.0f} GiB free, {_ROOM * settings.data / GIB:.0f} "
@@ -97,11 +103,11 @@ def main():
     except BlockingIOError:
         sys.exit("figures are being measured here already")
     settings = _settings(options)
-    described = machine.describe(_FOLDER, options.bacula, caches())
+    described = machine.describe(settings, options.bacula, caches())
     begun = time.monotonic()
     rows = [row for name in options.only or _FIGURES for row in _measure(name, settings)]
     minutes = (time.monotonic() - begun) / 60
-    how = f"Runs: {settings.runs} of everything, the sides of a figure in turn; {minutes:.0f} minutes in all"
+    how = f"Runs: {settings.runs} of everything (3 of figures 3, 4 and 5, 9 of 6), the sides of a figure in turn; {minutes:.0f} minutes in all"
     generated = report.text(rows, described, how)
     print(f"\n{generated}")
     (_FOLDER / "figures.md").write_text(generated)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -37,13 +38,14 @@ def caches():
 class World:
     """Everything below one folder; jobs are made by `guest` and `plain` before `start`."""
 
-    def __init__(self, settings, name):
+    def __init__(self, settings, name, fd_debug=None):
         self.settings = settings
+        self._fd_debug = fd_debug
         self.folder = settings.folder / name
         self.bacula = None
         self.guests = {}
         self._filesets = {}
-        self._sources = {}  # job -> file that it reads
+        self._sources = {}  # job -> files that it reads
         self._stack = contextlib.ExitStack()
         # Socket paths are limited to 107 bytes, a folder's is not.
         self.sockets = Path(self._stack.enter_context(tempfile.TemporaryDirectory("-bench")))
@@ -59,20 +61,31 @@ class World:
 
     # Before start
 
-    def guest(self, job, path, fmt, interface="virtio", extra=()):
-        """A running guest with one disk, vda, that a job of this name backs up."""
+    def guest(self, job, path, fmt, interface="virtio", extra=(), way="stream", name=None):
+        """A running guest with one disk, vda, that a job of this name backs up.
+
+        It is read this way (transfer=).  A second guest of the job has a name of its own.
+        """
+        name = name or job
         disk = Disk("vda", path, fmt, interface, "blockdev")
-        guest = Guest(self.folder / f"guest-{job}", name=job, disks=[disk], extra=extra)
+        guest = Guest(self.folder / f"guest-{name}", name=name, disks=[disk], extra=extra,
+                      binary=self.settings.qemu)
         self._stack.callback(guest.close)
         guest.start()
-        self.guests[job] = guest
-        self._sources[job] = path
-        self._filesets[job] = [f"qemu: qmpcontrol={guest.qmp_socket}"]
+        self.guests.setdefault(job, guest)
+        self.job(job, guest, way)
         return guest
+
+    def job(self, job, guest, way):
+        """A job of this name, or one that is there already, backs up that guest as well."""
+        self._sources.setdefault(job, []).append(guest.disks["vda"].path)
+        self._filesets.setdefault(job, []).append(
+            f"qemu: qmpcontrol={guest.qmp_socket} transfer={way}"
+        )
 
     def plain(self, job, path):
         """A job that backs up one file, which need not be there yet."""
-        self._sources[job] = path
+        self._sources[job] = [path]
         self._filesets[job] = [path]
 
     def start(self):
@@ -82,6 +95,7 @@ class World:
             self.folder / "bacula",
             plugin=self.settings.plugin,
             filesets=self._filesets,
+            fd_debug=self._fd_debug,
         )
         self._stack.callback(self.bacula.stop)
         self.bacula.start()
@@ -123,7 +137,7 @@ class World:
 
     def backup(self, job, level="Full", keep=False):
         """(seconds, JobResult) of a backup, the console's command and all."""
-        self.settle(self._sources[job])
+        self.settle(*self._sources[job])
         self.bacula.await_later_second(job)  # not a part of the job
         begun = time.monotonic()
         result = self.bacula.run(job, level, timeout=_LIMIT)
@@ -170,3 +184,8 @@ class World:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             total += sum(int(value) for value in fields[11:15])
         return total / _TICK
+
+    def written(self, *pids):
+        """Bytes that these processes have had written to disks, or soon will have."""
+        counters = [Path(f"/proc/{pid}/io").read_text() for pid in pids]
+        return sum(int(re.search(r"^write_bytes: (\d+)$", text, re.M)[1]) for text in counters)
