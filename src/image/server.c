@@ -47,8 +47,8 @@ const char *server_lacks(int folder, const char *name)
 
 /* The page cache, as for qemu-img: what is written is flushed once, at the end, and O_DIRECT is
  * not everywhere.  What becomes zero is given back to the file system, so that the image
- * is as thin as the disk was; but data is not searched for zeroes: what is zero was left
- * out when it was saved. */
+ * is as thin as the disk was; but data is not searched for zeroes: those of whole clusters
+ * come as such. */
 bool server_start(struct server *server, const char *path, int folder, const char *name,
                   struct error *error)
 {

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "image/extents.h"
 #include "image/nbd.h"
 #include "image/qcow2.h"
 #include "image/server.h"
@@ -30,6 +31,8 @@ struct target_nbd {
     unsigned char *pieces;  /* one for each */
     uint64_t offset;        /* of what is gathered for the next … */
     size_t gathered;        /* … so far */
+    uint64_t zero_offset;   /* of what is to become zero, … */
+    uint64_t zeroes;        /* … so far */
     int64_t waiting, shown; /* since when, by the clock; ms of that that were shown */
     int number;
 };
@@ -126,6 +129,7 @@ static bool wait_for(struct target_nbd *target, struct command *command, struct 
         return refused(target, command->nbd.number, error);
     return explain(target, error);
 }
+
 /* The next command, when it is free. */
 static struct command *take_next(struct target_nbd *target, struct error *error)
 {
@@ -163,12 +167,57 @@ static bool send_gathered(struct target_nbd *target, struct error *error)
     return sent(target, command, error);
 }
 
+/* Of what is gathered in the next command's piece nothing may be overwritten. */
+static bool send_zeroes(struct target_nbd *target, struct error *error)
+{
+    if (target->zeroes && !send_gathered(target, error))
+        return false;
+    while (target->zeroes) {
+        uint64_t piece = target->zeroes < NBD_ZERO_LONGEST ? target->zeroes : NBD_ZERO_LONGEST;
+        struct command *command = take_next(target, error);
+
+        if (!command)
+            return false;
+        if (!nbd_client_zero(target->client, target->zero_offset, piece, &command->nbd, error))
+            return explain(target, error);
+        if (!sent(target, command, error))
+            return false;
+        target->zero_offset += piece;
+        target->zeroes -= piece;
+    }
+    return true;
+}
+
+/* What lies side by side goes out as one: each cluster that no volume holds comes by
+ * itself. */
+static bool zero(void *context, uint64_t offset, uint64_t count, struct error *error)
+{
+    struct target_nbd *target = context;
+
+    if (target->zero_offset + target->zeroes != offset) {
+        if (!send_zeroes(target, error))
+            return false;
+        target->zero_offset = offset;
+    }
+    target->zeroes += count;
+    return true;
+}
+
+/* A cluster that was stored all the same, as it is where Bacula encrypts: not worth a block
+ * of the image. */
+static bool is_zero_cluster(const unsigned char *bytes, size_t count)
+{
+    return count == EXTENT_CLUSTER && bytes[0] == 0 && memcmp(bytes, bytes + 1, count - 1) == 0;
+}
+
 static bool data(void *context, uint64_t offset, const void *bytes, size_t count,
                  struct error *error)
 {
     struct target_nbd *target = context;
     const unsigned char *from = bytes;
 
+    if (is_zero_cluster(from, count))
+        return zero(context, offset, count, error);
     while (count) {
         size_t room = TARGET_PIECE - target->gathered;
         size_t piece = count < room ? count : room;
@@ -190,28 +239,6 @@ static bool data(void *context, uint64_t offset, const void *bytes, size_t count
         count -= piece;
         if (target->gathered == TARGET_PIECE && !send_gathered(target, error))
             return false;
-    }
-    return true;
-}
-
-static bool zero(void *context, uint64_t offset, uint64_t count, struct error *error)
-{
-    struct target_nbd *target = context;
-
-    if (!send_gathered(target, error))
-        return false;
-    while (count) {
-        uint64_t piece = count < NBD_ZERO_LONGEST ? count : NBD_ZERO_LONGEST;
-        struct command *command = take_next(target, error);
-
-        if (!command)
-            return false;
-        if (!nbd_client_zero(target->client, offset, piece, &command->nbd, error))
-            return explain(target, error);
-        if (!sent(target, command, error))
-            return false;
-        offset += piece;
-        count -= piece;
     }
     return true;
 }
@@ -284,7 +311,7 @@ static bool flush(struct target_nbd *target, struct error *error)
 
 bool target_nbd_end(struct target_nbd *target, struct error *error)
 {
-    if (!send_gathered(target, error))
+    if (!send_gathered(target, error) || !send_zeroes(target, error))
         return false;
     for (size_t i = 0; i < TARGET_COMMANDS; i++)
         if (!wait_for(target, &target->commands[i], error))

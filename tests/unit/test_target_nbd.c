@@ -1,6 +1,8 @@
 /* qemu-fd: tests of image/target_nbd and image/server, with the real qemu-nbd.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
+#include <sys/stat.h>
+
 #include "image_support.h"
 
 #include "image/reader.h"
@@ -84,6 +86,35 @@ static void much_at_once(void **state)
     check_string("why", error.why, "");
 }
 
+/* What became zero takes no room of the image any more, whichever way that was said. */
+static void zeroes_take_no_room(void **state)
+{
+    static unsigned char zeroes[CLUSTER];
+    const char *folder = *state;
+    _cleanup_free_ char *path = text_copy(in_folder(folder, "c"));
+    _cleanup_close_ int inside = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    const struct target_nbd_request request = {
+        .path = path, .folder = inside, .name = "socket", .tool = &tool};
+    struct target_nbd *target = target_nbd_new(&request);
+    struct reader_sink sink = target_nbd_sink(target);
+    struct error error = {0};
+    struct stat status;
+
+    check_number("create", run_with("qemu-img create -q -f qcow2 '%s' 16M", path, NULL), 0);
+    check_number("fill", run_with("qemu-io -f qcow2 -c 'write -q -P 1 0 16M' '%s'", path, NULL), 0);
+    check("begin", sink.begin(target, 16 * MIB, &error));
+    for (uint64_t i = 0; i < 128; i++) /* some are holes in the part, and some were stored */
+        check("one", i % 2 ? sink.zero(target, i * CLUSTER, CLUSTER, &error)
+                           : sink.data(target, i * CLUSTER, zeroes, CLUSTER, &error));
+    check("data", sink.data(target, 200 * CLUSTER, "x", 1, &error));
+    check("end", target_nbd_end(target, &error));
+    target_nbd_free(target);
+    check_disk(folder, "c",
+               "-c 'read -P 0 0 8M' -c 'read -P 1 8M 4M' -c 'read -P 0x78 13107200 1'");
+    check_number("stat", stat(path, &status), 0);
+    check("thin", (uint64_t)status.st_blocks * 512 < 9 * MIB);
+}
+
 static void no_image(void **state)
 {
     struct error error = {0};
@@ -98,6 +129,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         test_in_folder(parts_go_on_top_of_each_other),
         test_in_folder(much_at_once),
+        test_in_folder(zeroes_take_no_room),
         test_in_folder(no_image),
     };
 
