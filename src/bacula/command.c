@@ -400,7 +400,10 @@ static bool read_all(struct reading *reading, const char *command)
 
 bool command_read(const char *command, struct options *options, struct error *error)
 {
-    struct reading reading = {.options = {.timeout = TIMEOUT_DEFAULT}, .error = error};
+    struct reading reading = {
+        .options = {.timeout = TIMEOUT_DEFAULT, .transfer = TRANSFER_AUTO},
+        .error = error,
+    };
 
     if (strlen(command) > COMMAND_LIMIT)
         return error_set(error, ERROR_CONFIG, "the Plugin line has more than %d bytes",

@@ -16,7 +16,7 @@ enum mode { MODE_QEMU, MODE_PVE };
 enum transfer_way {
     TRANSFER_DUMP,   /* by way of an image in the working directory */
     TRANSFER_STREAM, /* read while they are sent */
-    TRANSFER_AUTO,   /* the latter where QEMU can */
+    TRANSFER_AUTO,   /* the latter where QEMU can: the default */
 };
 
 /* Whether a guest's file systems rest while its moment is taken. */

@@ -33,7 +33,7 @@ def make_history(make_bacula, make_guest, workdir):
         guest = make_guest(disks=disks)
         if style == "fragile":
             guest.discard("slow", BAD_OFFSET, CLUSTER)
-        line = f"qemu: qmpcontrol={guest.qmp_socket} {parameters}"
+        line = f"qemu: qmpcontrol={guest.qmp_socket} transfer=dump {parameters}"
         bacula = make_bacula(filesets={"VM": [line], "Other": [line]})
         history = History(bacula, guest, workdir)
         history.backup("Full")

@@ -5,7 +5,7 @@ import time
 
 import pytest
 from harness.disk import MIB, Disk, make_image
-from harness.history import sizes
+from harness.history import NOT_STREAMED, sizes
 
 # For what no Bacula has a part in.
 _one_version = pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
@@ -35,7 +35,7 @@ def _own_lines(result):
 def _backup_lines(bacula, result, level):
     """What a quick backup of VM1 must say; the sizes are the catalog's."""
     saved = sizes(bacula, result)
-    lines = ["qemu: Start Backup vm: VM1 (0)"]
+    lines = ["qemu: Start Backup vm: VM1 (0)", f"qemu: VM1 {NOT_STREAMED}"]
     for disk in _DISKS:
         lines.append(f"qemu: Dumped VM1/{disk}: {level}, {saved[disk]} bytes in N seconds")
         lines.append(f"qemu: Finish backup of VM1/{disk}")
@@ -91,7 +91,7 @@ def test_full_dump_instead_says_why(bacula, guest):
         "VirtualFull, a copied or a migrated job)"
     )
     expected = _backup_lines(bacula, result, "Incremental")
-    expected[3] = expected[3].replace("Incremental", f"Full instead of Incremental ({why})")
+    expected[4] = expected[4].replace("Incremental", f"Full instead of Incremental ({why})")
     assert result.ok and _without_seconds(_own_lines(result)) == expected
 
     guest.restart()

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from harness.disk import MIB, Disk, make_image
+from harness.history import NOT_STREAMED
 from harness.peer import Peer
 
 # For what no Bacula has a part in.
@@ -208,6 +209,7 @@ def test_timeout_ends_a_dump_that_takes_longer(make_bacula, make_guest, workdir)
     assert result.status == "f", result.log
     assert _own_lines(result.log) == [
         ("", "Start Backup vm: VM1 (0)"),
+        ("", f"VM1 {NOT_STREAMED}"),
         (
             "Fatal error",
             'guest "VM1", disk "vda": the dump did not end within 1 seconds; set timeout= higher',
@@ -279,7 +281,7 @@ def test_abort_on_error_stops_the_job(make_bacula, make_guest, sockets, workdir)
     _assert_refused(before, f'QMP socket "{sockets}/deaf": cannot connect', "before")
     behind = bacula.run("behind")
     assert behind.status == "f"
-    assert [kind for kind, _ in _own_lines(behind.log)] == ["", "", "", "Fatal error"]
+    assert [kind for kind, _ in _own_lines(behind.log)] == ["", "", "", "", "Fatal error"]
     assert guest.bitmaps("vda") == {} and bacula.fd_leftovers() == []
     guest.assert_clean()
 

@@ -8,7 +8,7 @@ import re
 
 from harness import listing, restored
 from harness.disk import MIB, assert_same
-from harness.history import History, dumped, sequences, sizes
+from harness.history import NOT_STREAMED, History, dumped, sequences, sizes
 from harness.pve_api import Client
 from harness.pve_guest import Volume
 from harness.pve_jobs import (
@@ -35,8 +35,10 @@ def _assert_log(result, pve, drives, level):
     """The plugin's lines, word for word, and no others."""
     connected = f"pve-manager/{_BUILD[pve.version]} (running kernel: {platform.release()})"
     said = restored.plugin_lines(result.log)
-    assert said[:2] == [f"Connected to Proxmox {connected}", "Start Backup vm: vm1 (100)"]
-    pairs = [f"{first}\n{second}" for first, second in zip(said[2::2], said[3::2], strict=True)]
+    assert said[:3] == [
+        f"Connected to Proxmox {connected}", "Start Backup vm: vm1 (100)", f"vm1 {NOT_STREAMED}",
+    ]  # fmt: skip
+    pairs = [f"{first}\n{second}" for first, second in zip(said[3::2], said[4::2], strict=True)]
     assert sorted(re.sub(r", \d+ bytes in \d+ s", ", N bytes in N s", pair) for pair in pairs) == [
         f"Dumped vm1/{drive}: {level}, N bytes in N seconds\nFinish backup of vm1/{drive}"
         for drive in sorted(drives)

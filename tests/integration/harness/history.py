@@ -8,6 +8,10 @@ from .process import PATIENCE, wait_until
 
 _RESTORES_AT_ONCE = 3
 
+# Behind a guest's name, of a QEMU as old as the machine's own.
+NOT_STREAMED = "is dumped, not streamed: QEMU is too old for it, 9.1 is the first that can"
+
+
 class History:
     """Runs one Job resource on one guest and knows what each job must restore."""
 
