@@ -277,12 +277,13 @@ void restore_end_file(struct restore *restore)
         restore->guest = NULL;
         return;
     }
-    if (!assembly_end(image, &restore->part, &error)) {
+    if (assembly_end(image, &restore->part, &error)) {
+        restored_guest_say_detour(guest, image);
+    } else {
         job_error_of(&error, guest->component, guest->vmid, image->drive);
         error_hint(&error, "the disk is not restored");
         (void)fail(restore, &error);
     }
-    restored_guest_say_detour(guest, image);
     restore->guest = NULL;
     restore->image = NULL;
 }

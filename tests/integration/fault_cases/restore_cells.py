@@ -83,10 +83,9 @@ def _working_cells():
 def _tool_cells():
     missing, fails = 'program "qemu-img" not found', "a test wants it to fail"
     killed = "ended with status 137"
-    yield Cell(f.TOOL_MISSING, START, ERRORS, _disks(missing))
-    yield Cell(f.TOOL_MISSING, PART_N, WARNS, _disks(missing))
-    for moment in (PART_0, PATCHING):
-        yield Cell(f.TOOL_MISSING, moment, ERRORS, _disks(missing))
+    for moment in (START, PART_0, PART_N):  # all that needs it then is the final check
+        yield Cell(f.TOOL_MISSING, moment, WARNS, _disks(missing))
+    yield Cell(f.TOOL_MISSING, PATCHING, ERRORS, _disks(missing))
     yield Cell(f.TOOL_MISSING, CHECKING, WARNS, (_disk("second", missing),))
     yield Cell(f.TOOL_MISSING, CONVERTING, WARNS, (_disk("second", missing),))
     yield Cell(f.TOOL_KILLED, PATCHING, ERRORS, (_disk("first", killed),))
