@@ -12,6 +12,7 @@
 #include "hypervisor/new_settings.h"
 #include "hypervisor/new_volume.h"
 #include "pve/api.h"
+#include "pve/medium.h"
 #include "pve/settings.h"
 
 enum {
@@ -162,9 +163,10 @@ static bool take_vmid(struct delivery *delivery, const struct pve_host *host, st
 static bool drop_refused(json_t *settings, const struct pve_answer *answer, const char *why,
                          struct pve_left_out *left_out)
 {
-    return pve_settings_drop_refused(settings, answer->errors, why, left_out) ||
+    return pve_medium_take_out_refused(settings, answer->errors, why, left_out) ||
+           pve_settings_drop_refused(settings, answer->errors, why, left_out) ||
            pve_settings_drop_forbidden(settings, why, left_out) ||
-           pve_settings_eject(settings, why, left_out);
+           pve_medium_take_out_all(settings, why, left_out);
 }
 
 /* Somebody may take the VMID between the question and the making, and

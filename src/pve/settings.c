@@ -8,6 +8,7 @@
 
 #include "pve/cipassword.h"
 #include "pve/client.h"
+#include "pve/medium.h"
 
 /* Proxmox' own bookkeeping: in a GET, refused in a POST (6.4 to 9.1, tried).
  * A lock would make the new guest one that nobody can start. */
@@ -24,6 +25,8 @@ static bool is_made_anew(const char *key, const char *value)
 {
     return strcmp(key, "vmgenid") == 0 && strcmp(value, "0") != 0;
 }
+
+#define ACTS_AS_ROOT "it acts as root on the host: root_settings=yes gives it"
 
 /* "only root can set 'X' config" for a token, even root's own. */
 static const char *const not_with_token[] = {"vmgenid", "args",      "hookscript",
@@ -156,20 +159,34 @@ static bool needs_root(const char *key, const char *value)
     return is_one_of(key, not_with_token, ARRAY_SIZE(not_with_token)) || is_host_device(key, value);
 }
 
-/* What a guest's administrator could use to become the host's. */
+/* What a guest's administrator could use to become the host's; virtiofsN is a
+ * directory of the host's. */
 static bool acts_as_root(const char *key, const char *value)
 {
     static const char *const keys[] = {"args", "hookscript"};
 
-    return is_one_of(key, keys, ARRAY_SIZE(keys)) || is_host_device(key, value);
+    return is_one_of(key, keys, ARRAY_SIZE(keys)) || is_host_device(key, value) ||
+           is_numbered(key, "virtiofs");
 }
 
-/* A medium by its absolute path: any file or device of the host's. */
-static bool is_host_path(const char *value)
+/* A drive by its absolute path: any file or device of the host's; "cdrom" is the
+ * host's own drive. */
+static bool is_host_path(const struct pve_drive *drive)
+{
+    return *drive->volume == '/' || strcmp(drive->volume, "cdrom") == 0;
+}
+
+/* Why a drive that is not restored is not given; as why_left_out.  With a token a
+ * disk by its path is one without data, as any. */
+static const char *why_no_drive(const char *value, const struct pve_settings_wish *wish)
 {
     _cleanup_pve_drive_ struct pve_drive drive = {0};
 
-    return pve_drive_read(value, &drive) && *drive.volume == '/';
+    if (!pve_drive_read(value, &drive) || !is_host_path(&drive))
+        return NULL;
+    if (wish->has_token && drive.cdrom && *drive.volume == '/')
+        return "not possible with a token";
+    return wish->trusted ? NULL : ACTS_AS_ROOT;
 }
 
 /* Passwords come back as asterisks; only a hash may stand for one (cipassword.h). */
@@ -183,9 +200,6 @@ static bool is_masked(const char *key, const char *value)
 static const char *why_left_out(const char *key, const char *value,
                                 const struct pve_settings_wish *wish)
 {
-    bool is_path =
-        pve_is_drive(key) && !json_object_get(wish->restored, key) && is_host_path(value);
-
     if (is_one_of(key, never, ARRAY_SIZE(never)))
         return "";
     if (is_numbered(key, "unused"))
@@ -194,9 +208,10 @@ static const char *why_left_out(const char *key, const char *value,
         return "Proxmox does not tell it";
     if (wish->has_token && needs_root(key, value))
         return "not possible with a token";
-    if (!wish->trusted && (is_path || acts_as_root(key, value)))
-        return "it acts as root on the host: root_settings=yes gives it";
-    return NULL;
+    if (!wish->trusted && acts_as_root(key, value))
+        return ACTS_AS_ROOT;
+    return pve_is_drive(key) && !json_object_get(wish->restored, key) ? why_no_drive(value, wish)
+                                                                      : NULL;
 }
 
 /* The value of a drive that the new guest gets at once; NULL when it gets
@@ -245,7 +260,7 @@ static bool settle(const struct settling *settling, const char *key, const char 
 
     if (reason) {
         pve_settings_leave_out(settling->left_out, key, *reason ? reason : NULL);
-        return true;
+        return !pve_medium_is_in(key, value) || pve_medium_take_out(settling->settings, key);
     }
     if (!pve_is_drive(key))
         return json_object_set_new(settling->settings, key, json_string_nocheck(value)) == 0;
@@ -385,23 +400,6 @@ bool pve_settings_drop_forbidden(json_t *settings, const char *reason,
         return false;
     pve_settings_leave_out(left_out, "tags", "not possible with this token");
     return json_object_del(settings, "tags") == 0;
-}
-
-bool pve_settings_eject(json_t *settings, const char *reason, struct pve_left_out *left_out)
-{
-    const char *key;
-    json_t *value;
-
-    json_object_foreach (settings, key, value) {
-        _cleanup_pve_drive_ struct pve_drive drive = {0};
-
-        if (!pve_is_drive(key) || !pve_drive_read(json_string_value(value), &drive) ||
-            !drive.cdrom || !strchr(drive.volume, ':') || !strstr(reason, drive.volume))
-            continue;
-        pve_settings_leave_out(left_out, key, "its medium is not there: the drive is empty");
-        return json_object_set_new(settings, key, json_string("none,media=cdrom")) == 0;
-    }
-    return false;
 }
 
 /* Six bytes in hexadecimal. */

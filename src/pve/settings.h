@@ -63,11 +63,11 @@ struct pve_settings_wish {
 };
 
 /* What a new guest is given: an object of strings.  Left out, and named in
- * *left_out: what Proxmox
- * refuses or sets itself, what a token may not set, what acts as root on the host
- * where nobody vouches for it, drives whose data is not in
- * the backup.  Restored disks are not in it either: they are attached when they
- * are filled.  A cloud-init drive is made anew.  False without memory. */
+ * *left_out: what Proxmox refuses or sets itself, what a token may not set, what acts as
+ * root on the host where nobody vouches for it, drives whose data is not in the backup; of a
+ * medium that is left out the drive stays, empty.  Restored disks are not in it either: they
+ * are attached when they are filled.  A cloud-init drive is made anew.  False without
+ * memory. */
 bool pve_settings_for_new(const json_t *config, const struct pve_settings_wish *wish,
                           json_t **settings, struct pve_left_out *left_out);
 
@@ -92,10 +92,6 @@ char *pve_setting_without(const char *value, const char *key, const char *compla
  * false when it is about something else. */
 bool pve_settings_drop_forbidden(json_t *settings, const char *reason,
                                  struct pve_left_out *left_out);
-
-/* Empties the CD-ROM drive whose medium a refusal names; false when it names
- * none. */
-bool pve_settings_eject(json_t *settings, const char *reason, struct pve_left_out *left_out);
 
 /* Makes it another guest than the one of the backup, as qmrestore's --unique does:
  * its networks get new MAC addresses, its smbios1 this UUID (PVE/QemuServer.pm,

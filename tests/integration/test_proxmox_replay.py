@@ -18,7 +18,7 @@ from harness.process import PATIENCE, run, wait_until
 from harness.pve_api import Client, mint_csrf, mint_ticket
 
 _DATA = Path(__file__).resolve().parents[1] / "data" / "pve"
-_RECORDED = {"6.4": 336, "7.2": 361, "8.4": 612, "9.1": 363, "9.2": 615}
+_RECORDED = {"6.4": 336, "7.2": 361, "8.4": 615, "9.1": 363, "9.2": 618}
 _MIB = 1024 * 1024
 
 # These servers had nobody to ask for names.
@@ -105,6 +105,8 @@ class Replay:
             self.pve.fault("status", ".", status=exchange["response"]["status"], document=None,
                            reason=exchange["response"]["reason"],
                            done=exchange["response"]["status"] == 596)
+        if exchange["name"].startswith("170-storage-disabled"):
+            self.pve.control("set_storage", name="data", enabled=False)
         match = re.search(r"\bvmid=(1[5-9]\d|3\d\d)\b", request["body"] or "")
         if request["method"] == "POST" and request["path"].endswith("/qemu") and match:
             if int(match.group(1)) in self.pve.vmids():
@@ -112,6 +114,11 @@ class Replay:
 
     def _finish(self, exchange, answer):
         """Wait for a task to end, unless the next recordings see it run."""
+        self._settle(exchange, answer)
+        if exchange["name"].startswith("170-storage-disabled"):
+            self.pve.control("set_storage", name="data")
+
+    def _settle(self, exchange, answer):
         if answer.status != 200 or not isinstance(answer.data, str):
             return
         if answer.data.startswith("UPID:"):

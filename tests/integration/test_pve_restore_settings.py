@@ -268,12 +268,80 @@ def test_generation(restored_with, identity):
     assert made == "0" if identity == "0" else made not in (identity, "0", "1")
 
 
-def test_medium_gone(restored_with):
-    """An ISO image that was removed since: the drive comes empty."""
-    world, left_out = restored_with({"ide0": "local:iso/gone.iso,media=cdrom"})
-    assert world.pve.config(NEW)["ide0"] == "none,media=cdrom"
-    assert "ide0" in left_out
+_EMPTY = "none,media=cdrom"
+
+
+def _assert_empty(world, left_out, why, key="ide0"):
+    """The guest is there, its drive too, without a medium; and why."""
+    assert world.pve.config(NEW)[key] == _EMPTY
+    assert why in left_out[key]
     assert_volumes(world.pve, NEW, world.held)
+
+
+@pytest.mark.parametrize(["medium", "why"], [
+    ("local:iso/gone.iso", "volume 'local:iso/gone.iso' does not exist"),
+    ("isos:iso/x.iso", "storage 'isos' does not exist"),
+    ("/mnt/gone.iso", "unable to associate path '/mnt/gone.iso' to any storage"),
+    ("/dev/sr9", "volume /dev/sr9 does not exist"),
+])
+def test_medium_gone(restored_with, medium, why):
+    """An image, its storage, a file or a device that is there no more: the drive comes empty."""
+    world, left_out = restored_with({"ide0": f"{medium},media=cdrom"})
+    _assert_empty(world, left_out, f"{why}: the drive is empty")
+
+
+@pytest.mark.parametrize(["state", "why"], [
+    ({"enabled": False}, "storage 'isos' is disabled"), ({"active": False}, "storage 'isos' is not online"),
+])
+def test_medium_of_a_storage_that_is_away(restored_with, _simple, state, why):
+    """The image may be there; nobody can say: the drives come empty, one as the other."""
+    _simple.pve.add_storage("isos", content="iso")
+    _simple.pve.control("set_storage", name="isos", **state)
+    try:
+        drives = {"ide0": "isos:iso/x.iso,media=cdrom", "sata5": "isos:iso/y.iso,media=cdrom,size=4M"}
+        world, left_out = restored_with(drives)
+    finally:
+        _simple.pve.control("remove_storage", name="isos")
+    for key in drives:
+        _assert_empty(world, left_out, f"{why}: the drive is empty", key)
+
+
+def test_medium_that_nobody_understands(restored_with, _simple):
+    """Proxmox says something about a mount: the guest comes, without its medium."""
+    _simple.pve.fault("task-fail", task="qmcreate", text="mount error: exit code 32")
+    world, left_out = restored_with({"ide0": "local:iso/gone.iso,media=cdrom"})
+    _assert_empty(world, left_out, "mount error: exit code 32: the drive is empty")
+
+
+def _machine_of(world):
+    """What QEMU runs the guest as."""
+    answer = world.guest.qmp("qom-get", path="/machine", property="type")
+    return answer.removesuffix("-machine")
+
+
+def test_windows_keeps_its_machine(restored_with, _simple):
+    """What QEMU ran it as, though its configuration does not say it; and not Proxmox' newest."""
+    seen = _machine_of(_simple)
+    _simple.pve.control("add_machine", version="99.0")
+    world, left_out = restored_with({"ostype": "win10"})
+    assert "machine" not in left_out
+    assert world.pve.config(NEW)["machine"] == seen
+    _simple.pve.control("forget_machines", versions=["99.0"])
+
+
+def test_machine_that_the_host_has_not(restored_with, _simple):
+    """It gets Proxmox' newest, and that is said."""
+    seen = _machine_of(_simple)
+    _simple.pve.control("forget_machines", versions=[seen.rpartition("-")[2]])
+    world, left_out = restored_with({"ostype": "win10"})
+    assert left_out["machine"] == f"it was {seen}, which this host has not: it is the newest"
+    assert world.pve.config(NEW)["machine"] != seen
+
+
+def test_no_identity(restored_with):
+    """A guest that had neither smbios1 nor vmgenid has them afterwards no more than before."""
+    world, left_out = restored_with({"smbios1": None, "vmgenid": None})
+    assert not {"smbios1", "vmgenid"} & {*world.pve.config(NEW), *left_out}
 
 
 def test_disk_removed_since_the_full(restored_with, _simple):

@@ -52,6 +52,15 @@ class Control:
         """All configurations by VMID."""
         return {vmid: guest.config for vmid, guest in self._host.guests.all.items()}
 
+    def add_machine(self, version):
+        """The node's QEMU is a newer one."""
+        self._host.machines.all.append(version)
+
+    def forget_machines(self, versions):
+        """The node's QEMU is one without these machine types."""
+        known = self._host.machines.all
+        known[:] = [version for version in known if version not in versions]
+
     def add_pool(self, name, comment=None):
         """There is such a pool."""
         self._host.pools.add(name, comment)
@@ -78,6 +87,11 @@ class Control:
     def add_storage(self, **about):
         """One more storage, or another for an old name."""
         self._host.storages.add(about)
+
+    def set_storage(self, name, enabled=True, active=True):
+        """Whether it is enabled, and there."""
+        storage = self._host.storages.find(name)
+        storage.enabled, storage.active = enabled, active
 
     def remove_storage(self, name):
         """It is gone; its volumes stay where they are."""

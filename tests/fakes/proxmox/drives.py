@@ -4,11 +4,12 @@ import re
 import subprocess
 from pathlib import Path
 
-from answers import Failed
+from answers import Failed, bad_parameters
 from schema import is_disk, split_options
 from versions import since
 
 _NEW = re.compile(r"([^:\s]+):(\d+(?:\.\d+)?)")
+_ISO = re.compile(r"/var/lib/vz/template/iso/([^/]+)")
 _TOP = "/usr/share/perl5/PVE/Storage.pm line"
 _LINE = {"6.4": 490, "7.2": 538, "8.4": 581, "9.1": 651, "9.2": 651}
 
@@ -48,7 +49,9 @@ class Drives:
             if not is_disk(key):
                 continue
             default, options = split_options(value)
-            if (default or options.get("file", "")).startswith("/"):
+            path = default or options.get("file", "")
+            if path.startswith("/"):
+                self._check_known(key, path)
                 self._check_path(caller)
             if volid_of(value) is None:
                 continue
@@ -70,6 +73,13 @@ class Drives:
         storage, volume = self.host.storages.split(source)
         self.host.access.demand(caller, f"/vms/{storage.owner(volume)}", "VM.Clone")
 
+    @staticmethod
+    def _check_known(key, path):
+        """A path is a device's, or belongs to a storage (QemuServer.pm, cleanup_drive_path)."""
+        if not path.startswith("/dev/") and not _ISO.fullmatch(path):
+            complaint = f"unable to associate path '{path}' to any storage"
+            raise bad_parameters({key: complaint})
+
     def _check_path(self, caller):
         if not caller.is_root:
             line = _LINE[self.host.version]
@@ -78,6 +88,9 @@ class Drives:
     def _check_volume(self, caller, vmid, volid):
         storage, volume = self.host.storages.split(volid)
         owner = storage.owner(volume)
+        if re.fullmatch(r"iso/[^/]+", volume):
+            self.host.storages.demand_audit(caller, storage.name)
+            return
         if owner is None:
             raise Failed(f"unable to parse volume ID '{volid}'")
         where = f"/storage/{storage.name}"
@@ -119,10 +132,12 @@ class Drives:
             made.append(storage.volid(volume))
             return format_drive(made[-1], {**options, "media": "cdrom"})
         if new:
+            self.host.storages.find(new.group(1)).activate()
             made.append(self._new(vmid, key, new, options, say))
             volid = made[-1]
             self._drop(options, "format", "import-from")
         storage, volume = self.host.storages.split(volid)
+        storage.activate()
         info = storage.info(volume)
         if not info:
             raise Failed(f"volume '{volid}' does not exist")
@@ -139,9 +154,9 @@ class Drives:
         """What a drive's absolute path names must be there."""
         default, options = split_options(value)
         path = default or options.get("file", "")
-        if not path.startswith("/") or Path(path).exists() or not since(self.host.version, "8.4"):
+        if not path.startswith("/") or Path(path).exists():
             return
-        image = re.fullmatch(r"/var/lib/vz/template/iso/([^/]+)", path)
+        image = _ISO.fullmatch(path)
         volume = f"'local:iso/{image.group(1)}'" if image else path
         raise Failed(f"volume {volume} does not exist")
 

@@ -50,6 +50,13 @@ class Storage:
         """Whether guests' disks may be there."""
         return "images" in self.content.split(",")
 
+    def activate(self):
+        """What comes before a volume is used (Storage.pm, activate_storage)."""
+        if not self.enabled:
+            raise Failed(f"storage '{self.name}' is disabled")
+        if not self.active:
+            raise Failed(f"storage '{self.name}' is not online")
+
     def volid(self, volume):
         """The name that the whole cluster knows a volume by."""
         return f"{self.name}:{volume}"

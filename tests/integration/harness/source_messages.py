@@ -46,6 +46,11 @@ _NOT_MESSAGES = {
     # what Proxmox says, to be recognised
     "VM … already exists",
     "only root can set '",
+    "Proxmox says: ",
+    "unable to create VM ",
+    ". at /usr/",
+    "invalid format",
+    "volume … ",
     # what other programs and files say, and what is said to Perl and to a server
     "[-r rate_limit]",
     "VM …",
