@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "hypervisor/belongings.h"
+#include "hypervisor/new_hardware.h"
 #include "hypervisor/new_settings.h"
 #include "hypervisor/new_volume.h"
 #include "pve/api.h"
@@ -219,6 +220,8 @@ static bool prepare_settings(const struct delivery *delivery, struct making *mak
                                              .image_count = count};
 
     if (!new_settings_make(delivery, &facts, settings, &making->left_out, error) ||
+        !new_hardware_choose_machine(delivery, &making->host, *settings, &making->left_out,
+                                     error) ||
         !new_volume_check_room(delivery, making->storages, making->storage_count, images, count,
                                error))
         return false;
@@ -465,9 +468,12 @@ bool new_guest_end(struct delivery *delivery, bool good, struct error *error)
     struct making *making = delivery->state;
     bool whole = good && belongings_give(delivery, &making->host, &making->left_out, error) &&
                  attach(delivery, making, error);
+    struct error surplus;
 
     delivery->state = NULL;
     if (whole) {
+        if (!new_hardware_take_surplus(delivery, &making->host, &surplus))
+            delivery->problem(delivery->call.context, &surplus);
         say_left_out(delivery, making);
         start(delivery, making);
     } else {

@@ -89,6 +89,21 @@ static bool make_uuid(char uuid[static 37])
     return true;
 }
 
+/* By this one knows the guest again when the answer to making it is lost; one that had
+ * none loses it at the end (new_hardware.h). */
+static bool give_identity(json_t *settings)
+{
+    char uuid[37];
+    _cleanup_free_ char *identity = NULL;
+
+    if (json_object_get(settings, "smbios1"))
+        return true;
+    if (!make_uuid(uuid))
+        return false;
+    identity = text_format("uuid=%s", uuid);
+    return identity && json_object_set_new(settings, "smbios1", json_string(identity)) == 0;
+}
+
 /* What the restore form wishes of it, and the pool that it was in. */
 static bool apply_wish(const struct wish *wish, const json_t *proxmox, json_t *settings)
 {
@@ -121,6 +136,7 @@ bool new_settings_make(const struct delivery *delivery, const struct new_setting
     if (!check_images(delivery, facts, restored, left_out, error))
         return false;
     return (pve_settings_for_new(new_settings_config(delivery), &wish, settings, left_out) &&
-            apply_wish(&options->wish, delivery->guest->proxmox, *settings)) ||
+            apply_wish(&options->wish, delivery->guest->proxmox, *settings) &&
+            give_identity(*settings)) ||
            error_memory(error);
 }

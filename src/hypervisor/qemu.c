@@ -84,12 +84,34 @@ static char *ask_version(struct qmp *qmp)
                        (unsigned long long)micro);
 }
 
-/* "pc-i440fx-7.2-machine" without its last word. */
+/* Proxmox' QEMU says which revision of the machine runs ("pve1", query-machines); the
+ * caller's, NULL elsewhere. */
+static char *ask_revision(struct qmp *qmp)
+{
+    _cleanup_json_ json_t *machines = NULL;
+    struct error ignored;
+    size_t index;
+    json_t *entry;
+
+    if (!qmp_execute(qmp, "query-machines", NULL, &machines, &ignored))
+        return NULL;
+    json_array_foreach (machines, index, entry) {
+        const char *revision = json_member_string(entry, "pve-version");
+
+        if (revision && json_is_true(json_object_get(entry, "is-current")))
+            return text_copy(revision);
+    }
+    return NULL;
+}
+
+/* "pc-i440fx-7.2-machine" without its last word, with Proxmox' revision. */
 static char *ask_machine(struct qmp *qmp)
 {
     _cleanup_json_ json_t *answer = NULL;
     struct error ignored;
+    _cleanup_free_ char *revision = NULL;
     const char *type;
+    size_t length;
 
     if (!qmp_execute(qmp, "qom-get",
                      json_pack("{s:s, s:s}", "path", "/machine", "property", "type"), &answer,
@@ -97,8 +119,10 @@ static char *ask_machine(struct qmp *qmp)
         !json_is_string(answer))
         return NULL;
     type = json_string_value(answer);
-    return text_ends_with(type, "-machine") ? strndup(type, strlen(type) - strlen("-machine"))
-                                            : text_copy(type);
+    revision = ask_revision(qmp);
+    length = strlen(type) - (text_ends_with(type, "-machine") ? strlen("-machine") : 0);
+    return text_format("%.*s%s%s", (int)length, type, revision ? "+" : "",
+                       revision ? revision : "");
 }
 
 /* Something may stand between us and QEMU: its command line would start no

@@ -103,6 +103,7 @@ class Api:
             ("GET", base + "/tasks/{upid}/status", tasks.status, {}),
             ("GET", base + "/tasks/{upid}/log", tasks.read_log, _LOG),
             *host.locks.routes(base, guest),
+            *host.machines.routes(base),
         ]
         self._compiled = [
             (method, _compile(pattern), handler, schema)

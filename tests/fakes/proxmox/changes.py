@@ -7,10 +7,10 @@ import uuid
 from answers import Failed, bad_parameters, forbidden
 from drives import format_drive, volid_of
 from guests import Guest
+from machines import QEMU
 from schema import CHANGING, boot_devices, is_disk, split_options
 from versions import since
 
-_QEMU = {"7.2": "7.2.22", "8.4": "10.0.2", "9.1": "10.0.13", "9.2": "10.0.13"}
 # What a running guest takes only when it starts again.
 _COLD = {"memory", "cores", "sockets", "cpu", "machine", "bios", "kvm", "ostype", "scsihw", "numa"}
 _NOT_KEPT = {"vmid", "pool", "force", "unique", "start", "storage", "bwlimit", "archive",
@@ -89,11 +89,14 @@ class Changes:
         values["smbios1"] = _with_uuid(values.get("smbios1", ""))
         if values.get("vmgenid", "1") == "1":
             values["vmgenid"] = str(uuid.uuid4())
+        machine = self.host.machines.pin(values.get("machine"), values.get("ostype"))
+        if machine:
+            values["machine"] = machine
         if "description" in values:
             values["description"] = values["description"].rstrip()
-        if self.host.version in _QEMU:
+        if self.host.version != "6.4":
             ctime = int(self.host.now())
-            values["meta"] = f"creation-qemu={_QEMU[self.host.version]},ctime={ctime}"
+            values["meta"] = f"creation-qemu={QEMU[self.host.version]},ctime={ctime}"
         guest = self.guests.all[vmid]
         guest.config.clear()
         guest.config.update(values)

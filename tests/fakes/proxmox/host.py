@@ -12,6 +12,7 @@ from faults import Faults
 from firewall import Firewall
 from guests import Guest, Guests
 from locks import Locks
+from machines import Machines
 from pools import Pools
 from storages import Storages
 from tasks import Tasks
@@ -44,6 +45,7 @@ class Host:
         self.guests = Guests(self)
         self.firewall = Firewall(self)
         self.pools = Pools(self)
+        self.machines = Machines(self)
         self.changes = Changes(self)
         self.locks = Locks(self, settings["etc_pve"])
         self.about = About(self)
