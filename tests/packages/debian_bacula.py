@@ -58,6 +58,12 @@ class DebianBacula:
             director.write("@/etc/bacula/example.conf\n")
         self._debian.run("chgrp", "bacula", "/etc/bacula/example.conf")
 
+    def add(self, text):
+        """More of the Director's configuration, while it runs."""
+        with self._debian.path("/etc/bacula/example.conf").open("a") as file:
+            file.write(text)
+        self.console("reload")
+
     def file_daemon_password(self):
         """What the installation chose."""
         text = self._debian.path("/etc/bacula/bacula-fd.conf").read_text()

@@ -60,6 +60,16 @@ def _commands():
     return re.findall(r"^       (\S.*)$", step, re.M)
 
 
+def _resources(page):
+    """The FileSet and the Job among a page's first steps."""
+    return re.search(r"^       FileSet \{\n.*?^       Job \{\n.*?^       \}\n", (TOP / page).read_text(), re.M | re.S)[0]
+
+
+def _typed(page, word):
+    """What a page has for bconsole's prompt that begins so."""
+    return re.findall(rf"^ +\* ({word}\b.*)$", (TOP / page).read_text(), re.M)
+
+
 def _planned(debian, *arguments):
     """What apt would install, and what it would remove, in a pair."""
     changes = _CHANGE.findall(debian.apt("-s", *arguments))
@@ -131,8 +141,41 @@ def test_it_backs_up_a_guest_and_makes_a_new_one_of_it(host, bacula, pve):
     assert re.search(r"Termination: +Restore OK$", output, re.M), output
     assert_volumes(pve, 101, held)
     guest.assert_clean()
+    _assert_no_folders(host)
+
+
+def _assert_no_folders(host):
     folders = [path for path in host.path("/var/lib/bacula").iterdir() if path.is_dir()]
     assert folders == [], "a job's folder is left"
+
+
+def test_readmes_five_minutes(host, bacula, pve):
+    """Its FileSet, Job and restore with what it says of Proxmox VE; here are two Clients, so one is named."""
+    genuine, proxmox = re.findall(r'Plugin = "qemu: .*"', (TOP / "README.md").read_text())
+    bacula.add(_resources("README.md").replace(genuine, proxmox))
+    held = contents(pve.guests[100])
+    output = bacula.console(*_typed("README.md", "run"), "wait", "messages")
+    assert "Dumped vm1/drive-scsi0: Full, " in output
+    _, restore = _typed("README.md", "restore")
+    output = bacula.console(f"{restore} client=pve1-fd", "wait", "messages")
+    assert re.search(r"Termination: +Restore OK$", output, re.M), output
+    assert_volumes(pve, 102, held)
+    _assert_no_folders(host)
+
+
+def test_first_screen_of_the_page_on_proxmox(host, bacula, pve):
+    """The same of docs/proxmox.md: all guests, and one of them back."""
+    page = "docs/proxmox.md"
+    bacula.add(_resources(page))
+    held = contents(pve.guests[100])
+    output = bacula.console(*_typed(page, "run"), "wait", "messages")
+    assert "Dumped vm1/drive-scsi0: Full, " in output
+    (restore,) = _typed(page, "restore")
+    (tree,) = re.findall(r"^ +In the tree (.*);", (TOP / page).read_text(), re.M)
+    output = bacula.console(restore, *re.findall(r"`([^`]+)`", tree), "yes", "wait", "messages")
+    assert re.search(r"Termination: +Restore OK$", output, re.M), output
+    assert_volumes(pve, 103, held)
+    _assert_no_folders(host)
 
 
 def test_removed_it_takes_nothing_of_proxmox_along(host):
