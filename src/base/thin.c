@@ -22,9 +22,10 @@ struct answer {
     char rest[TABLE_LIMIT];
 };
 
-/* The arguments of a device's only target, when that is of this type, as they
- * lie in `answer`; else NULL. */
-static const char *table_of(int control, dev_t device, const char *type, struct answer *answer)
+/* The arguments of the only target of a device (or of one of this name, NULL: none), when
+ * that is of this type, as they lie in `answer`; else NULL. */
+static const char *table_of(int control, dev_t device, const char *name, const char *type,
+                            struct answer *answer)
 {
     struct dm_target_spec target;
     const char *end = (const char *)answer + sizeof(*answer);
@@ -35,6 +36,10 @@ static const char *table_of(int control, dev_t device, const char *type, struct 
                                        .data_start = sizeof(answer->head),
                                        .flags = DM_STATUS_TABLE_FLAG,
                                        .dev = device}};
+    if (name && strlen(name) >= sizeof(answer->head.name))
+        return NULL;
+    if (name)
+        memcpy(answer->head.name, name, strlen(name) + 1);
     if (ioctl(control, DM_TABLE_STATUS, answer) != 0 ||
         (answer->head.flags & DM_BUFFER_FULL_FLAG) || answer->head.target_count != 1 ||
         answer->head.data_start > sizeof(*answer) - sizeof(target) - 1)
@@ -85,9 +90,42 @@ bool thin_is_zeroed(dev_t device)
 
     if (control < 0)
         return false;
-    table = table_of(control, device, "thin", &answer);
+    table = table_of(control, device, NULL, "thin", &answer);
     if (!table || !thin_read_pool(table, &pool))
         return false;
-    table = table_of(control, pool, "thin-pool", &answer);
+    table = table_of(control, pool, NULL, "thin-pool", &answer);
     return table && thin_pool_zeroes(table);
+}
+
+bool thin_pool_is_stale(const char *device)
+{
+    _cleanup_close_ int control = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
+    struct answer answer;
+    const char *table = control < 0 ? NULL : table_of(control, 0, device, "thin-pool", &answer);
+
+    return table && !thin_pool_zeroes(table);
+}
+
+static char *double_hyphens(char *at, const char *name)
+{
+    for (; *name; name++) {
+        if (*name == '-')
+            *at++ = '-';
+        *at++ = *name;
+    }
+    return at;
+}
+
+char *thin_pool_device(const char *group, const char *pool)
+{
+    static const char end[] = "-tpool";
+    char *device = malloc(2 * (strlen(group) + strlen(pool)) + 1 + sizeof(end));
+    char *at;
+
+    if (!device)
+        return NULL;
+    at = double_hyphens(device, group);
+    *at++ = '-';
+    memcpy(double_hyphens(at, pool), end, sizeof(end));
+    return device;
 }

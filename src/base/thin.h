@@ -13,6 +13,15 @@
  * root. */
 bool thin_is_zeroed(dev_t device);
 
+/* The device of an LVM thin pool in use, as the device-mapper calls it: "GROUP-POOL-tpool", with
+ * the hyphens of the names doubled (dm_build_dm_name of LVM's libdm).  A pure function; the
+ * caller's, NULL without memory. */
+char *thin_pool_device(const char *group, const char *pool);
+
+/* Whether the pool of that device surely does not fill what it newly takes with zeroes.  False as
+ * well where the kernel does not tell us. */
+bool thin_pool_is_stale(const char *device);
+
 /* The pool in the table of a thin volume, "MAJOR:MINOR ID [ORIGIN]"; false for
  * one with an origin.  A pure function. */
 bool thin_read_pool(const char *table, dev_t *pool);

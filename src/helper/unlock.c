@@ -14,6 +14,9 @@
 enum {
     TRY_LIMIT = 10 * 60 * 1000, /* ms for an API that does not answer */
     TRY_PAUSE = 1000,
+    /* ms in which Proxmox may set yet what it was asked for: pveproxy gives pvedaemon up after
+     * 30 seconds, and that goes on all the same. */
+    LATE_LIMIT = 60 * 1000,
 };
 
 struct orders {
@@ -34,43 +37,61 @@ static bool understand(const json_t *read, struct orders *orders)
     return true;
 }
 
-/* False when it is to be tried again. */
-static bool remove_lock(const struct orders *orders, const struct lock_note *note)
+/* What becomes of a note. */
+enum fate {
+    FATE_REMOVED, /* nothing is left of what it says */
+    FATE_LEFT,    /* the lock may be another's: the guest's next job says so */
+    FATE_OPEN,    /* to be tried again */
+};
+
+static enum fate remove_lock(const struct orders *orders, const struct lock_note *note, bool late)
 {
     _cleanup_pve_host_ struct pve_host host = {0};
     struct error ignored;
 
-    return pve_host_open(&orders->options, NULL, NULL, &host, &ignored) &&
-           pve_lock_remove(&host, orders->vmid, note->words.set, &ignored) != PVE_LOCK_STAYS;
+    if (!pve_host_open(&orders->options, NULL, NULL, &host, &ignored))
+        return FATE_OPEN;
+    switch (pve_lock_remove(&host, orders->vmid, note->words.set, &ignored)) {
+    case PVE_UNLOCKED:
+        return FATE_REMOVED;
+    case PVE_LOCK_GONE:
+        return note->words.set || late ? FATE_REMOVED : FATE_OPEN;
+    case PVE_LOCK_FOREIGN:
+        return FATE_LEFT;
+    case PVE_LOCK_STAYS:
+        break;
+    }
+    return FATE_OPEN;
 }
 
-/* False when it is to be tried again: also when somebody holds the note, who may be the dying
- * File Daemon yet.  Without a note, or words in it, there is nothing to do.  It is held for one
- * try only, so that the guest's next job need not wait. */
-static bool try_once(const struct orders *orders)
+/* Open also when somebody holds the note, who may be the dying File Daemon yet.  Without a note,
+ * or words in it, there is nothing to do.  It is held for one try only, so that the guest's
+ * next job need not wait. */
+static enum fate try_once(const struct orders *orders, bool late)
 {
+    enum fate fate = FATE_OPEN;
     struct lock_note note;
     struct error ignored;
-    bool taken, done;
 
     if (access(orders->note, F_OK) != 0)
-        return true;
-    taken = lock_note_take(orders->note, NULL, &note, &ignored);
-    done = taken && (!note.words.job_id || remove_lock(orders, &note));
-    if (done)
+        return FATE_REMOVED;
+    if (lock_note_take(orders->note, NULL, &note, &ignored))
+        fate = note.words.job_id ? remove_lock(orders, &note, late) : FATE_REMOVED;
+    if (fate == FATE_REMOVED)
         lock_note_remove(&note);
     else
         lock_note_leave(&note);
-    return done;
+    return fate;
 }
 
 static void unlock(const struct orders *orders)
 {
     int64_t deadline = clock_deadline(TRY_LIMIT);
+    int64_t late = clock_deadline(LATE_LIMIT);
     struct error ignored;
 
     pve_load();
-    while (!try_once(orders) && clock_slice(deadline) > 0)
+    while (try_once(orders, clock_slice(late) == 0) == FATE_OPEN && clock_slice(deadline) > 0)
         (void)clock_sleep(TRY_PAUSE, NULL, &ignored);
 }
 

@@ -14,7 +14,9 @@
  *  - hears "done", and ends;
  *  - hears the socket close: who started it is dead, or could not unlock.  Then it removes
  *    the lock that the note proves, and the note.  It tries for ten minutes, between which
- *    the guest's next job may do the same.
+ *    the guest's next job may do the same.  The note of a lock that may be another's
+ *    it leaves to that job, which says so; one of a lock that was asked for and does not show
+ *    it removes after a minute.
  */
 #ifndef QEMU_FD_HELPER_UNLOCK_H
 #define QEMU_FD_HELPER_UNLOCK_H

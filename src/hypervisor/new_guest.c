@@ -454,12 +454,20 @@ static void start(const struct delivery *delivery, const struct making *making)
             delivery->call.warn(delivery->call.context, line);
         return;
     }
-    if (pve_guest_start(&making->host, delivery->vmid, &error)) {
+    if (pve_guest_start(&making->host, delivery->vmid, &error) ||
+        (error.kind != ERROR_REFUSED && pve_guest_comes_up(&making->host, delivery->vmid))) {
         report(delivery, "Started guest %u", delivery->vmid);
         return;
     }
-    error_context(&error, "the new guest %u could not be started", delivery->vmid);
-    error_hint(&error, "it is whole; start it yourself: qm start %u", delivery->vmid);
+    if (error.kind == ERROR_REFUSED) {
+        error_context(&error, "the new guest %u could not be started", delivery->vmid);
+        error_hint(&error, "it is whole; start it yourself: qm start %u", delivery->vmid);
+    } else {
+        error_context(&error, "whether the new guest %u was started is not known", delivery->vmid);
+        error_other_hint(&error,
+                         "it is whole; when it does not run, start it yourself: qm start %u",
+                         delivery->vmid);
+    }
     delivery->problem(delivery->call.context, &error);
 }
 

@@ -60,14 +60,43 @@ static bool is_saved(const struct guest *guest, const char *disk)
     return found && !found->skipped;
 }
 
+/* What a storage that does not exist means is an old promise of the manual's: the disks go where
+ * they came from (new_volume_storage).  So that is a line, and one that is there and takes no
+ * images, or not now, an error. */
+static bool check_storage_of_all(struct delivery *delivery, const struct pve_host *host,
+                                 const struct pve_storage *storages, size_t count,
+                                 struct error *error)
+{
+    const char *wanted = delivery->call.options->storage;
+    _cleanup_free_ char *line = NULL;
+    bool exists;
+
+    if (!wanted || new_volume_find_storage(storages, count, wanted))
+        return true;
+    if (!pve_storage_exists(host, wanted, &exists, error))
+        return false;
+    if (exists) {
+        new_volume_no_storage(storages, count, wanted, error);
+        return refuse(delivery, error, "choose another one");
+    }
+    line = text_format("There is no storage \"%s\": the disks of %s go where they came from",
+                       wanted, delivery->guest ? delivery->guest->name : "the guest");
+    if (line)
+        delivery->call.warn(delivery->call.context, line);
+    return true;
+}
+
 /* Every disk that is named is the guest's, and every storage this host's. */
 static bool check_storages(struct delivery *delivery, const struct pve_host *host,
                            struct error *error)
 {
     const struct wish *wish = wish_of(delivery);
+    const char *of_all = delivery->call.options->storage;
     struct pve_storage *storages = NULL;
     size_t count = 0;
-    bool good = wish->storage_count == 0 || pve_storages(host, &storages, &count, error);
+    bool good = (!of_all && wish->storage_count == 0) ||
+                (pve_storages(host, &storages, &count, error) &&
+                 check_storage_of_all(delivery, host, storages, count, error));
 
     for (size_t i = 0; good && i < wish->storage_count; i++) {
         const struct disk_storage *entry = &wish->storages[i];
@@ -85,17 +114,17 @@ static bool check_storages(struct delivery *delivery, const struct pve_host *hos
     return good;
 }
 
-/* Only root surely sees all pools; a token's may be hidden from it. */
+/* A pool that a token may not see may be there all the same. */
 static bool check_pool(struct delivery *delivery, const struct pve_host *host, struct error *error)
 {
     const char *wanted = wish_of(delivery)->pool;
-    _cleanup_json_ json_t *pools = NULL;
+    bool is_missing;
 
-    if (!wanted || pve_client_has_token(host->client))
+    if (!wanted)
         return true;
-    if (!pve_pools(host, &pools, error))
+    if (!pve_pool_is_missing(host, wanted, &is_missing, error))
         return false;
-    if (json_find(pools, "poolid", wanted))
+    if (!is_missing)
         return true;
     error_set(error, ERROR_CONFIG, "restore option \"pool\": there is no pool \"%s\"", wanted);
     return refuse(delivery, error, "choose one of the cluster's, or make it first");

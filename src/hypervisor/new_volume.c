@@ -11,6 +11,7 @@
 
 #include "base/text.h"
 #include "base/thin.h"
+#include "image/qcow2_tables.h"
 #include "image/tool.h"
 #include "pve/activate.h"
 #include "pve/settings.h"
@@ -82,13 +83,13 @@ static bool room_for(const struct delivery *delivery, const struct pve_storage *
                      const struct restored_image *image, uint64_t *bytes, struct error *error)
 {
     const struct image_tool tool = {.cancel = delivery->call.cancel};
-    struct stat status;
+    struct qcow2_census census;
 
-    if (pve_storage_is_thick(storage))
+    /* Not what the image's file takes: its file system may compress. */
+    if (pve_storage_is_thick(storage) || !qcow2_count_file(image->path, &census) ||
+        census.compressed)
         return image_size(&tool, image->path, "qcow2", bytes, error);
-    if (stat(image->path, &status) != 0)
-        return error_errno(error, errno, "cannot look at \"%s\"", image->path);
-    *bytes = (uint64_t)status.st_blocks * 512;
+    *bytes = census.bytes;
     return true;
 }
 

@@ -107,32 +107,44 @@ static void forget(struct guest_lock *lock)
     free(lock);
 }
 
-static void dismiss(struct guest_lock *lock)
+static void send_helper_home(const struct guest_lock *lock)
 {
     static const char done[] = "done\n";
 
-    lock_note_remove(&lock->note);
     if (lock->helper >= 0)
         (void)!send(lock->helper, done, strlen(done), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void dismiss(struct guest_lock *lock)
+{
+    lock_note_remove(&lock->note);
+    send_helper_home(lock);
     forget(lock);
 }
 
 /* To the helper, who goes on to try, and to the next job. */
 static void leave(struct guest_lock *lock)
 {
-    lock_note_leave(&lock->note);
+    lock_note_give_up(&lock->note);
+    forget(lock);
+}
+
+/* To the next job alone, which says so: nobody may remove it. */
+static void leave_alone(struct guest_lock *lock)
+{
+    lock_note_give_up(&lock->note);
+    send_helper_home(lock);
     forget(lock);
 }
 
 /* Nothing was set, or it is not known. */
-static void give_up(struct guest_lock *lock, struct error *error)
+static void give_up(struct guest_lock *lock)
 {
     if (!lock->in_doubt) {
         dismiss(lock);
         return;
     }
     leave(lock);
-    error_context(error, "whether it is locked now is not known");
 }
 
 static bool lock_guest(const struct hypervisor_call *call, const struct pve_host *host,
@@ -173,7 +185,7 @@ bool pve_lock(const struct hypervisor_call *call, struct target *target, struct 
         target->lock = lock;
         return true;
     }
-    give_up(lock, error);
+    give_up(lock);
     return false;
 }
 
@@ -218,6 +230,8 @@ bool pve_unlock(const struct hypervisor_call *call, struct target *target, struc
     }
     if (how == PVE_LOCK_STAYS)
         leave(lock);
+    else if (how == PVE_LOCK_FOREIGN)
+        leave_alone(lock);
     else
         dismiss(lock);
     return judge(call, target, how, error);
@@ -227,10 +241,20 @@ bool pve_lock_explain(const struct hypervisor_call *call, const char *node, uint
                       const char *word, struct error *error)
 {
     _cleanup_free_ char *path = call->folder ? lock_note_path(call->folder, node, vmid) : NULL;
+    enum lock_note_state state = LOCK_NOTE_SAYS_NOTHING;
     uint32_t job_id;
 
-    if (!path || strcmp(word, "backup") != 0 || !lock_note_is_held(path, &job_id))
+    if (path && strcmp(word, "backup") == 0)
+        state = lock_note_look(path, &job_id);
+    if (state == LOCK_NOTE_SAYS_NOTHING)
         return pve_lock_refusal(vmid, word, error);
-    error_set(error, ERROR_GENERAL, "Bacula job %u is backing it up right now", job_id);
-    return error_hint(error, "let the jobs of one guest run one after another");
+    if (state == LOCK_NOTE_HELD) {
+        error_set(error, ERROR_GENERAL, "Bacula job %u is backing it up right now", job_id);
+        return error_hint(error, "let the jobs of one guest run one after another");
+    }
+    error_set(error, ERROR_GENERAL, "it is locked (%s), which job %u may have left", word, job_id);
+    return error_hint(error,
+                      "its next backup with root's ticket removes that where it is surely so; "
+                      "where nothing works on the guest, \"qm unlock %u\" does",
+                      vmid);
 }

@@ -3,7 +3,9 @@
  */
 #include "image/qcow2_tables.h"
 
+#include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "image/format.h"
@@ -111,4 +113,19 @@ bool qcow2_take_census(const struct qcow2_source *source, struct qcow2_census *c
     walk.extended =
         version == 3 && qcow2_get_64(header + QCOW2_AT_INCOMPATIBLE) & QCOW2_EXTENDED_L2;
     return read_l1(&walk, qcow2_get_64(header + QCOW2_AT_L1_OFFSET), entries);
+}
+
+static bool read_file(void *context, void *bytes, size_t count, uint64_t offset)
+{
+    const int *file = context;
+
+    return offset <= INT64_MAX && pread(*file, bytes, count, (off_t)offset) == (ssize_t)count;
+}
+
+bool qcow2_count_file(const char *path, struct qcow2_census *census)
+{
+    _cleanup_close_ int file = open(path, O_RDONLY | O_CLOEXEC);
+    const struct qcow2_source source = {.read = read_file, .context = &file};
+
+    return file >= 0 && qcow2_take_census(&source, census);
 }

@@ -30,4 +30,7 @@ struct qcow2_census {
  * tables make no sense or are too large to be read, or cannot be read. */
 bool qcow2_take_census(const struct qcow2_source *source, struct qcow2_census *census);
 
+/* The same of a file that nobody writes to. */
+bool qcow2_count_file(const char *path, struct qcow2_census *census);
+
 #endif

@@ -179,9 +179,21 @@ bool pve_vmid_is_free(const struct pve_host *host, uint32_t vmid, bool *is_free,
     return *is_free || answer.status == 400;
 }
 
-bool pve_pools(const struct pve_host *host, json_t **pools, struct error *error)
+bool pve_pool_is_missing(const struct pve_host *host, const char *name, bool *is_missing,
+                         struct error *error)
 {
-    return pve_get(host, "/pools", NULL, JSON_ARRAY, pools, error);
+    char *escaped = curl_easy_escape(NULL, name, 0);
+    _cleanup_free_ char *path = escaped ? text_format("/pools/%s", escaped) : NULL;
+    _cleanup_json_ json_t *pool = NULL;
+
+    curl_free(escaped);
+    *is_missing = false;
+    if (pve_get(host, path, NULL, JSON_OBJECT, &pool, error))
+        return true;
+    /* PVE/API2/Pool.pm: "pool 'x' does not exist", of old "no such pool 'x'". */
+    *is_missing = error->kind == ERROR_REFUSED &&
+                  (strstr(error->why, "does not exist") || strstr(error->why, "no such pool"));
+    return error->kind == ERROR_REFUSED;
 }
 
 bool pve_guest_pool(const struct pve_host *host, uint32_t vmid, char **pool, struct error *error)
@@ -484,6 +496,33 @@ bool pve_guest_start(const struct pve_host *host, uint32_t vmid, struct error *e
     _cleanup_pve_answer_ struct pve_answer answer = {0};
 
     return pve_change(host, PVE_POST, path, NULL, &answer, error);
+}
+
+static bool runs(const struct pve_host *host, uint32_t vmid)
+{
+    _cleanup_free_ char *path = text_format("/nodes/%s/qemu/%u/status/current", host->node, vmid);
+    _cleanup_json_ json_t *data = NULL;
+    const char *status;
+    struct error ignored;
+
+    if (!pve_get(host, path, NULL, JSON_OBJECT, &data, &ignored))
+        return false;
+    status = json_member_string(data, "status");
+    return status && strcmp(status, "running") == 0;
+}
+
+bool pve_guest_comes_up(const struct pve_host *host, uint32_t vmid)
+{
+    int64_t deadline = clock_deadline(PVE_LOST_LIMIT);
+    struct error ignored;
+
+    for (;;) {
+        if (runs(host, vmid))
+            return true;
+        if (clock_slice(deadline) == 0 ||
+            !clock_sleep(LOST_PAUSE, pve_client_cancel(host->client), &ignored))
+            return false;
+    }
 }
 
 bool pve_guest_remove(const struct pve_host *host, uint32_t vmid, struct error *error)

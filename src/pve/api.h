@@ -58,9 +58,10 @@ bool pve_free_vmid(const struct pve_host *host, uint32_t wanted, const uint32_t 
 bool pve_vmid_is_free(const struct pve_host *host, uint32_t vmid, bool *is_free,
                       struct error *error);
 
-/* The pools that we may see (Pool.Audit): an array of objects with `poolid`; the
- * caller's. */
-bool pve_pools(const struct pve_host *host, json_t **pools, struct error *error);
+/* Whether there surely is no pool of that name: who may see it (Pool.Audit) is told so, another
+ * is refused.  False with `error` when Proxmox does not answer. */
+bool pve_pool_is_missing(const struct pve_host *host, const char *name, bool *is_missing,
+                         struct error *error);
 
 /* The pool that a guest is in, the caller's; NULL when it is in none, or in one that
  * we may not see (Pool.Audit). */
@@ -106,6 +107,10 @@ bool pve_guest_set(const struct pve_host *host, uint32_t vmid, const struct text
 
 /* Starts it and waits until it runs. */
 bool pve_guest_start(const struct pve_host *host, uint32_t vmid, struct error *error);
+
+/* Whether a guest runs whose start was asked for by a request that was lost, or does within
+ * PVE_LOST_LIMIT. */
+bool pve_guest_comes_up(const struct pve_host *host, uint32_t vmid);
 
 /* Removes a guest with the volumes in its configuration, not those that only
  * bear its number. */

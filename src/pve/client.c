@@ -260,8 +260,9 @@ static bool judge_transfer(const struct pve_client *client, CURLcode code, struc
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_SSL_CONNECT_ERROR:
         error_set(error, ERROR_CONFIG, "its certificate is not accepted: %s", complaint);
-        return error_hint(error, "check the second line of the token's file where there is one, or "
-                                 "renew the host's certificates (pvecm updatecerts)");
+        return error_hint(error, "check the second line of the token's file where there is one; on "
+                                 "this host restart pveproxy, which may show an older certificate, "
+                                 "or renew the host's certificates (pvecm updatecerts)");
     case CURLE_WRITE_ERROR:
         return error_set(error, ERROR_GENERAL, "an answer of more than %d bytes", PVE_ANSWER_LIMIT);
     default:

@@ -84,16 +84,21 @@ static bool is_loopback(const struct sockaddr *address)
     return IN6_IS_ADDR_LOOPBACK(&six->sin6_addr);
 }
 
-static bool same_address(const struct sockaddr *one, const struct sockaddr *other)
+static bool same_address_6(const struct sockaddr_in6 *one, const struct sockaddr_in6 *other)
+{
+    if (memcmp(&one->sin6_addr, &other->sin6_addr, sizeof(one->sin6_addr)) != 0)
+        return false;
+    return !IN6_IS_ADDR_LINKLOCAL(&one->sin6_addr) || one->sin6_scope_id == other->sin6_scope_id;
+}
+
+bool pve_address_same(const struct sockaddr *one, const struct sockaddr *other)
 {
     if (!other || one->sa_family != other->sa_family)
         return false;
     if (one->sa_family == AF_INET)
         return ((const struct sockaddr_in *)(const void *)one)->sin_addr.s_addr ==
                ((const struct sockaddr_in *)(const void *)other)->sin_addr.s_addr;
-    return memcmp(&((const struct sockaddr_in6 *)(const void *)one)->sin6_addr,
-                  &((const struct sockaddr_in6 *)(const void *)other)->sin6_addr,
-                  sizeof(struct in6_addr)) == 0;
+    return one->sa_family == AF_INET6 && same_address_6((const void *)one, (const void *)other);
 }
 
 bool pve_address_is_own(const struct sockaddr *address)
@@ -107,7 +112,7 @@ bool pve_address_is_own(const struct sockaddr *address)
     if (found || getifaddrs(&interfaces) != 0)
         return found;
     for (const struct ifaddrs *each = interfaces; each && !found; each = each->ifa_next)
-        found = same_address(address, each->ifa_addr);
+        found = pve_address_same(address, each->ifa_addr);
     freeifaddrs(interfaces);
     return found;
 }

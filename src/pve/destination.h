@@ -45,6 +45,10 @@ bool pve_destination_apply(struct pve_destination *destination, CURL *curl);
  * (getifaddrs). */
 bool pve_address_is_own(const struct sockaddr *address);
 
+/* Whether two are one machine's, whatever their ports; `other` may be NULL.  A link-local one of
+ * IPv6 means another machine on each link (RFC 4007), so its scope counts.  A pure function. */
+bool pve_address_same(const struct sockaddr *one, const struct sockaddr *other);
+
 void pve_destination_free(struct pve_destination *destination);
 
 #endif

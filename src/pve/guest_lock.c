@@ -106,14 +106,39 @@ static bool set_once(const struct pve_host *host, uint32_t vmid, bool *in_doubt,
     return false;
 }
 
+/* The answer was lost.  A lock that shows now may have been set by this request, or a moment
+ * before it by another's, which made Proxmox refuse it: nothing tells them apart (see the
+ * header), so it is nobody's, and an administrator is told how to remove it. */
+static bool look_for_lost(const struct pve_host *host, uint32_t vmid, const struct cancel *cancel,
+                          struct error *error)
+{
+    int64_t deadline = clock_deadline(PVE_LOST_LIMIT);
+    struct look look = {0};
+    struct error ignored;
+
+    while ((!look_at(host, vmid, &look, &ignored) || !*look.word) && clock_slice(deadline) > 0 &&
+           clock_sleep(PAUSE, cancel, &ignored))
+        continue;
+    error_other_hint(error,
+                     "if it stays locked and nothing works on it, \"qm unlock %u\" removes the "
+                     "lock; until then Proxmox neither starts, stops nor changes the guest",
+                     vmid);
+    return *look.word ? error_context(error, "it is locked (%s) now, which may be this job's lock",
+                                      look.word)
+                      : error_context(error, "whether it is or will be locked is not known");
+}
+
 bool pve_lock_set(const struct pve_host *host, uint32_t vmid, const struct cancel *cancel,
                   int64_t *set, bool *in_doubt, struct error *error)
 {
     int64_t deadline = clock_deadline(PATIENCE);
 
-    while (!set_once(host, vmid, in_doubt, error))
+    while (!set_once(host, vmid, in_doubt, error)) {
+        if (*in_doubt)
+            return look_for_lost(host, vmid, cancel, error);
         if (!passes(error) || clock_slice(deadline) == 0 || !clock_sleep(PAUSE, cancel, error))
             return false;
+    }
     *set = last_change(host->node, vmid);
     return true;
 }

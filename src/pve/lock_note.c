@@ -14,6 +14,8 @@
 #include "base/path.h"
 #include "base/text.h"
 
+#define NO_OWNER "none"
+
 enum {
     WORDS_LIMIT = 4096,
     HELPER_PATIENCE = 60 * 1000, /* ms for a dead job's helper to unlock its guest */
@@ -57,6 +59,8 @@ static bool owner_has_ended(const struct lock_words *words)
 {
     struct owner owner, self = owner_self(AT_FDCWD);
 
+    if (strcmp(words->owner, NO_OWNER) == 0)
+        return true;
     return owner_read(words->owner, strlen(words->owner), &owner) &&
            owner_state(&owner, &self) == OWNER_ENDED;
 }
@@ -129,17 +133,20 @@ bool lock_note_take(const char *path, const struct cancel *cancel, struct lock_n
     return error_hint(error, "see that the File Daemon may write into its WorkingDirectory");
 }
 
-bool lock_note_is_held(const char *path, uint32_t *job_id)
+enum lock_note_state lock_note_look(const char *path, uint32_t *job_id)
 {
     struct flock asked = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     _cleanup_close_ int file = open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     struct lock_words words;
 
-    if (file < 0 || fcntl(file, F_OFD_GETLK, &asked) != 0 || asked.l_type == F_UNLCK)
-        return false;
+    *job_id = 0;
+    if (file < 0 || fcntl(file, F_OFD_GETLK, &asked) != 0)
+        return LOCK_NOTE_SAYS_NOTHING;
     read_words(file, &words);
     *job_id = words.job_id;
-    return words.job_id != 0;
+    if (!words.job_id)
+        return LOCK_NOTE_SAYS_NOTHING;
+    return asked.l_type == F_UNLCK || owner_has_ended(&words) ? LOCK_NOTE_LEFT : LOCK_NOTE_HELD;
 }
 
 bool lock_note_write(const struct lock_note *note, struct error *error)
@@ -162,6 +169,16 @@ void lock_note_remove(struct lock_note *note)
 {
     if (note->file >= 0)
         (void)unlink(note->path);
+    lock_note_leave(note);
+}
+
+void lock_note_give_up(struct lock_note *note)
+{
+    struct error ignored;
+
+    (void)snprintf(note->words.owner, sizeof(note->words.owner), "%s", NO_OWNER);
+    if (note->file >= 0)
+        (void)lock_note_write(note, &ignored);
     lock_note_leave(note);
 }
 

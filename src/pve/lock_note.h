@@ -8,12 +8,13 @@
  *     qemu-fd-lock-<node>-<vmid>
  *     {"job": 12, "owner": "<as in a folder's name, owner.h>", "set": 1795947849000000000}
  *
- * "set" is when Proxmox last wrote the guest's configuration, which was when it
- * set the lock (guest_lock.h); 0 until that has happened.  The job holds a lock (fcntl, of the
- * open file description) on the file while it lives, and removes the file when
- * the guest is unlocked.  A file that nobody holds is a dead job's, or of one that
- * could not unlock: the next job of the guest sees to it, and the helper program
- * does within seconds when the File Daemon was killed.
+ * "owner" is "none" once its job has given it up.  "set" is when Proxmox last wrote the guest's
+ * configuration, which was when it set the lock (guest_lock.h); 0 until that has happened.  The job
+ * holds a lock (fcntl, of the open file description) on the file while it lives, and removes the
+ * file when the guest is unlocked.  A file that nobody holds is a dead job's, or of one that could
+ * not unlock: the next job of the guest sees to it, and the helper program does within seconds when
+ * the File Daemon was killed.  It stays as long as the guest has a lock that may be that job's and
+ * is not surely so.
  */
 #ifndef QEMU_FD_PVE_LOCK_NOTE_H
 #define QEMU_FD_PVE_LOCK_NOTE_H
@@ -52,14 +53,22 @@ char *lock_note_path(const char *folder, const char *node, uint32_t vmid);
 bool lock_note_take(const char *path, const struct cancel *cancel, struct lock_note *note,
                     struct error *error);
 
-/* Whether a living job has the note at `path`; *job_id is its number. */
-bool lock_note_is_held(const char *path, uint32_t *job_id);
+enum lock_note_state {
+    LOCK_NOTE_SAYS_NOTHING, /* there is none, or none with words */
+    LOCK_NOTE_LEFT,         /* nobody holds it: a job that has ended */
+    LOCK_NOTE_HELD,         /* by a living job */
+};
+
+/* What the note at `path` says, without taking it; *job_id is the number of its job, or 0. */
+enum lock_note_state lock_note_look(const char *path, uint32_t *job_id);
 
 /* Writes its words, so that they outlive a power failure. */
 bool lock_note_write(const struct lock_note *note, struct error *error);
 
-/* Lets go of it: removed for good, or left for the next job. */
+/* Lets go of it: removed for good, given up by its job for a helper and the next job, or left
+ * as it is. */
 void lock_note_remove(struct lock_note *note);
+void lock_note_give_up(struct lock_note *note);
 void lock_note_leave(struct lock_note *note);
 
 #define _cleanup_lock_note_ CLEANUP(lock_note_leave)

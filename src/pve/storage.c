@@ -5,11 +5,14 @@
 
 #include <string.h>
 
+#include "base/thin.h"
+
 void pve_storages_free(struct pve_storage *storages, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         free(storages[i].name);
         free(storages[i].type);
+        free(storages[i].thin_pool);
     }
     free(storages);
 }
@@ -65,36 +68,67 @@ static bool is_of(const struct pve_storage *storage, const char *const *types)
     return *types != NULL;
 }
 
-/* In the node's list nothing says so, in the cluster's configuration `krbd`
- * does.  Who sees a storage in one sees it in the other (Datastore.Audit or
- * Datastore.AllocateSpace; PVE/API2/Storage/{Status,Config}.pm). */
+static bool is_set(const json_t *entry, const char *key)
+{
+    uint64_t number = 0;
+
+    return pve_member_number(entry, key, &number) && number != 0;
+}
+
+/* LVM's volumes take their size, and so do ZFS' without `sparse` (refreservation,
+ * ZFSPoolPlugin.pm) and files that are preallocated (Plugin.pm, `preallocation`). */
+static bool is_thick(const struct pve_storage *storage, const json_t *entry)
+{
+    const char *preallocation = json_member_string(entry, "preallocation");
+
+    if (strcmp(storage->type, "zfspool") == 0)
+        return !is_set(entry, "sparse");
+    if (pve_storage_has_files(storage) && preallocation)
+        return strcmp(preallocation, "falloc") == 0 || strcmp(preallocation, "full") == 0;
+    return strcmp(storage->type, "lvm") == 0;
+}
+
+static bool read_entry(const json_t *entry, struct pve_storage *storage)
+{
+    const char *group = json_member_string(entry, "vgname");
+    const char *pool = json_member_string(entry, "thinpool");
+
+    storage->mapped_first = is_set(entry, "krbd");
+    storage->thick = is_thick(storage, entry);
+    if (strcmp(storage->type, "lvmthin") != 0 || !group || !pool)
+        return true;
+    storage->thin_pool = thin_pool_device(group, pool);
+    return storage->thin_pool != NULL;
+}
+
+/* What the node's list does not say, the cluster's configuration does.  Who sees a storage in
+ * one sees it in the other (Datastore.Audit or Datastore.AllocateSpace;
+ * PVE/API2/Storage/{Status,Config}.pm). */
 static bool read_configuration(const struct pve_host *host, struct pve_storage *storages,
                                size_t count, struct error *error)
 {
     _cleanup_json_ json_t *data = NULL;
-    size_t index;
-    json_t *entry;
 
     if (!pve_get(host, "/storage", NULL, JSON_ARRAY, &data, error))
         return false;
-    json_array_foreach (data, index, entry) {
-        const char *name = json_member_string(entry, "storage");
-        uint64_t by_kernel = 0;
+    for (size_t i = 0; i < count; i++) {
+        const json_t *entry = json_find(data, "storage", storages[i].name);
 
-        (void)pve_member_number(entry, "krbd", &by_kernel);
-        for (size_t i = 0; name && i < count; i++)
-            if (strcmp(storages[i].name, name) == 0)
-                storages[i].mapped_first = by_kernel != 0;
+        if (entry && !read_entry(entry, &storages[i]))
+            return error_memory(error);
     }
     return true;
 }
 
-static bool any_of(const struct pve_storage *storages, size_t count, const char *type)
+bool pve_storage_exists(const struct pve_host *host, const char *name, bool *exists,
+                        struct error *error)
 {
-    for (size_t i = 0; i < count; i++)
-        if (strcmp(storages[i].type, type) == 0)
-            return true;
-    return false;
+    _cleanup_json_ json_t *data = NULL;
+
+    if (!pve_get(host, "/storage", NULL, JSON_ARRAY, &data, error))
+        return false;
+    *exists = json_find(data, "storage", name) != NULL;
+    return true;
 }
 
 bool pve_storages(const struct pve_host *host, struct pve_storage **storages, size_t *count,
@@ -118,7 +152,7 @@ bool pve_storages(const struct pve_host *host, struct pve_storage **storages, si
     json_array_foreach (data, index, entry)
         if (read_storage(entry, &list[listed]))
             listed++;
-    if (any_of(list, listed, "rbd") && !read_configuration(host, list, listed, error)) {
+    if (!read_configuration(host, list, listed, error)) {
         pve_storages_free(list, listed);
         return false;
     }
@@ -137,7 +171,7 @@ bool pve_storage_has_files(const struct pve_storage *storage)
 
 bool pve_storage_is_thick(const struct pve_storage *storage)
 {
-    return strcmp(storage->type, "lvm") == 0;
+    return storage->thick || (storage->thin_pool && thin_pool_is_stale(storage->thin_pool));
 }
 
 bool pve_storage_starts_as_zeroes(const struct pve_storage *storage)

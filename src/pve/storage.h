@@ -18,6 +18,8 @@ struct pve_storage {
     bool room_known;    /* … where Proxmox says so */
     bool takes_qcow2;   /* one of its formats */
     bool mapped_first;  /* a volume has no device before it is activated (krbd) */
+    bool thick;         /* a volume takes its whole size at once */
+    char *thin_pool;    /* of lvmthin, for base/thin.h; NULL for none */
 };
 
 /* All of them, by name. */
@@ -28,8 +30,14 @@ void pve_storages_free(struct pve_storage *storages, size_t count);
 /* Whether volumes are files, whose names end as their format is called. */
 bool pve_storage_has_files(const struct pve_storage *storage);
 
-/* Whether a volume takes its whole size at once.  Whether a zvol does (not
- * `sparse`) only an administrator may ask. */
+/* Whether there is a storage of that name in the cluster, whatever it is for and whether it is in
+ * use; false in *exists also for one that we may not see. */
+bool pve_storage_exists(const struct pve_host *host, const char *name, bool *exists,
+                        struct error *error);
+
+/* Whether a restored volume takes its whole size: because volumes do there, or because its
+ * zeroes are written too, into a thin pool that would show in their place what was there
+ * before (lvcreate --zero n). */
 bool pve_storage_is_thick(const struct pve_storage *storage);
 
 /* Whether all of a new volume reads as zeroes: the kinds with the feature

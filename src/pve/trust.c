@@ -43,6 +43,18 @@ static bool pin_file(const char *path, struct pve_trust *trust, struct error *er
     return trust->pinned || error_set(error, ERROR_GENERAL, "\"%s\" holds no certificate", path);
 }
 
+static bool pin_own(struct pve_trust *trust, struct error *error)
+{
+    const char *path =
+        access(PVE_HOST_CERTIFICATE, R_OK) == 0 ? PVE_HOST_CERTIFICATE : PVE_NODE_CERTIFICATE;
+
+    if (access(path, R_OK) == 0)
+        return pin_file(path, trust, error);
+    error_set(error, ERROR_CONFIG, "this host's certificate \"%s\" cannot be read", path);
+    return error_hint(error, "mode=PVE is for a File Daemon that runs as root on a Proxmox VE "
+                             "host; elsewhere it needs tokenfile= with a url=");
+}
+
 bool pve_trust_read(const char *fingerprint, const char *cafile, struct pve_trust *trust,
                     struct error *error)
 {
@@ -51,14 +63,11 @@ bool pve_trust_read(const char *fingerprint, const char *cafile, struct pve_trus
         trust->pinned = fingerprint_read(fingerprint, trust->digest);
         return trust->pinned || error_set(error, ERROR_CONFIG, "a bad fingerprint");
     }
-    if (!cafile && access(PVE_HOST_CERTIFICATE, R_OK) == 0)
-        return pin_file(PVE_HOST_CERTIFICATE, trust, error);
     if (!cafile)
-        cafile = PVE_HOST_CA;
+        return pin_own(trust, error);
     if (access(cafile, R_OK) != 0) {
         error_set(error, ERROR_CONFIG, "the CA file \"%s\" cannot be read", cafile);
-        return error_hint(error, "mode=PVE is for a File Daemon that runs as root on a Proxmox VE "
-                                 "host; elsewhere it needs tokenfile= with a url=");
+        return error_hint(error, "it is named in the second line of the token's file (cafile=)");
     }
     trust->cafile = text_copy(cafile);
     return trust->cafile || error_memory(error);

@@ -13,9 +13,11 @@
 #include "base/error.h"
 #include "guest/options.h"
 
-/* The host's own files. */
-#define PVE_HOST_CA          "/etc/pve/pve-root-ca.pem"
+/* What pveproxy shows (PVE/Service/pveproxy.pm): the administrator's own certificate where there
+ * is one, else that which the cluster's CA has signed for this node.  The CA itself says
+ * nothing of this host: every node of the cluster has a certificate of it. */
 #define PVE_HOST_CERTIFICATE "/etc/pve/local/pveproxy-ssl.pem"
+#define PVE_NODE_CERTIFICATE "/etc/pve/local/pve-ssl.pem"
 
 struct pve_trust {
     char *cafile;                           /* NULL when it is pinned */
@@ -23,9 +25,8 @@ struct pve_trust {
     bool pinned;
 };
 
-/* The fingerprint, else the CA file (NULL: none), else what this host itself
- * serves: the administrator's own certificate where there is one (it need not be
- * from the host's CA, so it is pinned), else the host's CA. */
+/* The fingerprint, else the CA file (NULL: none), else the very certificate that this host itself
+ * shows. */
 bool pve_trust_read(const char *fingerprint, const char *cafile, struct pve_trust *trust,
                     struct error *error);
 

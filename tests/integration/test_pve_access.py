@@ -77,7 +77,9 @@ def test_wrong_certificate(kind, make_proxmox, make_bacula):
     pve = with_guest(make_proxmox("9.1", certificate=kind))
     bacula = start_bacula(make_bacula, pve)
     api = f"Proxmox API at {pve.url}: GET /nodes/pve9/qemu: its certificate is not accepted: SSL"
-    assert_refused(bacula, "", api, _COMPLAINTS[kind], _RENEW)
+    assert_refused(bacula, "", api, _RENEW)
+    cluster = _token_file(pve, f"cafile={pve.etc_pve / 'pve-root-ca.pem'}")
+    assert_refused(bacula, cluster, api, _COMPLAINTS[kind], _RENEW)
     assert pve.requests() == []
     shown = _shown_certificate(pve)
     assert ask(bacula, _token_file(pve, f"fingerprint={_fingerprint(shown)}")) == ["vm1"]
@@ -118,8 +120,9 @@ def test_files_of_certificates(pve, bacula, workdir):
     wrong = _token_file(pve, f"cafile={garbage}")
     assert_refused(bacula, wrong, "its certificate is not accepted", _RENEW)
     assert_refused(bacula, "fingerprint=AB:CD", '"fingerprint": "AB:CD" is not possible; it takes')
-    (pve.etc_pve / "pve-root-ca.pem").unlink()
-    assert_refused(bacula, "", "mode=PVE is for a File Daemon that runs as root on a Proxmox VE")
+    (pve.etc_pve / "local" / "pve-ssl.pem").unlink()
+    assert_refused(bacula, "", "this host's certificate \"/etc/pve/local/pve-ssl.pem\" cannot be read",
+                   "mode=PVE is for a File Daemon that runs as root on a Proxmox VE")
     assert len(pve.requests()) == count
 
 

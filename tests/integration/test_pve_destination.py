@@ -4,9 +4,12 @@ A Plugin line, also one that is typed at a console's `.ls plugin=`, can send nei
 The servers of these tests collect what they are sent; the last test shows that they do.
 """
 
+from pathlib import Path
+
 import pytest
 from harness.collector import Collector
-from harness.pve_jobs import ask, assert_refused, one_version, start_bacula, with_guest
+from harness.process import run
+from harness.pve_jobs import LINE, ask, assert_refused, one_version, start_bacula, with_guest
 
 pytestmark = one_version
 
@@ -62,6 +65,64 @@ def test_ticket_and_another_program(bacula, neighbour):
     for more in (f"fingerprint={neighbour.fingerprint}", f"cafile={neighbour.certificate}"):
         assert_refused(bacula, f"url={neighbour.url} {more}", _TICKETS_ARE_FOR_HERE)
     assert neighbour.received == ""
+
+
+def _certificate_of_another_node(pve, folder):
+    """As the cluster's CA signs them: every node's is good for 127.0.0.1 and localhost."""
+    key, request, made, names = (folder / f"pve-other.{ending}" for ending in ("key", "csr", "pem", "ext"))
+    authority = pve.etc_pve / "pve-root-ca.pem", pve.etc_pve / "priv" / "pve-root-ca.key"
+    names.write_text("subjectAltName=IP:127.0.0.1,IP:::1,DNS:localhost,DNS:pve-other\n")
+    run(["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", request,
+         "-subj", "/OU=PVE Cluster Node/CN=pve-other"])
+    run(["openssl", "x509", "-req", "-in", request, "-out", made, "-days", "2", "-extfile", names,
+         "-CA", authority[0], "-CAkey", authority[1], "-CAserial", folder / "serial", "-CAcreateserial"])
+    run(["openssl", "verify", "-CAfile", authority[0], "-verify_ip", "127.0.0.1", made])
+    return made, key
+
+
+def test_another_node_behind_a_port_of_this_host(bacula, pve, workdir):
+    """A forwarded port leads to another node: its certificate is the cluster's, and not this host's."""
+    with Collector(workdir / "node", certificate=_certificate_of_another_node(pve, workdir)) as server:
+        for line in ("", f"tokenfile={_token_file(pve)} "):
+            assert_refused(bacula, f"{line}url={server.url}", "its certificate is not accepted")
+            assert_refused(bacula, f"{line}url=https://localhost:{server.port}",
+                           "its certificate is not accepted")
+        assert server.received == "" and server.connections > 0
+    assert ask(bacula) == ["vm1"]
+
+
+def test_proxies_of_the_environment(make_bacula, pve, neighbour):
+    """They are for others: nobody stands between the plugin and the API."""
+    proxy = neighbour.url.replace("https:", "http:")
+    environment = {name: proxy for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")}
+    bacula = make_bacula(filesets={"VM": [LINE]}, fd_wrapper=pve.fd_wrapper, fd_env=environment)
+    assert ask(bacula) == ["vm1"]
+    assert neighbour.connections == 0
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirect(bacula, pve, neighbour, status):
+    """Not followed, wherever it leads."""
+    pve.fault("redirect", "^GET", to=f"{neighbour.url}/api2/json/version", status=status, times=-1)
+    assert_refused(bacula, "", f"Proxmox says: Found (status {status})")
+    assert neighbour.connections == 0
+
+
+def test_name_that_leads_elsewhere_later(make_proxmox, make_bacula, elsewhere):
+    """The address counts that is connected to, each time, and not the name."""
+    pve = with_guest(make_proxmox("9.1", port=elsewhere.port))
+    bacula = start_bacula(make_bacula, pve)
+    line = f"url=https://wanderer.example.test:{pve.port}"
+    hosts = Path(f"/proc/{bacula.fd_pid}/root/etc/hosts")
+    here, there = (f"{address} wanderer.example.test\n" for address in ("127.0.0.1", elsewhere.address))
+    hosts.write_text(here)
+    assert ask(bacula, line) == ["vm1"]
+    hosts.write_text(there)
+    assert_refused(bacula, line, "it is another host")
+    hosts.write_text(here + there)
+    pve.control("down")
+    assert_refused(bacula, line, "it is another host")
+    assert elsewhere.connections == 0
 
 
 def test_token_for_this_host(bacula, pve, neighbour, elsewhere):

@@ -245,7 +245,8 @@ def test_answer_to_allocation_lost(world):
 
 _CREATION, _ALLOCATION = "^POST /nodes/[^/]+/qemu$", f"^POST .*{_CONTENT}$"
 _NOT_TAKEN = {"status": 595, "reason": "Connection refused", "document": None}
-_LOST = {"status": 596, "reason": "Connection timed out", "document": None}
+_WORDS = {596: "Connection timed out", 597: "Broken pipe", 598: "Bad header", 599: "Internal error"}
+_LOST = {"status": 596, "reason": _WORDS[596], "document": None}
 
 
 @pytest.mark.parametrize("request_", [_CREATION, _ALLOCATION, "^PUT "])
@@ -268,13 +269,16 @@ def test_never_taken(world, request_):
 
 @pytest.mark.parametrize("request_", [_CREATION, _ALLOCATION, "^PUT "])
 @pytest.mark.parametrize("fault", [
-    {"action": "status", "done": True, **_LOST}, {"action": "later", "seconds": 2},
-])
+    {"action": "later", "seconds": 2},
+    *({"action": "status", "done": True, **_LOST, "status": status, "reason": reason}
+      for status, reason in _WORDS.items()),
+], ids=["later", *map(str, _WORDS)])
 def test_lost_and_done(world, request_, fault):
     """What it makes all the same, at once or a little later, is found and goes."""
     world.pve.fault(match=request_, **fault)
     error, result = _fail(world)
-    assert "Proxmox says: Connection timed out (status 596)" in error
+    status = fault.get("status", 596)
+    assert f"Proxmox says: {_WORDS[status]} (status {status})" in error
     again = world.pve.requests(request_)[1:]  # a lost PUT is looked into, and its protection taken off
     assert not again or request_ == "^PUT "
     assert _REMOVED in result.log

@@ -149,11 +149,23 @@ def test_block_devices(world, kind, make_loop_device):
 
 
 @one_version
-@pytest.mark.parametrize("storage", ["nosuch", "isos", "asleep", "gone-fishing"])
-def test_storage_that_takes_no_images(world, storage):
-    """Missing, for other things, disabled or out of reach: each disk goes where it came from."""
-    _restore(world, storage)
+def test_storage_that_does_not_exist(world):
+    """Manual 5: each disk goes where it came from; a line says so, as it may be a slip of the pen."""
+    log = _restore(world, "nosuch")
     assert _storages(world) == _ORIGINAL
+    assert log.count('There is no storage "nosuch": the disks of vm1 go where they came from') == 1
+
+
+@one_version
+@pytest.mark.parametrize("storage", ["isos", "asleep", "gone-fishing"])
+def test_storage_that_takes_no_images(world, storage):
+    """For other things, disabled or out of reach: refused before any data comes."""
+    result = world.restore(plugin_options={"storage": storage})
+    assert not result.ok and "Restoring device" not in result.log
+    assert (f'guest "vm1" (100): this host has no storage "{storage}" that takes disk images; choose one of'
+            " these as restore option storage: data, ") in result.log
+    assert world.pve.requests("^(POST|PUT|DELETE)") == []
+    world.assert_clean()
 
 
 @one_version
@@ -183,12 +195,17 @@ def test_original_storage_gone(world, storage):
 
 
 @one_version
-@pytest.mark.parametrize("kind", ["dir", "lvm"])
-def test_storage_without_room(world, kind):
+@pytest.mark.parametrize("kind, more", [
+    ("dir", {}), ("lvm", None), ("zfspool", {"sparse": True}), ("zfspool", {"sparse": False}),
+    ("dir", {"preallocation": "metadata"}), ("dir", {"preallocation": "full"}),
+    ("dir", {"preallocation": "falloc"}),
+])
+def test_storage_without_room(world, kind, more):
     """Said before anything is made: a thick storage needs whole disks, another what they hold."""
-    name = f"narrow-{kind}"
+    name = f"narrow-{kind}-{'-'.join(map(str, (more or {}).values()))}".rstrip("-")
     whole = sum(disk.size for disk in _DISKS.values())
-    world.pve.add_storage(name, kind, available=whole - 1 if kind == "lvm" else MIB)
+    thick = more is None or more.get("sparse") is False or more.get("preallocation") in ("full", "falloc")
+    world.pve.add_storage(name, kind, available=whole - 1 if thick else MIB, **(more or {}))
     result = world.restore(plugin_options={"storage": name})
     assert not result.ok
     assert 'guest "vm1" (100)' in result.log and f'storage "{name}" has ' in result.log
@@ -198,14 +215,15 @@ def test_storage_without_room(world, kind):
 
 
 @one_version
-def test_storage_with_room_for_what_is_there(world):
+@pytest.mark.parametrize("kind", ["lvmthin", "zfspool"])
+def test_storage_with_room_for_what_is_there(world, kind):
     """Thin disks are larger than the storage: they come all the same."""
     held = sum(image.stat().st_blocks * 512 for image in world.held.values())
     whole = sum(disk.size for disk in _DISKS.values())
     assert held < whole - MIB
-    world.pve.add_storage("just-enough", "lvmthin", available=whole - 1)
-    _restore(world, "just-enough")
-    assert set(_storages(world).values()) == {"just-enough"}
+    world.pve.add_storage(f"just-enough-{kind}", kind, available=whole - 1)
+    _restore(world, f"just-enough-{kind}")
+    assert set(_storages(world).values()) == {f"just-enough-{kind}"}
 
 
 _UNIT = 4096  # what qemu-img takes for zero or not

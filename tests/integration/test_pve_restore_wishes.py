@@ -13,6 +13,7 @@ from harness.disk import MIB
 from harness.marks import one_version
 from harness.process import PATIENCE
 from harness.pve_guest import Volume
+from harness.pve_manual import rights_of
 from harness.pve_restored import assert_config, assert_volumes, not_given, volume
 from harness.pve_world import NEW, pve_world
 
@@ -127,6 +128,33 @@ def test_start_that_fails(world):
 
 
 @one_version
+@pytest.mark.parametrize("fault", [
+    {"action": "later", "seconds": 2},
+    {"action": "cut", "done": True},
+    *({"action": "status", "done": True, "status": status, "reason": "lost", "document": None}
+      for status in (596, 597, 598, 599)),
+], ids=["later", "cut", "596", "597", "598", "599"])
+def test_start_whose_answer_is_lost(world, fault):
+    """It is asked for once, and looked for: the guest runs."""
+    world.pve.fault(match="POST .*/status/start", **fault)
+    log = _restore(world, start="yes")
+    assert f"Started guest {NEW}" in log
+    assert len(world.pve.requests("POST .*/status/start")) == 1
+    world.pve.control("stop_guest", vmid=NEW)
+
+
+@one_version
+def test_start_that_is_lost(world):
+    """A guest that does not come up may yet: said, and it stays."""
+    world.pve.fault("status", "POST .*/status/start", status=596, reason="Connection timed out", document=None)
+    result = world.restore(plugin_options={"start": "yes"})
+    assert not result.ok
+    assert f"whether the new guest {NEW} was started is not known: " in result.log
+    assert f"it is whole; when it does not run, start it yourself: qm start {NEW}" in result.log
+    assert_volumes(world.pve, NEW, world.held)
+
+
+@one_version
 def test_bwlimit(world):
     """qemu-img is told, in bytes a second."""
     world.gate.hold()
@@ -163,6 +191,38 @@ def test_disk_by_its_file(world):
 def test_refused_before_data_comes(world, option, value, words):
     """What cannot be is said at once."""
     assert words in _refused(world, **{option: value})
+
+
+@pytest.fixture
+def token_world(bacula_root, plugin, workdir):
+    """The host and a backup, by a token that sees no pool."""
+
+    def line(pve):
+        rights = rights_of("qemu-fd", "qemu-fd-network")
+        for path, granted in rights.items():
+            pve.control("grant", path=path, name="backup@pve", privileges=granted)
+        return f"tokenfile={pve.token_file(user='backup@pve', privileges=rights)}"
+
+    with pve_world(bacula_root, plugin, workdir, "9.1", line, disks={"scsi0": Volume(size=MIB)}) as world:
+        world.reset()
+        yield world
+
+
+@one_version
+def test_pool_that_a_token_may_not_see(token_world):
+    """Where the token is told that there is none, nothing is made; where it is not told, as before."""
+    world = token_world
+    name = "backup@pve!backup"
+    for right in ([], ["Pool.Audit"]):
+        for user in (name, "backup@pve"):
+            world.pve.control("grant", path="/pool/nosuch", name=user, privileges=right)
+        world.pve.control("forget_requests")
+        result = world.restore(plugin_options={"pool": "nosuch"})
+        if right:
+            assert not result.ok and 'there is no pool "nosuch"' in result.log
+            assert "Restoring device" not in result.log and world.pve.requests(_MADE) == []
+        else:
+            assert "Restoring device" in result.log
 
 
 @one_version

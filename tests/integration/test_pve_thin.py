@@ -21,6 +21,8 @@ _MAIN = """
 int main(int count, char **arguments)
 {
     struct stat status;
+    if (count == 3)
+        return thin_pool_is_stale(thin_pool_device(arguments[1], arguments[2]));
     return count != 2 || stat(arguments[1], &status) != 0 ? 2 : !thin_is_zeroed(status.st_rdev);
 }
 """
@@ -39,10 +41,13 @@ volume() {{
     dmsetup mknodes
 }}
 mapped() {{ sync; echo "$1 maps $(dmsetup status $1 | cut -d ' ' -f 4)"; }}
+keeps() {{ if {zeroed} my-pve $1; then echo "pool $1 is clean"; else echo "pool $1 is stale"; fi; }}
 zeroed() {{ if {zeroed} /dev/mapper/$1; then echo "$1 is zeroed"; else echo "$1 is not zeroed"; fi; }}
 
-pool good 0; pool careless "1 skip_block_zeroing"; dmsetup mknodes
-volume thin good 1024 0; volume full good 64 1; volume stale careless 64 0
+good=my--pve-good-tpool careless=my--pve-careless-tpool
+pool $good 0; pool $careless "1 skip_block_zeroing"; dmsetup mknodes
+volume thin $good 1024 0; volume full $good 64 1; volume stale $careless 64 0
+keeps good; keeps careless; keeps nosuch
 zeroed thin; zeroed stale
 mapped thin
 qemu-img {command}
@@ -103,4 +108,5 @@ def test_a_thin_pool(command, workdir):
     assert sectors == [0, _HELD * 2048], said
     assert f"full maps {64 * 2048}" in said
     assert "thin is zeroed" in said and "stale is not zeroed" in said
+    assert "pool good is clean" in said and "pool careless is stale" in said and "pool nosuch is clean" in said
     assert "the same" in said

@@ -76,17 +76,19 @@ static void is_held_by_one(void **state)
     uint32_t job_id;
 
     (void)state;
-    assert_false(lock_note_is_held(path, &job_id));
+    assert_int_equal(lock_note_look(path, &job_id), LOCK_NOTE_SAYS_NOTHING);
     assert_true(lock_note_take(path, NULL, &mine, &error));
     assert_int_equal(mine.words.job_id, 0);
     write_words(&mine, 12);
-    assert_true(lock_note_is_held(path, &job_id));
+    assert_int_equal(lock_note_look(path, &job_id), LOCK_NOTE_HELD);
     assert_int_equal(job_id, 12);
     assert_false(lock_note_take(path, NULL, &other, &error));
     assert_string_equal(error.why, "Bacula job 12 is backing it up right now");
     lock_note_leave(&other);
     lock_note_leave(&mine);
-    assert_false(lock_note_is_held(path, &job_id));
+    job_id = 0;
+    assert_int_equal(lock_note_look(path, &job_id), LOCK_NOTE_LEFT);
+    assert_int_equal(job_id, 12);
     assert_true(lock_note_take(path, NULL, &other, &error));
     assert_int_equal(other.words.job_id, 12);
     assert_true(other.words.set == 77);

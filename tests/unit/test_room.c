@@ -170,6 +170,29 @@ static void takes_the_census_of_an_image(void **state)
     assert_true(census.compressed);
 }
 
+/* A file system that compresses has fewer blocks than the clusters are. */
+static void counts_a_file_by_its_tables(void **state)
+{
+    char path[] = "/tmp/test-room-XXXXXX";
+    int file = mkstemp(path);
+    struct image image = plain_image();
+    struct qcow2_census census;
+    struct stat status;
+
+    (void)state;
+    assert_true(file >= 0);
+    assert_int_equal(write(file, image.bytes, sizeof(image.bytes)), sizeof(image.bytes));
+    assert_true(qcow2_count_file(path, &census));
+    assert_int_equal(census.bytes, CLUSTER);
+    assert_int_equal(fstat(file, &status), 0);
+    assert_true(status.st_blocks * 512 < CLUSTER);
+    assert_int_equal(ftruncate(file, 1024), 0);
+    assert_false(qcow2_count_file(path, &census));
+    unlink(path);
+    assert_false(qcow2_count_file(path, &census));
+    close(file);
+}
+
 static void refuses_what_makes_no_sense(void **state)
 {
     static const struct {
@@ -245,6 +268,7 @@ int main(void)
         cmocka_unit_test(counts_a_raw_file),
         cmocka_unit_test(knows_which_formats_compress),
         cmocka_unit_test(takes_the_census_of_an_image),
+        cmocka_unit_test(counts_a_file_by_its_tables),
         cmocka_unit_test(refuses_what_makes_no_sense),
         cmocka_unit_test(reads_the_layers_of_a_disk),
         cmocka_unit_test(knows_a_target_that_was_deleted),

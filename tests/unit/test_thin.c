@@ -43,6 +43,26 @@ static void a_pool_says_whether_it_zeroes(void **state)
     assert_false(thin_pool_zeroes("253:2 253:3 128 0 2 skip_block_zeroing no_discard_passdown "));
 }
 
+static void a_pool_has_a_device(void **state)
+{
+    static const struct {
+        const char *group, *pool, *device;
+    } rows[] = {
+        {"pve", "data", "pve-data-tpool"},
+        {"my-vg", "a--b", "my--vg-a----b-tpool"},
+        {"-", "x", "---x-tpool"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(*rows); i++) {
+        char *device = thin_pool_device(rows[i].group, rows[i].pool);
+
+        check_string(rows[i].device, device, rows[i].device);
+        free(device);
+    }
+    assert_false(thin_pool_is_stale("no-such-tpool"));
+}
+
 static void other_devices_are_no_thin_volumes(void **state)
 {
     struct stat status;
@@ -57,6 +77,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_volume_names_its_pool),
         cmocka_unit_test(a_pool_says_whether_it_zeroes),
+        cmocka_unit_test(a_pool_has_a_device),
         cmocka_unit_test(other_devices_are_no_thin_volumes),
     };
 

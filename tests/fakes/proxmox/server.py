@@ -191,6 +191,12 @@ def _answer(handler, fault, _):
     handler.send(fault.get("status", 200), fault.get("reason", "OK"), fault["document"])
 
 
+def _redirect(handler, fault, _):
+    """Somewhere else, as no Proxmox does."""
+    head = handler.head(fault.get("status", 302), "Found", b"")
+    handler.wfile.write(head.replace(b"\r\n", f"\r\nLocation: {fault['to']}\r\n".encode(), 1))
+
+
 _ACTIONS = {
     "status": _status,
     "later": _later,
@@ -204,6 +210,7 @@ _ACTIONS = {
     "garbage-http": _garbage_http,
     "huge": _huge,
     "answer": _answer,
+    "redirect": _redirect,
 }
 _NEED_ANSWER = {"slow", "cut-body", "half-json", "drip"}
 

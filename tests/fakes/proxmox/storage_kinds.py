@@ -30,6 +30,8 @@ class Storage:
     """What all kinds have in common."""
 
     extensions = ()
+    sparse = True  # of zfspool
+    preallocation = None  # of dir
     marked = False  # a new raw volume holds something, so that a test sees what is not written
     formats = ("raw",)
     default_format = "raw"
@@ -407,6 +409,8 @@ def make_storage(version, about):
     if about.get("loop"):
         storage.loop = True
     storage.marked = about.get("marked", False)
+    storage.sparse = about.get("sparse", True)
+    storage.preallocation = about.get("preallocation")
     if about.get("chain"):
         storage.chain, storage.default_format = True, "qcow2"
     storage.enabled = about.get("enabled", True)

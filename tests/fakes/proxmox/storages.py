@@ -89,10 +89,12 @@ class Storages:
             "dir": {"path": str(storage.folder)},
             "lvm": {"vgname": "pve"},
             "lvmthin": {"vgname": "pve", "thinpool": "data"},
-            "zfspool": {"pool": "rpool/data", "sparse": 1},
+            "zfspool": {"pool": "rpool/data", "sparse": int(storage.sparse)},
             "rbd": {"pool": "rbd", "krbd": 1, "monhost": "192.0.2.1", "username": "admin"},
             "iscsi": {"portal": "192.0.2.1", "target": "iqn.2026-01.org.example:x"},
         }[storage.kind]
+        if storage.preallocation:
+            where["preallocation"] = storage.preallocation
         return {
             "storage": storage.name,
             "type": storage.kind,

@@ -2,6 +2,7 @@
 
     with Collector(folder) as server:               # an address of this machine
     with Collector(folder, elsewhere=True) as server:  # another host (a network name space)
+    with Collector(folder, certificate=(file, key)) as server:  # with one that somebody has made
 
 It speaks TLS with a certificate of its own and answers every request like an API that has nothing
 to say.  server.connections and server.received tell what came.
@@ -9,6 +10,7 @@ to say.  server.connections and server.received tell what came.
 
 import contextlib
 import os
+import shutil
 import ssl
 import socket
 import sys
@@ -25,8 +27,9 @@ _ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 11\r\nConnection: close\r\n\r\n{"
 class Collector:
     """Started and stopped by with."""
 
-    def __init__(self, folder, elsewhere=False):
+    def __init__(self, folder, elsewhere=False, certificate=None):
         self.folder = Path(folder)
+        self._given = certificate
         self.address = _THERE if elsewhere else "127.0.0.1"
         (self.port,) = free_ports(1)
         self._space = f"qemu-fd-{os.getpid()}" if elsewhere else None
@@ -77,6 +80,10 @@ class Collector:
         return (self.folder / "received").read_text(errors="replace")
 
     def _make_certificate(self):
+        if self._given:
+            for made, name in zip(self._given, ("certificate.pem", "key.pem")):
+                shutil.copy(made, self.folder / name)
+            return
         run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
              "/CN=collector", "-addext", f"subjectAltName=IP:{self.address}",
              "-keyout", self.folder / "key.pem", "-out", self.certificate])
