@@ -31,14 +31,23 @@ enum {
     CLEAN_PAUSE = 1000,
     GUEST_PAUSE = 5 * 1000, /* ms between looks at a guest that streams, … */
     GUEST_PATIENCE = 500,   /* … and for its monitor */
+    SHORT_PATIENCE = 250,   /* ms for one disk of several to go */
 };
 
 #define MARGIN (UINT64_C(64) << 20)
 
+/* A disk whose scratch image has room ahead. */
+struct reserved {
+    struct reserve reserve;
+    const json_t *disk; /* of the orders */
+    bool said;          /* that it is short of room */
+    bool given_up;
+};
+
 struct watch {
     struct duty_files files; /* scratch images, one a disk, in the order of the orders */
-    struct reserve reserves[HELPER_FILES_LIMIT];
-    size_t reserve_count; /* of those that have one */
+    struct reserved reserved[HELPER_FILES_LIMIT];
+    size_t reserved_count;
     bool streamed;
     int64_t next_look; /* at the guest */
     int socket;
@@ -51,7 +60,7 @@ struct watch {
     int64_t looked;  /* … and when that was */
     double pace;     /* bytes a millisecond that are taken, as of late */
     bool said;       /* that the room is short */
-    bool given_up;
+    bool given_up;   /* all of them */
 };
 
 /* --- orders --- */
@@ -68,14 +77,15 @@ static bool understand_streams(struct watch *watch)
     if (json_array_size(json_member_array(watch->orders, "disks")) != watch->files.count)
         return false;
     json_array_foreach (json_member_array(watch->orders, "disks"), index, disk) {
-        struct reserve reserve = {.file = watch->files.files[index]};
+        struct reserved *reserved = &watch->reserved[watch->reserved_count];
 
         if (!json_member_bool(disk, "reserved", false))
             continue;
-        if (!json_member_size(disk, "taken", &reserve.taken) ||
-            !json_member_size(disk, "most", &reserve.most))
+        *reserved = (struct reserved){.disk = disk, .reserve = {.file = watch->files.files[index]}};
+        if (!json_member_size(disk, "taken", &reserved->reserve.taken) ||
+            !json_member_size(disk, "most", &reserved->reserve.most))
             return false;
-        watch->reserves[watch->reserve_count++] = reserve;
+        watch->reserved_count++;
     }
     return true;
 }
@@ -152,15 +162,10 @@ static bool is_short(struct watch *watch)
     return there < (margin < rest ? margin : rest);
 }
 
-/* Whether one of its disks must be given up. */
+/* Whether all must be given up: whose writes take the room that is left cannot be told. */
 static bool must_give_up(struct watch *watch)
 {
-    bool is = false;
-
-    for (size_t i = 0; i < watch->reserve_count; i++)
-        is = reserve_is_short(&watch->reserves[i], REACTION) || is;
-    return is ||
-           ((!watch->streamed || watch->reserve_count < watch->files.count) && is_short(watch));
+    return (!watch->streamed || watch->reserved_count < watch->files.count) && is_short(watch);
 }
 
 /* --- in QEMU --- */
@@ -175,7 +180,7 @@ static bool end_streams(struct watch *watch, struct qmp *qmp)
     if (!watch->streamed)
         return true;
     json_array_foreach (json_member_array(watch->orders, "disks"), index, disk)
-        if (!exported_remove(qmp, json_member_string(disk, "name"), &error))
+        if (!exported_remove(qmp, json_member_string(disk, "name"), EXPORTED_LIMIT, &error))
             return false;
     return exported_stop_server(qmp, &error);
 }
@@ -229,6 +234,45 @@ static void give_up(struct watch *watch)
     if (cancel_all(watch, qmp, &any))
         spare_guest(watch, qmp);
     watch->given_up = any;
+}
+
+/* One disk of several, all of it but what is the File Daemon's part: others may have
+ * the room that its image had.  What does not end at once (reads of slow storage) is
+ * tried again at the next look: the others must be looked at as well. */
+static void give_up_one(struct watch *watch, struct reserved *reserved)
+{
+    const char *name = json_member_string(reserved->disk, "name");
+    _cleanup_qmp_ struct qmp *qmp = NULL;
+    char line[64];
+    struct error error;
+
+    (void)snprintf(line, sizeof(line), "short %s\n", name);
+    if (!reserved->said)
+        duty_say(watch->socket, line);
+    reserved->said = true;
+    if (!qmp_connect(&watch->monitor, SHORT_PATIENCE, &qmp, &error) ||
+        !exported_remove(qmp, name, SHORT_PATIENCE, &error) ||
+        !leftover_end_job(qmp, name, SHORT_PATIENCE, &error) ||
+        !leftover_remove_node(qmp, name, &error))
+        return;
+    spare_guest(watch, qmp);
+    (void)!ftruncate(reserved->reserve.file, 0);
+    reserved->given_up = true;
+}
+
+/* Whether none is left. */
+static bool give_up_short(struct watch *watch)
+{
+    size_t left = watch->files.count - watch->reserved_count;
+
+    for (size_t i = 0; i < watch->reserved_count; i++) {
+        struct reserved *reserved = &watch->reserved[i];
+
+        if (!reserved->given_up && reserve_is_short(&reserved->reserve, REACTION))
+            give_up_one(watch, reserved);
+        left += !reserved->given_up;
+    }
+    return left == 0;
 }
 
 /* Nothing else looks at it while Bacula asks for nothing. */
@@ -322,6 +366,8 @@ static void stand_guard(struct watch *watch)
                 return;
             }
         }
+        if (watch->streamed && !watch->given_up)
+            watch->given_up = give_up_short(watch);
         if (!watch->given_up && must_give_up(watch))
             give_up(watch);
         look_at_guest(watch);

@@ -21,8 +21,10 @@
  * When they are understood it goes into the background and ends with status 0
  * for who started it.  From then on it
  *  - looks at the room every few milliseconds, and extends reserves.  When there is no
- *    more it says "short" and cancels the QEMU jobs; a guest that stands all the same
- *    is continued ("stood MILLISECONDS");
+ *    more for one it says "short NAME" and takes that disk out of QEMU, whose room the
+ *    others may need; where no reserve could be had, or the guest stands, it says "short"
+ *    and cancels all QEMU jobs.  A guest that stands all the same is continued ("stood
+ *    MILLISECONDS");
  *  - hears "done", and ends;
  *  - hears the socket close: who started it is dead.  Then it takes exports, server,
  *    jobs, nodes and bitmaps out of QEMU, and ends.

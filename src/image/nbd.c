@@ -50,8 +50,8 @@ static bool said(struct nbd_client *client, const char *what, struct error *erro
     const char *why = nbd_get_error();
     bool gone = nbd_aio_is_dead(client->handle) || nbd_aio_is_closed(client->handle);
 
-    error_set(error, gone ? ERROR_GONE : ERROR_GENERAL, "%s: %s", what, why ? why : "?");
-    return false;
+    return error_set(error, gone ? ERROR_GONE : ERROR_GENERAL, "%s%s%s", what, why ? ": " : "",
+                     why ? why : "");
 }
 
 /* --- waiting --- */

@@ -367,7 +367,8 @@ void guest_backup_name_end(const struct guest_backup *backup, struct error *erro
     while (!process_has_ended(&backup->dump.qemu))
         if (clock_slice(deadline) == 0 || !clock_sleep(CANCEL_SLICE, NULL, &ignored))
             return;
-    error_set(error, ERROR_GONE, "the guest was stopped while it was dumped: its QEMU has ended");
+    error_set(error, ERROR_GONE,
+              "the guest was stopped while it was backed up: its QEMU has ended");
     error_hint(error, "back it up again when it runs");
 }
 

@@ -327,7 +327,7 @@ bool dump_look(struct dump *dump, struct dump_disk *disk, int64_t patience, enum
     }
     failure = json_member_string(job, "error");
     if (failure)
-        return dump_failed(dump, failure, error);
+        return dump_failed(dump, disk, failure, error);
     *look = strcmp(status, "concluded") == 0 ? LOOK_CONCLUDED : LOOK_RUNNING;
     return true;
 }

@@ -45,6 +45,7 @@ struct dump_disk {
     uint64_t room;                /* what the target may take, in bytes, … */
     bool sure;                    /* … surely, … */
     bool reserved;                /* … and it has that already */
+    bool short_of_room;           /* the guard gave it up, before the guest met the end of it */
     bool labelled;                /* its target's descriptor set may be there */
     bool has_bitmap;              /* our bitmaps may be there */
     uint64_t done;                /* progress in bytes, from the last poll */
@@ -87,7 +88,6 @@ struct dump {
     bool silent;                       /* it kept us waiting in vain while cleaning up */
     bool stuck;                        /* a cancelled QEMU job did not end in time */
     bool given_up;                     /* what ran was cancelled for the guest's sake */
-    bool short_of_room;                /* … by the guard, before the guest met the end of it */
     bool abandoned;                    /* the guard was killed */
     struct guard *guard;               /* NULL where none is needed, or to be had: … */
     struct error unguarded;            /* … why */
@@ -180,8 +180,9 @@ bool dump_note_guest(struct dump *dump, struct qmp *qmp, struct error *error);
  * error now is continued, after all of them that still run were cancelled. */
 void dump_spare_guest(struct dump *dump, struct qmp *qmp);
 
-/* Why a QEMU job of the dump ended with this error; always false. */
-bool dump_failed(const struct dump *dump, const char *failure, struct error *error);
+/* Why a disk's QEMU job ended with this error; always false. */
+bool dump_failed(const struct dump *dump, const struct dump_disk *disk, const char *failure,
+                 struct error *error);
 
 /* Removes the file of a disk that has been read, or is out of QEMU, and its part. */
 void dump_remove_target(struct dump_disk *disk);

@@ -94,13 +94,14 @@ void dump_spare_guest(struct dump *dump, struct qmp *qmp)
         runstate_give_up(&dump->state, &error);
 }
 
-bool dump_failed(const struct dump *dump, const char *failure, struct error *error)
+bool dump_failed(const struct dump *dump, const struct dump_disk *disk, const char *failure,
+                 struct error *error)
 {
-    if (dump->short_of_room && strstr(failure, "cancel")) {
+    if (disk->short_of_room && strstr(failure, "cancel")) {
         error_set(
             error, ERROR_GENERAL,
-            "the working directory ran out of room while it was dumped: the dump was given up "
-            "before the guest met that");
+            "the working directory ran out of room while it was backed up: it was given up before "
+            "the guest met that");
         return error_hint(error, "make room in the working directory or set working=");
     }
     if (dump->given_up && strstr(failure, "cancel")) {

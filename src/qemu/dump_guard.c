@@ -86,16 +86,25 @@ void dump_post_guard(struct dump *dump, size_t first, size_t count)
         error_memory(&dump->unguarded);
 }
 
-void dump_hear_guard(struct dump *dump)
+static void note_news(struct dump *dump, const struct guard_news *news)
 {
-    struct guard_news news = guard_listen(dump->guard);
-
-    dump->short_of_room = dump->short_of_room || news.gave_up;
-    dump->abandoned = dump->abandoned || news.gone;
-    if (!news.continued)
+    for (size_t i = 0; i < dump->count && news->gave_up; i++)
+        if (!*news->disk || strcmp(news->disk, dump->disks[i].name) == 0)
+            dump->disks[i].short_of_room = true;
+    if (!news->continued)
         return;
     dump->state.continued = true;
-    dump->state.stood = news.stood;
+    dump->state.stood = news->stood;
+}
+
+void dump_hear_guard(struct dump *dump)
+{
+    struct guard_news news;
+
+    while (!dump->abandoned && guard_listen(dump->guard, &news)) {
+        dump->abandoned = news.gone;
+        note_news(dump, &news);
+    }
 }
 
 void dump_dismiss_guard(struct dump *dump)

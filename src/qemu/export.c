@@ -200,7 +200,7 @@ bool export_remove(struct qmp *qmp, struct dump *dump, const struct dump_disk *d
 {
     if (!disk->streamed)
         return true;
-    if (!exported_remove(qmp, disk->name, error))
+    if (!exported_remove(qmp, disk->name, EXPORTED_LIMIT, error))
         return false;
     if (is_last(dump, disk))
         export_stop(qmp, dump);

@@ -12,7 +12,7 @@
 #include "base/workplace.h"
 #include "qemu/leftover.h"
 
-enum { EXPORT_LIMIT = 10 * 1000, EXPORT_PAUSE = 20 }; /* ms */
+enum { EXPORT_PAUSE = 20 }; /* ms */
 
 #define FOLDER "/qemu-fd-"
 
@@ -28,9 +28,9 @@ static bool is_listed(struct qmp *qmp, const char *id, bool *listed, struct erro
     return true;
 }
 
-static bool remove_export(struct qmp *qmp, const char *id, struct error *error)
+static bool remove_export(struct qmp *qmp, const char *id, int64_t limit, struct error *error)
 {
-    int64_t deadline = clock_deadline(EXPORT_LIMIT);
+    int64_t deadline = clock_deadline(limit);
     int64_t pause = 1;
     bool listed;
 
@@ -51,12 +51,12 @@ static bool remove_export(struct qmp *qmp, const char *id, struct error *error)
     return true;
 }
 
-bool exported_remove(struct qmp *qmp, const char *name, struct error *error)
+bool exported_remove(struct qmp *qmp, const char *name, int64_t limit, struct error *error)
 {
     char snapshot[SCRATCH_NAME_SIZE + sizeof(SNAPSHOT_SUFFIX)];
 
     (void)snprintf(snapshot, sizeof(snapshot), "%s" SNAPSHOT_SUFFIX, name);
-    return remove_export(qmp, name, error) && leftover_remove_node(qmp, snapshot, error);
+    return remove_export(qmp, name, limit, error) && leftover_remove_node(qmp, snapshot, error);
 }
 
 /* --- the server --- */
@@ -156,7 +156,7 @@ static bool clear_named(struct qmp *qmp, const json_t *fdsets, const json_t *lis
         if (!name || strlen(name) >= SCRATCH_NAME_SIZE || !scratch_name_read(name, &job_id) ||
             leftover_job_lives(fdsets, job_id))
             continue;
-        if (!exported_remove(qmp, name, error))
+        if (!exported_remove(qmp, name, EXPORTED_LIMIT, error))
             return error_context(error, "NBD export \"%s\" of a job that died", name);
         *any = true;
     }

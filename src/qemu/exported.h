@@ -28,9 +28,12 @@
 /* The name of our socket, in a job's folder. */
 #define SERVER_SOCKET "nbd"
 
-/* Takes a disk's export and its snapshot out, waiting a little for clients to be
- * dropped; true when neither is there any more. */
-bool exported_remove(struct qmp *qmp, const char *name, struct error *error);
+/* For reads under way, ms: QEMU waits for them before an export ends. */
+enum { EXPORTED_LIMIT = 10 * 1000 };
+
+/* Takes a disk's export and its snapshot out, waiting at most so many ms for clients
+ * to be dropped; true when neither is there any more. */
+bool exported_remove(struct qmp *qmp, const char *name, int64_t limit, struct error *error);
 
 /* Stops the NBD server, which is ours, unless somebody else has an export on it;
  * true when it is not there any more, or theirs. */

@@ -3,12 +3,16 @@
  */
 #include "qemu/guard.h"
 
-#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/helper.h"
+#include "base/text.h"
+
+enum { LINE_LIMIT = 128 };
 
 struct guard {
     int socket;
@@ -31,26 +35,40 @@ struct guard *guard_start(const json_t *orders, const int *files, size_t count,
     return NULL;
 }
 
-/* "short", "stood MILLISECONDS": a line each, and no part of one, as they are
- * short and sent at once. */
-struct guard_news guard_listen(struct guard *guard)
+/* A line of its, without its end: "short", "short NAME", "stood MILLISECONDS". */
+static void understand(const char *line, struct guard_news *news)
 {
-    struct guard_news news = {0};
-    char said[1024];
-    ssize_t count =
-        guard ? recv(guard->socket, said, sizeof(said) - 1, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
-    const char *stood;
+    if (text_starts_with(line, "short")) {
+        news->gave_up = true;
+        if (line[strlen("short")] == ' ')
+            (void)snprintf(news->disk, sizeof(news->disk), "%.*s", (int)sizeof(news->disk) - 1,
+                           line + strlen("short "));
+    } else if (text_starts_with(line, "stood ")) {
+        news->continued = true;
+        news->stood = strtoll(line + strlen("stood "), NULL, 10);
+    }
+}
 
-    news.gone = guard && count == 0;
+bool guard_listen(struct guard *guard, struct guard_news *news)
+{
+    char line[LINE_LIMIT];
+    ssize_t count;
+    char *end;
+
+    *news = (struct guard_news){0};
+    if (!guard)
+        return false;
+    count = recv(guard->socket, line, sizeof(line) - 1, MSG_DONTWAIT | MSG_NOSIGNAL | MSG_PEEK);
+    news->gone = count == 0;
     if (count <= 0)
-        return news;
-    said[count] = '\0';
-    news.gave_up = strstr(said, "short\n");
-    stood = strstr(said, "stood ");
-    news.continued = stood;
-    if (stood)
-        news.stood = strtoll(stood + strlen("stood "), NULL, 10);
-    return news;
+        return count == 0;
+    line[count] = '\0';
+    end = strchr(line, '\n');
+    if (!end)
+        return false;
+    *end = '\0';
+    understand(line, news);
+    return recv(guard->socket, line, (size_t)(end - line) + 1, MSG_DONTWAIT) > 0;
 }
 
 void guard_end(struct guard *guard, bool done)

@@ -12,6 +12,7 @@
 #define QEMU_FD_GUARD_H
 
 #include "base/helper.h"
+#include "qemu/leftover.h"
 
 struct guard;
 
@@ -20,16 +21,17 @@ struct guard;
 struct guard *guard_start(const json_t *orders, const int *files, size_t count,
                           const struct cancel *cancel, struct error *error);
 
-/* What it has said since it was asked last. */
+/* The next that it has to say. */
 struct guard_news {
-    bool gone;      /* it was killed */
-    bool gave_up;   /* room ran out: it cancels the dumps */
-    bool continued; /* it has continued a guest that stood … */
-    int64_t stood;  /* … for so many ms at most */
+    bool gone;                    /* it was killed */
+    bool gave_up;                 /* room ran out: it cancels … */
+    char disk[SCRATCH_NAME_SIZE]; /* … the QEMU job of this name; "" all of them */
+    bool continued;               /* it has continued a guest that stood … */
+    int64_t stood;                /* … for so many ms at most */
 };
 
-/* NULL says nothing. */
-struct guard_news guard_listen(struct guard *guard);
+/* False: nothing more, for now.  NULL says nothing. */
+bool guard_listen(struct guard *guard, struct guard_news *news);
 
 /* Sends it away, when nothing of the dump is in QEMU any more (`done`), or lets it
  * take that out.  NULL is harmless. */

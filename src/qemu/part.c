@@ -8,6 +8,7 @@
 #include "image/source_nbd.h"
 #include "image/writer.h"
 #include "qemu/export.h"
+#include "qemu/resized.h"
 
 enum {
     LOOK_EVERY = 2000,         /* ms between looks at the QEMU job of a stream, … */
@@ -53,17 +54,24 @@ static bool keep_pace(const struct stream *stream, uint64_t given, struct error 
     return ahead <= 0 || clock_sleep(ahead, stream->dump->monitor.cancel, error);
 }
 
+/* What the guard has given up is not there to be asked for. */
+static bool is_guarded(const struct stream *stream, struct error *error)
+{
+    dump_hear_guard(stream->dump);
+    if (stream->disk->short_of_room)
+        return dump_failed(stream->dump, stream->disk, "canceled", error);
+    return !stream->dump->abandoned ||
+           error_set(error, ERROR_GENERAL,
+                     "nobody watches its room any more: the helper program was killed");
+}
+
 static bool look_around(void *context, uint64_t given, struct error *error)
 {
     struct stream *stream = context;
     enum look look;
 
-    dump_hear_guard(stream->dump);
-    if (stream->dump->short_of_room)
-        return dump_failed(stream->dump, "canceled", error);
-    if (stream->dump->abandoned)
-        return error_set(error, ERROR_GENERAL,
-                         "nobody watches its room any more: the helper program was killed");
+    if (!is_guarded(stream, error))
+        return false;
     if (clock_slice(stream->next_look) > 0)
         return keep_pace(stream, given, error);
     stream->next_look = clock_deadline(LOOK_EVERY);
@@ -71,6 +79,16 @@ static bool look_around(void *context, uint64_t given, struct error *error)
     if (stream->watch && stream->disk->part)
         stream->watch->tick(stream->watch->context, stream->disk);
     return still_runs(stream, LOOK_PATIENCE, &look, error);
+}
+
+/* Where a throttle node lies over it, QEMU lets it be resized: it asks that node alone
+ * whether something is in the way (qmp_block_resize).  What is cut off is not put aside. */
+static bool has_its_size(const struct stream *stream, struct error *error)
+{
+    _cleanup_qmp_ struct qmp *qmp = NULL;
+
+    return qmp_connect(&stream->dump->monitor, LAST_PATIENCE, &qmp, error) &&
+           resized_check(qmp, stream->disk->disk, stream->disk->seen, error);
 }
 
 /* Reads of a snapshot whose job has ended, or that QEMU has given up, fail; but
@@ -91,7 +109,7 @@ static bool judge(void *context, struct error *error)
         if (look == LOOK_NOTHING && !clock_sleep(LAST_PAUSE, stream->dump->monitor.cancel, error))
             return false;
     }
-    return true;
+    return has_its_size(stream, error);
 }
 
 static bool open_source(struct stream *stream, int64_t limit, struct source **source,
@@ -127,7 +145,7 @@ static bool open_stream(struct dump *dump, struct dump_disk *disk, int64_t limit
     disk->stream = stream;
     if (!stream->socket)
         return error_memory(error);
-    if (!open_source(stream, limit, &source, error))
+    if (!is_guarded(stream, error) || !open_source(stream, limit, &source, error))
         return false;
     disk->part = writer_new(source, error);
     if (!disk->part)

@@ -11,13 +11,15 @@
 #define STEP  (UINT64_C(64) << 20)
 #define LEAST (UINT64_C(8) << 20)
 
+enum { LOOK_LEAST = 5 }; /* ms that a pace is taken from */
+
 static void note_pace(struct reserve *reserve, uint64_t size)
 {
     int64_t now = clock_now();
     int64_t passed = now - reserve->looked;
     double pace;
 
-    if (passed <= 0)
+    if (passed < LOOK_LEAST)
         return;
     pace = reserve->looked && size > reserve->before
                ? (double)(size - reserve->before) / (double)passed
@@ -27,11 +29,11 @@ static void note_pace(struct reserve *reserve, uint64_t size)
     reserve->looked = now;
 }
 
-/* All of a step, or a part of it. */
-static void take_more(struct reserve *reserve, uint64_t size)
+/* All of a step ahead of what must be there, or a part of it. */
+static void take_more(struct reserve *reserve, uint64_t least)
 {
     for (uint64_t step = STEP; step >= STEP / 16; step /= 2) {
-        uint64_t wanted = size + step < reserve->most ? size + step : reserve->most;
+        uint64_t wanted = least + step < reserve->most ? least + step : reserve->most;
 
         if (wanted <= reserve->taken)
             return;
@@ -51,10 +53,10 @@ bool reserve_is_short(struct reserve *reserve, int64_t reaction)
         return false;
     size = (uint64_t)status.st_size;
     note_pace(reserve, size);
-    if (reserve->taken < size + STEP / 2)
-        take_more(reserve, size);
     margin = (uint64_t)(reserve->pace * (double)reaction);
     if (margin < LEAST)
         margin = LEAST;
+    if (reserve->taken < size + margin + STEP / 2)
+        take_more(reserve, size + margin);
     return reserve->taken < reserve->most && reserve->taken < size + margin;
 }

@@ -24,9 +24,9 @@ struct reserve {
     double pace;     /* bytes a millisecond that it grows, as of late */
 };
 
-/* One look: takes more when half of the reserve is used.  True when there is so
- * little left, and no more to be had, that its QEMU job must end now: `reaction` is
- * how many ms that may take. */
+/* One look: takes more when half of the reserve is used, or a guest that writes fast
+ * would come to its end within `reaction` ms.  True when there is so little left, and
+ * no more to be had, that its QEMU job must end now: that may take `reaction` ms. */
 bool reserve_is_short(struct reserve *reserve, int64_t reaction);
 
 #endif

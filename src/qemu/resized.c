@@ -40,7 +40,7 @@ bool resized_check(struct qmp *qmp, const struct disk *disk, uint64_t seen, stru
 
     if (!size || size == seen)
         return true;
-    error_set(error, ERROR_GENERAL, "it was resized from %llu to %llu bytes while it was dumped",
+    error_set(error, ERROR_GENERAL, "it was resized from %llu to %llu bytes while it was backed up",
               (unsigned long long)seen, (unsigned long long)size);
     return error_hint(error,
                       "resize no disk during a backup; the next job takes a full dump of it");

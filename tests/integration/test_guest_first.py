@@ -159,7 +159,7 @@ def test_the_room_is_watched_while_it_is_waited_for(make_writing_guest, unreserv
     wait_for_dump(guest, jobid, share=0.02)
     fill(room, 2 * MIB)
     result = bacula.wait(jobid)
-    assert "the working directory ran out of room while it was dumped" in result.log, result.log
+    assert "the working directory ran out of room while it was backed up" in result.log, result.log
     guest.slow_down("vda")
     guest.assert_unharmed()
     guest.assert_clean()

@@ -211,7 +211,7 @@ def test_stopped_guest(version, make_proxmox, make_bacula):
     guest.close_process()
     result = bacula.wait(jobid)
     assert _errors(result)[0] == (
-        'guest "vm1" (100), disk "drive-scsi0": the guest was stopped while it was dumped: its QEMU has'
+        'guest "vm1" (100), disk "drive-scsi0": the guest was stopped while it was backed up: its QEMU has'
         " ended; back it up again when it runs"
     )
     _assert_unlocked(pve)

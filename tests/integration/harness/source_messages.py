@@ -56,7 +56,7 @@ _NOT_MESSAGES = {
     "VM …",
     "(not UTF-8)",
     "# Disk Descriptor",
-    "stood …\n",
+    "short …\n", "stood …\n",
     "frozen …\n",
     "thawed …\n",
     'write" lock',
