@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from harness import restored
+from harness import restored, streaming
 from harness.disk import MIB, SECTOR, Disk, assert_same, make_image, virtual_size
 from harness.process import PATIENCE, run, wait_until
 
@@ -21,7 +21,15 @@ def _write(guest, seed):
             guest.random_writes(name, 10, seed)
 
 
-def _back_up_and_restore(bacula, guest, workdir):
+@pytest.fixture(params=["dumped", *streaming.VERSIONS])
+def way(request):
+    """How its disks are read: ({the guest's QEMU}, what the Plugin line says of it, its word in the log)."""
+    if request.param == "dumped":
+        return {}, " transfer=dump", "Dumped"
+    return {"binary": streaming.need_qemu(request.param)}, " transfer=stream", "Streamed"
+
+
+def _back_up_and_restore(bacula, guest, workdir, word="Dumped"):
     """A Full and an Incremental, each restored and compared; the two jobs."""
     jobs = []
     for level in ("Full", "Incremental"):
@@ -31,6 +39,7 @@ def _back_up_and_restore(bacula, guest, workdir):
         assert jobs[-1].ok, jobs[-1].log
         images = [file for file in bacula.list_files(jobs[-1].jobid) if "qcow2" in file.path]
         assert {file.delta_seq for file in images} == {len(jobs) - 1}
+        assert jobs[-1].log.count(f"qemu: {word} ") == len(content)
         where = workdir / f"restored-{level}"
         assert bacula.restore([job.jobid for job in jobs], where).ok
         restored.assert_restored(content, where, guest.name)
@@ -39,14 +48,15 @@ def _back_up_and_restore(bacula, guest, workdir):
     return jobs
 
 
-def _serve(make_bacula, guest):
-    return make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}"]})
+def _serve(make_bacula, guest, more=""):
+    return make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket}{more}"]})
 
 
-def test_every_kind_of_disk(make_bacula, make_guest, workdir):
+def test_every_kind_of_disk(make_bacula, make_guest, workdir, way):
     """-drive and -blockdev, qcow2 and raw, filters on top, odd sizes (asks 2, 18)."""
     plain = make_image(workdir / "base.raw", _ODD, "raw", seed=1)
     qcow2 = make_image(workdir / "base.qcow2", 4 * MIB, seed=2)
+    options, more, word = way
     guest = make_guest(
         disks=[
             _disk(workdir, "ide0-hd0", interface="ide"),
@@ -60,14 +70,16 @@ def test_every_kind_of_disk(make_bacula, make_guest, workdir):
             _disk(workdir, "node-copied", "qcow2", "scsi", "blockdev+copy-on-read"),
             _disk(workdir, "overlay", style="blockdev", size=_ODD, backing=(plain, "raw")),
             _disk(workdir, "stick", "raw", "usb"),
-        ]
+        ],
+        **options,
     )
-    _back_up_and_restore(_serve(make_bacula, guest), guest, workdir)
+    _back_up_and_restore(_serve(make_bacula, guest, more), guest, workdir, word)
 
 
 @pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
-def test_block_devices(make_bacula, make_guest, make_loop_device, workdir):
+def test_block_devices(make_bacula, make_guest, make_loop_device, workdir, way):
     """Raw and qcow2 straight on a block device, as on LVM (asks 18, 41)."""
+    options, more, word = way
     room = workdir / "room"
     room.write_bytes(b"")
     run(["truncate", "-s", 8 * MIB, room])
@@ -79,10 +91,11 @@ def test_block_devices(make_bacula, make_guest, make_loop_device, workdir):
             Disk("drive-raw", make_loop_device(raw[0]), "raw"),
             Disk("node-raw", make_loop_device(raw[1]), "raw", style="blockdev"),
             Disk("node-qcow2", on_lvm, "qcow2", style="blockdev"),
-        ]
+        ],
+        **options,
     )
-    bacula = _serve(make_bacula, guest)
-    _back_up_and_restore(bacula, guest, workdir)
+    bacula = _serve(make_bacula, guest, more)
+    _back_up_and_restore(bacula, guest, workdir, word)
     disks = restored.config(workdir / "restored-Full")["disks"]
     assert [disk["file"] for disk in disks] == [str(disk.path) for disk in guest.disks.values()]
     assert [disk["format"] for disk in disks] == ["raw", "raw", "qcow2"]

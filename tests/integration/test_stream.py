@@ -1,27 +1,23 @@
 """transfer=: disks that are read while they are sent, on QEMUs that can, and dumped on others."""
 
+import os
 import random
 import threading
-from pathlib import Path
 
 import pytest
+from harness import streaming
 from harness.disk import MIB, SECTOR, Disk, make_image
 from harness.history import History, dumped, sequences, sizes
 from harness.process import PATIENCE, wait_until
 
 CLUSTER = 64 * 1024
 _ODD = 12 * MIB + 5 * SECTOR  # no multiple of a cluster
-_QEMUS = Path(__file__).resolve().parents[2] / "build" / "qemu"
-_STREAM = ("10.0", "newest")  # of tools/fetch-qemu, those that can
 
 
-@pytest.fixture(params=_STREAM)
+@pytest.fixture(params=streaming.VERSIONS)
 def qemu(request):
     """The QEMU of a guest that can stream."""
-    program = _QEMUS / request.param / "usr" / "bin" / "qemu-system-x86_64"
-    if not program.exists():
-        pytest.skip(f"no QEMU {request.param} here (tools/fetch-qemu build/qemu)")
-    return str(program)
+    return streaming.need_qemu(request.param)
 
 
 def _disks(workdir):
@@ -130,6 +126,43 @@ def test_chain_under_writes(make_history):
         history.start_restore()
     history.finish()
     assert rounds, "no job was slow enough to be written beside"
+
+
+@pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
+def test_another_user_in_a_sandbox(make_bacula, make_guest, workdir, public_folder, qemu):
+    """QEMU has no right in the working directory, its disks are in iothreads, and it may not fork."""
+    iothread = ["-object", "iothread,id=io0", "-global", "virtio-blk-pci.iothread=io0"]
+    sandbox = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+    disks = [
+        Disk("vda", make_image(public_folder / "a.qcow2", 4 * MIB, seed=1)),
+        Disk("vdb", make_image(public_folder / "b.raw", _ODD, "raw", seed=2), "raw", style="blockdev"),
+    ]
+    guest = make_guest(name="VM1", disks=disks, runas="nobody", binary=qemu,
+                       extra=[*iothread, "-sandbox", sandbox])
+    line = f"qemu: qmpcontrol={guest.qmp_socket} transfer=stream"
+    history = History(make_bacula(filesets={"VM": [line]}), guest, workdir)
+    for number, level in enumerate(("Full", "Incremental")):
+        result, _ = _backup_under_writes(history, level, number + 1)
+        assert sequences(history.bacula, result) == dict.fromkeys(guest.disks, number)
+        history.start_restore()
+    history.finish()
+
+
+@pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
+def test_a_disk_of_a_tebibyte(make_history, workdir):
+    """What it does not hold is neither read nor sent; restored it is as sparse."""
+    size = 1 << 40
+    image = workdir / "large.raw"
+    image.touch()
+    os.truncate(image, size)
+    history = make_history(disks=[Disk("vda", image, "raw")])
+    for seed, level in enumerate(("Full", "Incremental", "Incremental")):
+        for offset in (0, size // 2 + seed * CLUSTER, size - MIB):
+            history.guest.write("vda", seed + 1, offset, MIB)
+        result, _ = _backup_under_writes(history, level, seed)
+        assert sizes(history.bacula, result)["vda"] < 32 * MIB
+    where = history.assert_restores()
+    assert history.image(where, "vda").stat().st_blocks * 512 < 64 * MIB
 
 
 @pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)

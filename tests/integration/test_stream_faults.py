@@ -7,21 +7,16 @@ import time
 from pathlib import Path
 
 import pytest
+from harness import streaming
 from harness.disk import MIB, Disk, make_image
-from harness.process import PATIENCE, wait_until
+from harness.history import dumped
+from harness.process import PATIENCE, Failure, wait_until
+from harness.streaming import need_qemu
 from harness.writing_guest import WritingGuest
 
 pytestmark = pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
 
-_QEMUS = Path(__file__).resolve().parents[2] / "build" / "qemu"
 _SIZE = 48 * MIB
-
-
-def _program(name):
-    program = _QEMUS / name / "usr" / "bin" / "qemu-system-x86_64"
-    if not program.exists():
-        pytest.skip(f"no QEMU {name} here (tools/fetch-qemu build/qemu)")
-    return str(program)
 
 
 def _helpers(bacula):
@@ -44,11 +39,11 @@ def make_guest_that_writes(workdir):
     """A guest that writes all the time, on a QEMU that can stream."""
     with contextlib.ExitStack() as stack:
 
-        def make(qemu="newest", binary=None, size=_SIZE):
+        def make(qemu="newest", binary=None, size=_SIZE, more=(), interface="virtio"):
             image = make_image(workdir / "a.raw", size, "raw", 1, 1)
             guest = WritingGuest(
-                workdir / "vm", disks=[Disk("vda", image, "raw")], size=size,
-                binary=binary or _program(qemu),
+                workdir / "vm", disks=[Disk("vda", image, "raw", interface), *more], size=size,
+                binary=binary or need_qemu(qemu),
             )  # fmt: skip
             stack.callback(guest.close)
             guest.start()
@@ -57,9 +52,9 @@ def make_guest_that_writes(workdir):
         yield make
 
 
-def _begin(bacula, guest):
+def _begin(bacula, guest, limit="1 mb/s"):
     """A job that reads slowly; its number, once it streams."""
-    bacula.limit_bandwidth("1 mb/s")
+    bacula.limit_bandwidth(limit)
     jobid = bacula.run("VM", "Full", wait=False)
     wait_until(lambda: _streams(guest), PATIENCE, "an export", interval=0.02)
     bacula.limit_bandwidth()
@@ -217,6 +212,50 @@ def test_no_room_while_bacula_asks_nothing(make_guest_that_writes, make_bacula, 
     _assert_well(bacula, guest)
 
 
+def _fill(file):
+    with contextlib.suppress(OSError), file.open("wb", 0) as filler:
+        while filler.write(bytes(65536)):
+            pass
+
+
+@pytest.mark.parametrize("short", ["vda", "vdc"])
+@pytest.mark.parametrize("qemu", streaming.VERSIONS)
+def test_one_disk_has_no_room(make_guest_that_writes, make_bacula, make_tmpfs, workdir, qemu, short):
+    """It is given up, its room is the others', they are saved, and their chains go on."""
+    size = 96 * MIB  # all of it data: what is not to be read is not put aside
+    others = [Disk(name, make_image(workdir / name, size, "raw", 2, 1), "raw") for name in ("vdb", "vdc")]
+    guest = make_guest_that_writes(qemu, size=size, more=others)
+    room = make_tmpfs("room", 232 * MIB)  # three reserves of 64 MiB, and not one more
+    bacula = _make_bacula(make_bacula, guest, f"transfer=auto working={room}")
+    jobid = _begin(bacula, guest, limit=None)
+    os.kill(bacula.sd_pid, signal.SIGSTOP)  # before it has read much of any
+    try:
+        _fill(room / "filler")
+        prefix = f"bacula-{jobid}-{list(guest.disks).index(short)}-"
+
+        def is_given_up():
+            return not any(export["id"].startswith(prefix) for export in guest.qmp("query-block-exports"))
+
+        for offset in range(0, size, MIB):
+            if is_given_up():
+                break
+            guest.write(short, 7, offset, MIB)
+        wait_until(is_given_up, PATIENCE, f"{short} to be given up")
+        assert len(guest.qmp("query-block-exports")) == 2
+        for offset in range(0, 80 * MIB, MIB):  # its own reserve is less
+            guest.write("vdb", 7, offset, MIB)
+        guest.assert_unharmed()
+        assert len(guest.qmp("query-block-exports")) == 2
+    finally:
+        os.kill(bacula.sd_pid, signal.SIGCONT)
+    result = bacula.wait(jobid)
+    (error,) = [line for line in result.log.splitlines() if "Error: qemu:" in line]
+    assert f'disk "{short}": the working directory ran out of room' in error
+    assert set(dumped(result)) == {"vda", "vdb", "vdc"} - {short}
+    (room / "filler").unlink()
+    _assert_well(bacula, guest)
+
+
 def test_somebody_cancels_the_job(make_guest_that_writes, make_bacula):
     """What was read may be right, but nobody knows: the disk fails."""
     guest = make_guest_that_writes()
@@ -228,6 +267,51 @@ def test_somebody_cancels_the_job(make_guest_that_writes, make_bacula):
     result = bacula.wait(jobid)
     assert not result.ok, result.log
     assert guest.bitmaps("vda") == {}
+    _assert_well(bacula, guest)
+
+
+def _two_disks(make_guest_that_writes, workdir, qemu, style):
+    """The guest writes to vda, the first on a SCSI bus, and has another there."""
+    image = make_image(workdir / "scsi1.qcow2", 16 * MIB, "qcow2", 2, 1)
+    disk = Disk("scsi1", image, "qcow2", "scsi", style)
+    return make_guest_that_writes(qemu, more=[disk], interface="scsi")
+
+
+@pytest.mark.parametrize("style", ["drive", "blockdev"])
+@pytest.mark.parametrize("qemu", streaming.VERSIONS)
+def test_a_disk_is_unplugged(make_guest_that_writes, make_bacula, workdir, qemu, style):
+    """QEMU ends the job of one from -drive; one from -blockdev is read to its end."""
+    guest = _two_disks(make_guest_that_writes, workdir, qemu, style)
+    bacula = _make_bacula(make_bacula, guest)
+    jobid = _begin(bacula, guest)
+    guest.qmp("device_del", id="scsi1")
+    wait_until(lambda: guest.events("DEVICE_DELETED"), PATIENCE, "the disk to be unplugged")
+    result = bacula.wait(jobid)
+    assert "Streamed vm/vda: Full" in result.log, result.log
+    if style == "drive":
+        (error,) = [line for line in result.log.splitlines() if "Error: qemu:" in line]
+        assert 'disk "scsi1": ' in error
+    else:
+        assert result.ok and "Streamed vm/scsi1: Full" in result.log, result.log
+        guest.qmp("blockdev-del", node_name="scsi1")
+    _assert_well(bacula, guest)
+
+
+@pytest.mark.parametrize("style", ["drive", "blockdev"])
+@pytest.mark.parametrize("qemu", streaming.VERSIONS)
+def test_what_qemu_refuses_meanwhile(make_guest_that_writes, make_bacula, workdir, qemu, style):
+    """A resize, an external snapshot and another backup of a disk without a throttle node."""
+    guest = _two_disks(make_guest_that_writes, workdir, qemu, style)
+    bacula = _make_bacula(make_bacula, guest)
+    jobid = _begin(bacula, guest)
+    node = {"device" if style == "drive" else "node_name": "scsi1"}
+    with pytest.raises(Failure, match="in use|Permission conflict"):
+        guest.qmp("block_resize", size=32 * MIB, **node)
+    with pytest.raises(Failure, match="in use|Permission conflict"):
+        guest.qmp("blockdev-snapshot-sync", snapshot_file=str(workdir / "above.qcow2"), format="qcow2",
+                  snapshot_node_name="above", **node)
+    result = bacula.wait(jobid)
+    assert result.ok and result.log.count("Streamed vm/") == 2, result.log
     _assert_well(bacula, guest)
 
 

@@ -71,7 +71,7 @@ def _directory_cells():
         for fault in (f.DIRECTORY_DELETED, f.DIRECTORY_REMOVED, f.DIRECTORY_ELSEWHERE):
             first = _both("No such file") if moment is AFTER else (disk_line("second", "No such file"),)
             yield Cell(fault, moment, WARNS, first)
-    no_room = _both("ran out of room")
+    no_room = (disk_line("first", "ran out of room"),)  # the other goes on
     for moment in _READING:
         yield Cell(s.SCRATCH_FULL, moment, WARNS, no_room, bound=120)
     yield Cell(s.SD_STOPPED, MIDDLE, WARNS, no_room, bound=180, long=True)

@@ -61,7 +61,7 @@ def _stop_sd(scene, _jobid):
     try:
         f.DIRECTORY_FULL.strike(scene, None)
         scene.overwrite()
-        wait_until(lambda: not scene.streams(), PATIENCE, "the disks to be given up")
+        wait_until(lambda: not scene.first_streams(), PATIENCE, "the disk to be given up")
         while time.monotonic() < begun + _STANDING:
             scene.guest_judge.assert_unharmed()
             time.sleep(1)
@@ -76,13 +76,14 @@ CLIENT_KILLED = f.Fault("File Daemon killed with reads in flight", _kill_busy_cl
 
 # Room
 
-_LARGE = {"size": 112 * MIB, "working": 88 * MIB}  # 64 MiB of it and the second disk's are reserved
+# 64 MiB for the first disk are reserved, which is fewer than it may need, and all for the second.
+_LARGE = {"size": 112 * MIB, "working": 88 * MIB}
 
 
 def _fill_scratch(scene, _jobid):
     f.DIRECTORY_FULL.strike(scene, None)
     scene.overwrite()
-    wait_until(lambda: not scene.streams(), PATIENCE, "the disks to be given up")
+    wait_until(lambda: not scene.first_streams(), PATIENCE, "the disk to be given up")
 
 
 SCRATCH_FULL = replace(f.DIRECTORY_FULL, name="scratch full", strike=_fill_scratch, options=_LARGE)

@@ -1,34 +1,24 @@
 """A Scene whose guest streams: its QEMU can, and its line says so."""
 
 import contextlib
+import re
 import tempfile
 from pathlib import Path
 
-import pytest
 from harness.disk import MIB, Disk, make_image
 from harness.gate import Gate
 from harness.monitor import Monitor
+from harness.streaming import need_qemu
 
 from .scene import SIZE, Scene
 
-_QEMUS = Path(__file__).resolve().parents[3] / "build" / "qemu"
 # Of tools/fetch-qemu; with 10.0 a scratch image that cannot be written stops the guest's writes.
 _OF_VERSION = {"9.6.7": "10.0", "15.0.3": "newest"}
 
 
-def streaming_qemu(name):
-    """The program of this name in build/qemu, or None."""
-    program = _QEMUS / name / "usr" / "bin" / "qemu-system-x86_64"
-    return str(program) if program.exists() else None
-
-
 def qemu_for(version):
     """A QEMU that can stream, for runs with that Bacula; a skip where there is none."""
-    name = _OF_VERSION[version]
-    program = streaming_qemu(name)
-    if not program:
-        pytest.skip(f"no QEMU {name} here, which can stream (tools/fetch-qemu build/qemu)")
-    return program
+    return need_qemu(_OF_VERSION[version])
 
 
 class StreamingScene(Scene):
@@ -70,10 +60,14 @@ class StreamingScene(Scene):
                     found.append(int(process.name))
         return sorted(found)
 
+    def first_streams(self):
+        """Whether anything of the first disk's stream is in QEMU."""
+        return any(re.match(r"bacula-\d+-0-", name) for name in self.streams())
+
     def overwrite(self):
         """What the guest's own program is too slow for: all of the first disk, while it streams."""
         for offset in range(0, self.guest.shadow("first").stat().st_size, MIB):
-            if not self.streams():
+            if not self.first_streams():
                 return
             self.guest.write("first", 7, offset, MIB)
 

@@ -3,9 +3,10 @@
 from dataclasses import replace
 
 from harness.disk import MIB, SECTOR
+from harness.streaming import find_qemu
 
 from .scene import CLUSTER
-from .stream_scene import StreamingScene, streaming_qemu
+from .stream_scene import StreamingScene
 
 _LIMIT = 5  # seconds: timeout= of the line that talks to the gate
 
@@ -19,8 +20,8 @@ class WalkScene(StreamingScene):
 
     def __init__(self, stage, folder):
         self.seed = 0
-        self.can_stream = streaming_qemu("newest") is not None
-        self.program = streaming_qemu("newest") or self.program
+        self.can_stream = find_qemu("newest") is not None
+        self.program = find_qemu("newest") or self.program
         super().__init__(stage, folder, gated=True, working=64 * MIB, linked=True,
                          breakable="QEMU", limit=_LIMIT, served=True)
 

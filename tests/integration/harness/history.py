@@ -134,9 +134,15 @@ def dumped(result):
 
 
 def wait_for_dump(guest, jobid, share=0.1, timeout=PATIENCE):
-    """Wait until QEMU has dumped all but a slow disk, and a share of that; most must be left."""
+    """Wait until QEMU has dumped all but a slow disk, and a share of that; most must be left.
+
+    Of a guest that streams, until it can be read: its QEMU jobs copy nothing of their own accord.
+    """
 
     def progress():
+        exports = guest.qmp("query-block-exports")
+        if any(export["id"].startswith(f"bacula-{jobid}-") for export in exports):
+            return 0.5
         jobs = [job for job in guest.qmp("query-jobs") if job["id"].startswith(f"bacula-{jobid}-")]
         running = [job for job in jobs if job["status"] != "concluded"]
         if len(running) != 1 or running[0]["status"] != "running":

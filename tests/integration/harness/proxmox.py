@@ -120,10 +120,11 @@ class FakeProxmox:
 
     # Guests
 
-    def guest(self, vmid, name, disks=None, config=None, start=True):
+    def guest(self, vmid, name, disks=None, config=None, start=True, **options):
         """Make a guest with volumes of random content and start it.
 
-        disks: {"scsi0": Volume(...)}; config: further keys, None takes one out.
+        disks: {"scsi0": Volume(...)}; config: further keys, None takes one out;
+        options: PveGuest's.
         """
         made = {key: self._make_disk(vmid, key, volume) for key, volume in (disks or {}).items()}
         guest = PveGuest(
@@ -132,6 +133,7 @@ class FakeProxmox:
             self.run,
             name=name,
             disks=[disk for disk in made.values() if disk.interface != "tpmstate"],
+            **options,
         )
         values = self._config(guest, disks or {}, made) | (config or {})
         self.control(

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .disk import MIB, Disk
 from .guest import Guest
-from .process import PATIENCE, Failure, wait_until
+from .process import PATIENCE, Failure, run, wait_until
 
 _FIRMWARE = Path("/usr/share/seabios/bios-256k.bin")
 _CONTROLLERS = {
@@ -200,8 +201,13 @@ class PveGuest(Guest):
     def _writable(self):
         return [disk for disk in self.disks.values() if not disk.readonly]
 
+    def _reconnects(self):
+        """In seconds until QEMU 10.x, in milliseconds from 9.2 on (chardev/char-socket.c)."""
+        major = int(re.search(r"version (\d+)", run([self._binary, "--version"]))[1])
+        return "reconnect-ms=1000" if major >= 10 else "reconnect=1"
+
     def _command_line(self):
-        events = f"socket,id=qmp-event,path={self._run}/qmeventd.sock,reconnect=1"
+        events = f"socket,id=qmp-event,path={self._run}/qmeventd.sock,{self._reconnects()}"
         argv = [
             self._binary, "-name", f"{self.name},debug-threads=on", "-no-shutdown",
             "-chardev", f"socket,id=qmp,path={self.qmp_socket},server=on,wait=off",
