@@ -220,12 +220,12 @@ static void look_at_targets(const struct hypervisor_call *call, bool describe)
 
 static void look_at_lists(const struct hypervisor_call *call)
 {
-    struct listed_list list;
+    struct console_list list;
     struct error error = {0};
 
     for (int kind = LIST_GUESTS; kind <= LIST_STORAGES; kind++) {
         if (hypervisor_pve.list(call, (enum list_kind)kind, &list, &error))
-            listed_list_free(&list);
+            console_list_free(&list);
         else
             require(*error.why);
     }
