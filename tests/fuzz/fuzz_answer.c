@@ -4,6 +4,7 @@
 #include "fuzz.h"
 
 #include "pve/api.h"
+#include "pve/medium.h"
 #include "pve/settings.h"
 
 enum { LINE = 1500 };
@@ -62,7 +63,7 @@ static void look_at_config(const json_t *config, const struct pve_answer *answer
         before = json_object_size(settings);
         require(pve_settings_drop_refused(settings, answer->errors, answer->reason, &left_out) ==
                 before - json_object_size(settings));
-        (void)pve_settings_eject(settings, answer->reason, &left_out);
+        (void)pve_medium_take_out_refused(settings, answer->errors, answer->reason, &left_out);
         require(left_out.names.length < LINE + sizeof(", …"));
         check_settings(settings, has_token);
         json_decref(settings);
