@@ -134,6 +134,25 @@ static bool say_passed_over(const struct hypervisor_call *call, const struct nod
     return true;
 }
 
+/* A node may have no guest, or none of those that a FileSet of several nodes means; a
+ * pattern may also have a fault, so it is seen. */
+static bool say_nobody(const struct hypervisor_call *call, const struct pve_host *host,
+                       const struct node_guests *guests, struct error *error)
+{
+    _cleanup_free_ char *line =
+        guests->count || !pve_client_has_token(host->client)
+            ? text_format("Not backed up: this Plugin line means no guest that node %s has",
+                          host->node)
+            : text_copy("Proxmox shows this API token no guest of this node: it needs the "
+                        "privilege VM.Audit on /vms");
+
+    if (!line)
+        return error_memory(error);
+    if (call->warn)
+        call->warn(call->context, line);
+    return true;
+}
+
 static bool find(const struct hypervisor_call *call, struct target_list *found, struct error *error)
 {
     _cleanup_pve_host_ struct pve_host host = {0};
@@ -148,9 +167,8 @@ static bool find(const struct hypervisor_call *call, struct target_list *found, 
     if (!select_guests(&host, call->options, &guests, error) ||
         !say_passed_over(call, &guests, error))
         return false;
-    if (guests.count == 0 && pve_client_has_token(host.client) && call->report)
-        call->report(call->context, "Proxmox shows this API token no guest of this node: it needs "
-                                    "the privilege VM.Audit on /vms");
+    if (guests.selected_count == 0 && !say_nobody(call, &host, &guests, error))
+        return false;
     found->targets = calloc(guests.selected_count + 1, sizeof(*found->targets));
     if (!found->targets)
         return error_memory(error);

@@ -192,7 +192,7 @@ def test_guests_that_cannot_be_had(pve, make_bacula, workdir):
 def test_abort_on_error(pve, make_bacula):
     """The first guest that cannot be had ends the job, and is its only error.
 
-    A pattern that nobody matches ends nothing.
+    A pattern that nobody matches ends nothing, and is said.
     """
     asked = ("vm=nobody", "vm=sleeper", "vmid=111")
     lines = {each: _line(f"{each} vm=WEB abort_on_error=1") for each in asked}
@@ -208,7 +208,9 @@ def test_abort_on_error(pve, make_bacula):
         assert "Fatal error: qemu: guest" in result.log
         assert _saved(bacula, result) == []
     result = bacula.run(f"job-{len(asked)}")
-    assert result.ok and _saved(bacula, result) == [], result.log
+    assert result.status == "T" and _saved(bacula, result) == [], result.log
+    nobody = f"Not backed up: this Plugin line means no guest that node {pve.node} has"
+    assert result.log.count(f"Warning: qemu: {nobody}\n") == 1, result.log
     assert_nothing_left(pve, bacula)
 
 
