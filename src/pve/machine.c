@@ -57,22 +57,29 @@ static bool read_machine(const char *value, struct machine *machine)
     return good;
 }
 
+/* "5.1", "9.2+pve1" and nothing behind it. */
+static bool is_version(const char *text)
+{
+    static const char revision[] = "+pve";
+    size_t length = strspn(text, "0123456789.");
+
+    if (length && text_starts_with(text + length, revision)) {
+        size_t digits = strspn(text + length + strlen(revision), "0123456789");
+
+        length += digits ? strlen(revision) + digits : 0;
+    }
+    return length && !text[length];
+}
+
 /* "5.1" or "9.2+pve1" of a type that QEMU ran; NULL for any other machine, such as that
  * which only served the disks of a guest that was off. */
 static const char *version_of(const char *seen)
 {
     static const char *const families[] = {"pc-i440fx-", "pc-q35-", "virt-"};
 
-    for (size_t i = 0; seen && i < ARRAY_SIZE(families); i++) {
-        const char *version = seen + strlen(families[i]);
-        size_t digits;
-
-        if (!text_starts_with(seen, families[i]))
-            continue;
-        digits = strspn(version, "0123456789.");
-        if (digits && (!version[digits] || text_starts_with(version + digits, "+pve")))
-            return version;
-    }
+    for (size_t i = 0; seen && i < ARRAY_SIZE(families); i++)
+        if (text_starts_with(seen, families[i]) && is_version(seen + strlen(families[i])))
+            return seen + strlen(families[i]);
     return NULL;
 }
 

@@ -47,6 +47,7 @@ _COMMANDS = {
     "query-block": "",
     "query-fdsets": "",
     "query-jobs": "",
+    "query-machines": "",
     "query-name": "",
     "query-named-block-nodes": "",
     "query-qmp-schema": "",

@@ -34,6 +34,9 @@ static void is_what_the_guest_ran_as(void **state)
         {"{\"ostype\":\"win10\",\"meta\":\"creation-qemu=9.1.2,ctime=1\"}", NULL, "pc-i440fx-9.1"},
         {"{\"ostype\":\"win11\",\"meta\":\"ctime=1,creation-qemu=10.0.2\"}", "microvm",
          "pc-i440fx-10.0"},
+        {"{\"ostype\":\"win10\"}", "pc-i440fx-9.2+pve1,viommu=virtio", "pc-i440fx-5.1"},
+        {"{\"ostype\":\"win10\"}", "pc-i440fx-9.2+pve", "pc-i440fx-5.1"},
+        {"{\"ostype\":\"win10\"}", "pc-i440fx-", "pc-i440fx-5.1"},
         {"{\"ostype\":\"win11\",\"arch\":\"aarch64\"}", NULL, "virt-5.1"},
         /* a version is there, or Proxmox wants none */
         {"{\"ostype\":\"win10\",\"machine\":\"pc-i440fx-6.0\"}", "pc-i440fx-6.0", NULL},
