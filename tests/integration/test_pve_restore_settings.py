@@ -19,7 +19,7 @@ _DISKS = {
 }
 _PLAIN = {
     "agent": "1,fstrim_cloned_disks=1", "bios": "seabios", "ciuser": "admin", "cpu": "host",
-    "cpulimit": "1.5", "ide0": "none,media=cdrom", "ipconfig0": "ip=dhcp", "machine": "q35",
+    "cpulimit": "1.5", "ide0": "none,media=cdrom", "ipconfig0": "ip=dhcp", "machine": "pc-q35-5.2",
     "net1": "e1000=DE:AD:BE:EF:00:01,bridge=vmbr1,tag=7", "protection": "1", "serial0": "socket",
     "startdate": "2020-01-02", "sshkeys": "ssh-rsa%20AAAA%2B%2F%3D%20me", "startup": "order=3", "usb1": "spice,usb3=1",
 }
@@ -336,6 +336,13 @@ def test_machine_that_the_host_has_not(restored_with, _simple):
     world, left_out = restored_with({"ostype": "win10"})
     assert left_out["machine"] == f"it was {seen}, which this host has not: it is the newest"
     assert world.pve.config(NEW)["machine"] != seen
+
+
+def test_old_linux_on_q35(restored_with):
+    """Proxmox knows by its meta, or that it has none, what it does not know of the new guest."""
+    world, left_out = restored_with({"machine": "q35", "ostype": "l26", "meta": None})
+    assert left_out["machine"] == "its network interfaces may have other names"
+    assert world.pve.config(NEW)["machine"] == "q35"
 
 
 def test_no_identity(restored_with):
