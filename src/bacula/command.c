@@ -151,6 +151,20 @@ static bool read_agent(struct reading *reading, const char *key, const char *val
     return read_path(reading, key, value, &reading->options.agent);
 }
 
+static bool read_off(struct reading *reading, const char *key, const char *value)
+{
+    static const char *const words[] = {
+        [OFF_AUTO] = "auto", [OFF_ALWAYS] = "always", [OFF_NEVER] = "never"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+        if (strcasecmp(value, words[i]) == 0) {
+            reading->options.off = (enum off_wish)i;
+            reading->options.selection.running_only = i == OFF_NEVER;
+            return true;
+        }
+    return bad_value(reading, key, value, "auto, always or never");
+}
+
 /* Not a parameter of the user's: the Director makes it of `.ls path=`. */
 static bool read_listing(struct reading *reading, const char *key, const char *value)
 {
@@ -265,6 +279,7 @@ static const struct {
     {"vmid", read_vmid, REPEATED | PROXMOX},
     {"include", read_include, REPEATED | PROXMOX},
     {"exclude", read_exclude, REPEATED | PROXMOX},
+    {"off", read_off, PROXMOX},
     {"storage", read_storage, PROXMOX},
     {"url", read_url, PROXMOX},
     {"tokenfile", read_tokenfile, PROXMOX},
@@ -279,7 +294,7 @@ static bool unknown(struct reading *reading, const char *key)
                       "the parameters are: abort_on_error, working, qmpcontrol, mode, timeout, "
                       "bwlimit, bitmap-persistence, transaction, transfer, freeze, "
                       "freeze_mountpoints, agent, and with mode=PVE vm, vmid, include, "
-                      "exclude, storage, url, tokenfile, cafile, fingerprint");
+                      "exclude, off, storage, url, tokenfile, cafile, fingerprint");
 }
 
 /* The first row that reads into the same place: two spellings of one

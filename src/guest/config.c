@@ -54,7 +54,12 @@ static json_t *disk_to_json(const struct disk *disk, const struct config_disk_no
         if (disk->volume[storage])
             json_object_set_new(object, "storage", json_stringn(disk->volume, storage));
     }
-    if (note && note->level)
+    if (disk->kept_in)
+        json_object_set_new(object, "dump",
+                            json_pack("{s:s, s:I, s:o}", "level", "unchanged", "sequence",
+                                      (json_int_t)disk->sequence, "kept_in",
+                                      string_or_null(disk->kept_in)));
+    else if (note && note->level)
         json_object_set_new(object, "dump",
                             json_pack("{s:s, s:I, s:o}", "level", note->level, "sequence",
                                       (json_int_t)note->sequence, "base_job",
@@ -132,7 +137,8 @@ static bool disk_from_json(const json_t *object, struct disk *disk, struct error
         !take_string(object, "file", &disk->file) ||
         !take_string(object, "format", &disk->driver) ||
         !take_string(object, "volume", &disk->volume) ||
-        !take_string(object, "skipped_because", &disk->skipped))
+        !take_string(object, "skipped_because", &disk->skipped) ||
+        !take_string(dump, "kept_in", &disk->kept_in))
         return error_memory(error);
     if (!disk->drive)
         return error_set(error, ERROR_GENERAL, "a disk without a drive name");

@@ -21,6 +21,7 @@ void disk_free(struct disk *disk)
     free(disk->file);
     free(disk->volume);
     free(disk->skipped);
+    free(disk->kept_in);
     free(disk->always_full);
     free(disk->unfit);
     for (size_t i = 0; i < disk->bitmap_count; i++)

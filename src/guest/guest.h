@@ -54,6 +54,8 @@ struct disk {
     bool bitmaps_unseen;        /* QEMU does not show those that it may have */
     enum write_back write_back; /* to `file`, by convdestination=yes */
     char *skipped;              /* why it is not backed up; NULL when it is */
+    char *kept_in;              /* the job whose part of it still counts, as it is unchanged: this
+                                 * backup has none of its own; NULL when it has */
     char *always_full;          /* why no bitmap shows all that changes; NULL when one does */
     char *unfit;                /* why it cannot be backed up, an error; NULL when it can */
     const char *cure;           /* what to do about that */
@@ -70,6 +72,7 @@ struct guest {
     char *hypervisor;     /* "QEMU" or "Proxmox VE" */
     char *qemu_version;   /* "7.2.22" */
     char *machine;        /* "pc-i440fx-7.2" */
+    bool off;             /* no QEMU runs it: what is known of it is its host's word */
     bool has_tpm;         /* whose state is no disk of QEMU's */
     json_t *unsaved;      /* array of storage that is no disk of QEMU's (qemu/unsaved.h), or NULL */
     json_t *command_line; /* array of the process' arguments, or NULL */

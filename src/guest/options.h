@@ -26,6 +26,13 @@ enum freeze_wish {
     FREEZE_NO,
 };
 
+/* Of guests that are off, and templates (mode=PVE). */
+enum off_wish {
+    OFF_AUTO,   /* at Incremental and Differential what is as it was is left out */
+    OFF_ALWAYS, /* it is saved each time */
+    OFF_NEVER,  /* they are not backed up */
+};
+
 enum { TIMEOUT_DEFAULT = 3600 };
 
 struct options {
@@ -44,6 +51,7 @@ struct options {
     char *listing;    /* the path of a `.ls`; NULL for a job */
     /* Only with mode=PVE: */
     struct selection selection;
+    enum off_wish off;
     char *url;         /* NULL: the API on this host */
     char *tokenfile;   /* NULL: tickets are signed with the host's key */
     char *cafile;      /* NULL: the host's own CA */

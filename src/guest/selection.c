@@ -161,9 +161,9 @@ static bool is_matched(const struct selection *selection, const struct host_gues
     return true;
 }
 
-static bool is_ready(const struct host_guest *guest)
+static bool is_ready(const struct selection *selection, const struct host_guest *guest)
 {
-    return guest->running && !guest->is_template;
+    return !selection->running_only || (guest->running && !guest->is_template);
 }
 
 /* Whether the same name or id stands earlier in the list. */
@@ -208,7 +208,8 @@ bool selection_choose(const struct selection *selection, const struct host_guest
         bool named = is_named(selection, &guests[i]);
         bool matched = false;
 
-        if (!named && is_ready(&guests[i]) && !is_matched(selection, &guests[i], &matched, error))
+        if (!named && is_ready(selection, &guests[i]) &&
+            !is_matched(selection, &guests[i], &matched, error))
             return false;
         if (named || matched)
             list[listed++] = (struct selected){.guest = &guests[i], .by_pattern = !named};
@@ -227,7 +228,7 @@ bool selection_count_passed_over(const struct selection *selection, const struct
     for (size_t i = 0; i < count; i++) {
         bool matched;
 
-        if (is_ready(&guests[i]) || is_named(selection, &guests[i]))
+        if (is_ready(selection, &guests[i]) || is_named(selection, &guests[i]))
             continue;
         if (!is_matched(selection, &guests[i], &matched, error))
             return false;

@@ -26,6 +26,7 @@ struct selection {
     struct string_list ids;      /* vmid=, decimal numbers */
     struct string_list includes; /* PCRE2 patterns, matched without case */
     struct string_list excludes;
+    bool running_only; /* off=never: patterns mean no guest that is off, and no template */
 };
 
 void selection_free(struct selection *selection);
@@ -55,16 +56,16 @@ struct selected {
 
 /* Chooses: a guest asked for by vm= or vmid= is always among the chosen,
  * whatever its state, so that a caller can say why it cannot be backed up;
- * a guest that a pattern matches only when it runs and is no template.
+ * with running_only a guest that a pattern matches only when it runs and is no template.
  * exclude= takes away from what include= chose, and alone from all; it does not
- * touch vm= and vmid=.  Nothing given at all: every running guest.  *chosen
+ * touch vm= and vmid=.  Nothing given at all: every guest.  *chosen
  * is the caller's to free; nobody is in it twice. */
 bool selection_choose(const struct selection *selection, const struct host_guest *guests,
                       size_t count, struct selected **chosen, size_t *chosen_count,
                       struct error *error);
 
-/* How many guests a selection passes over for their state alone: those that are
- * off, and templates.  Whoever says "all" would not think that they are left out. */
+/* How many guests a selection passes over for their state alone (running_only): those that
+ * are off, and templates.  Whoever says "all" would not think that they are left out. */
 struct passed_over {
     size_t off;
     size_t templates;

@@ -84,8 +84,8 @@ bool hypervisor_connect(const struct hypervisor_call *call, const struct target 
         *error = *target->refusal;
         return false;
     }
-    return qmp_connect(&monitor, QMP_GREETING_LIMIT, &asked->qmp, error) &&
-           known_features(asked->qmp, call->known, &asked->features, error);
+    return target->off || (qmp_connect(&monitor, QMP_GREETING_LIMIT, &asked->qmp, error) &&
+                           known_features(asked->qmp, call->known, &asked->features, error));
 }
 
 bool hypervisor_describe(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
@@ -96,8 +96,10 @@ bool hypervisor_describe(const struct hypervisor *hypervisor, const struct hyper
 }
 
 bool hypervisor_ask(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
-                    const struct target *target, struct asked *asked, struct error *error)
+                    struct target *target, struct asked *asked, struct error *error)
 {
-    return hypervisor_connect(call, target, asked, error) &&
+    *asked = (struct asked){0};
+    return hypervisor->look(call, target, error) &&
+           hypervisor_connect(call, target, asked, error) &&
            hypervisor_describe(hypervisor, call, target, asked, error);
 }

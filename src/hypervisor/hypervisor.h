@@ -41,6 +41,7 @@ struct target {
     char *name; /* NULL until it is described */
     uint32_t vmid;
     char *monitor;           /* path of its QMP socket */
+    bool off;                /* no QEMU runs it; looked at anew by `look` */
     struct error *refusal;   /* why it cannot be backed up; NULL when it can */
     struct guest_lock *lock; /* NULL while it is not locked by this job */
 };
@@ -127,7 +128,12 @@ struct hypervisor {
      * False when it stays locked, whatever the reason in `error`. */
     bool (*unlock)(const struct hypervisor_call *call, struct target *target, struct error *error);
 
-    /* All that is known of one, over an open connection to its monitor. */
+    /* Whether it is off now, after it was locked: it may have become another since it was
+     * found.  Errors: it is not to be backed up like that. */
+    bool (*look)(const struct hypervisor_call *call, struct target *target, struct error *error);
+
+    /* All that is known of one, over an open connection to its monitor; without one
+     * (`qmp` and `features` are NULL) when it is off. */
     bool (*describe)(const struct hypervisor_call *call, const struct target *target,
                      struct qmp *qmp, const struct features *features, struct guest *guest,
                      struct error *error);
@@ -142,6 +148,15 @@ struct hypervisor {
      * file systems are not to be frozen.  False without memory. */
     bool (*agent)(const struct hypervisor_call *call, const struct target *target,
                   const struct guest *guest, char **socket);
+
+    /* Of a guest that is off, as struct dump_images (qemu/dump.h) has them; NULL where none
+     * is known to be. */
+    bool (*bring)(const struct hypervisor_call *call, const struct target *target,
+                  const struct disk *disk, bool *brought, struct error *error);
+    void (*release)(const struct hypervisor_call *call, const struct target *target,
+                    const struct disk *disk);
+    bool (*is_still_off)(const struct hypervisor_call *call, const struct target *target,
+                         bool at_last, struct error *error);
 
     /* For `.ls` and `.query`. */
     bool (*list)(const struct hypervisor_call *call, enum list_kind kind, struct console_list *list,
@@ -196,14 +211,14 @@ struct asked {
     struct qmp *qmp;          /* still connected */
 };
 
-/* Connects to a target's monitor and describes it, in one step or two.
- * `asked` is to be freed with asked_free in any case. */
+/* Connects to a target's monitor, unless it is off, and describes it, in one step or two;
+ * in one it is looked at before.  `asked` is to be freed with asked_free in any case. */
 bool hypervisor_connect(const struct hypervisor_call *call, const struct target *target,
                         struct asked *asked, struct error *error);
 bool hypervisor_describe(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
                          const struct target *target, struct asked *asked, struct error *error);
 bool hypervisor_ask(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
-                    const struct target *target, struct asked *asked, struct error *error);
+                    struct target *target, struct asked *asked, struct error *error);
 
 void asked_free(struct asked *asked);
 

@@ -16,10 +16,7 @@
 #include "pve/activate.h"
 #include "pve/settings.h"
 
-enum {
-    DEVICE_LIMIT = 15 * 1000, /* ms until a new volume's device shows up */
-    ZERO_PIECE = 1 << 16,
-};
+enum { ZERO_PIECE = 1 << 16 };
 
 const struct pve_storage *new_volume_find_storage(const struct pve_storage *storages, size_t count,
                                                   const char *name)
@@ -153,20 +150,6 @@ static const char *format_for(const struct pve_storage *storage, const struct di
     return format ? format : strcmp(storage->type, "btrfs") == 0 ? "raw" : "qcow2";
 }
 
-/* udev makes the device of a new volume a moment later. */
-static bool wait_for_device(const struct delivery *delivery, const char *path, struct error *error)
-{
-    int64_t deadline = clock_deadline(DEVICE_LIMIT);
-
-    while (*path == '/' && access(path, F_OK) != 0) {
-        if (clock_slice(deadline) == 0)
-            return error_errno(error, errno, "Proxmox says that it lies at \"%s\"", path);
-        if (!clock_sleep(100, delivery->call.cancel, error))
-            return false;
-    }
-    return true;
-}
-
 /* A volume has whole extents, and what lies behind the image's end is what was
  * on the disk before: another guest's data.  Zeroes are left as they are, so that
  * a thin volume stays thin. */
@@ -217,7 +200,7 @@ static bool fill(const struct delivery *delivery, const struct pve_host *host,
     _cleanup_free_ char *format = NULL;
 
     return pve_volume_find(host, volume->name, &path, &format, error) &&
-           wait_for_device(delivery, path, error) &&
+           pve_volume_await(path, delivery->call.cancel, error) &&
            image_convert(&tool, image->path, path, format, target_of(volume->storage, path),
                          error) &&
            (*path != '/' || strcmp(format, "raw") != 0 || zero_rest(path, size, error));

@@ -13,6 +13,7 @@
 #include "hypervisor/belongings.h"
 #include "hypervisor/new_guest.h"
 #include "hypervisor/pve_lock.h"
+#include "hypervisor/pve_off.h"
 #include "hypervisor/qemu.h"
 #include "pve/agent_setting.h"
 #include "pve/seal.h"
@@ -74,7 +75,8 @@ static bool select_guests(const struct pve_host *host, const struct options *opt
 }
 
 /* Why a guest that was asked for cannot be backed up; false when it can. */
-static bool refuse(const struct selected *selected, const char *node, struct error *error)
+static bool refuse(const struct selected *selected, const struct options *options, const char *node,
+                   struct error *error)
 {
     const struct host_guest *guest = selected->guest;
 
@@ -87,18 +89,15 @@ static bool refuse(const struct selected *selected, const char *node, struct err
                    selected->asked_by_id ? "vmid" : "vm");
         return true;
     }
-    if (guest->is_template)
-        error_set(error, ERROR_GENERAL, "it is a template");
-    else if (!guest->running)
-        error_set(error, ERROR_GENERAL, "it is stopped");
-    else
+    if (options->off != OFF_NEVER || (guest->running && !guest->is_template))
         return false;
-    error_hint(error, "only running guests can be backed up");
+    error_set(error, ERROR_GENERAL, guest->is_template ? "it is a template" : "it is stopped");
+    error_hint(error, "with off=never only running guests are backed up");
     return true;
 }
 
-static bool make_target(const struct selected *selected, const char *node, struct target *target,
-                        struct error *error)
+static bool make_target(const struct selected *selected, const struct options *options,
+                        const char *node, struct target *target, struct error *error)
 {
     const struct host_guest *guest = selected->guest;
     struct error refusal;
@@ -106,7 +105,8 @@ static bool make_target(const struct selected *selected, const char *node, struc
     target->name = text_copy(guest ? guest->name : selected->asked);
     target->vmid = guest ? guest->vmid : 0;
     target->monitor = text_format(MONITOR_FOLDER "/%u.qmp", target->vmid);
-    if (refuse(selected, node, &refusal) && !target_refuse(target, &refusal))
+    target->off = guest && (!guest->running || guest->is_template);
+    if (refuse(selected, options, node, &refusal) && !target_refuse(target, &refusal))
         return error_memory(error);
     return (target->name && target->monitor) || error_memory(error);
 }
@@ -121,13 +121,13 @@ static bool say_passed_over(const struct hypervisor_call *call, const struct nod
     if (!selection_count_passed_over(&call->options->selection, guests->all, guests->count, &passed,
                                      error))
         return false;
-    if (!call->warn || passed.off + passed.templates == 0)
+    if (!call->options->selection.running_only || !call->warn || passed.off + passed.templates == 0)
         return true;
-    line =
-        text_format("Not backed up: %zu guest%s that %s off, %zu template%s (only running guests "
-                    "can be; exclude= keeps this line from those that need not be)",
-                    passed.off, passed.off == 1 ? "" : "s", passed.off == 1 ? "is" : "are",
-                    passed.templates, passed.templates == 1 ? "" : "s");
+    line = text_format(
+        "Not backed up, by off=never: %zu guest%s that %s off, %zu template%s (exclude= "
+        "keeps this line from those that need not be)",
+        passed.off, passed.off == 1 ? "" : "s", passed.off == 1 ? "is" : "are", passed.templates,
+        passed.templates == 1 ? "" : "s");
     if (!line)
         return error_memory(error);
     call->warn(call->context, line);
@@ -173,7 +173,8 @@ static bool find(const struct hypervisor_call *call, struct target_list *found, 
     if (!found->targets)
         return error_memory(error);
     for (size_t i = 0; i < guests.selected_count; i++)
-        if (!make_target(&guests.selected[i], host.node, &found->targets[found->count++], error)) {
+        if (!make_target(&guests.selected[i], call->options, host.node,
+                         &found->targets[found->count++], error)) {
             target_list_free(found);
             return false;
         }
@@ -190,7 +191,7 @@ static bool list_guests(const struct pve_host *host, const struct options *optio
     for (size_t i = 0; i < guests.selected_count; i++) {
         const struct host_guest *guest = guests.selected[i].guest;
 
-        if (guest && guest->running && !guest->is_template &&
+        if (guest && (options->off != OFF_NEVER || (guest->running && !guest->is_template)) &&
             !console_list_add(list, guest->name, guest->vmid, guest->size))
             return error_memory(error);
     }
@@ -355,14 +356,40 @@ static bool ask_config(const struct hypervisor_call *call, const struct target *
     return !call->warn || belongings_read(call, &host, target, guest->proxmox, error);
 }
 
+/* "uuid=…,manufacturer=…" */
+static char *uuid_of(const json_t *config)
+{
+    static const char key[] = "uuid=";
+    const char *smbios = json_member_string(config, "smbios1");
+    const char *found = smbios ? strstr(smbios, key) : NULL;
+
+    return found ? strndup(found + strlen(key), strcspn(found + strlen(key), ",")) : NULL;
+}
+
+static bool describe_off(const struct hypervisor_call *call, const struct target *target,
+                         const json_t *config, struct guest *guest, struct error *error)
+{
+    guest->off = true;
+    guest->vmid = target->vmid;
+    guest->name = text_copy(target->name);
+    guest->uuid = uuid_of(config);
+    guest->hypervisor = text_copy("Proxmox VE");
+    if (!guest->name || !guest->hypervisor)
+        return error_memory(error);
+    return pve_off_read_disks(call, config, guest, error);
+}
+
 static bool describe(const struct hypervisor_call *call, const struct target *target,
                      struct qmp *qmp, const struct features *features, struct guest *guest,
                      struct error *error)
 {
     _cleanup_json_ json_t *config = NULL;
 
-    if (!ask_config(call, target, guest, &config, error) ||
-        !qemu_describe(call, target, qmp, features, guest, error))
+    if (!ask_config(call, target, guest, &config, error))
+        return false;
+    if (target->off)
+        return describe_off(call, target, config, guest, error);
+    if (!qemu_describe(call, target, qmp, features, guest, error))
         return false;
     guest->has_tpm = false; /* its tpmstate drive is said to be skipped */
     free(guest->hypervisor);
@@ -394,6 +421,8 @@ static bool hold(const struct hypervisor_call *call, const struct target *target
     _cleanup_free_ char *handshake = text_format("{\"vzdump\":{\"vmid\":\"%u\"}}", target->vmid);
 
     *hold = -1;
+    if (target->off)
+        return true;
     if (!handshake)
         return error_memory(error);
     if (connection < 0 || connect(connection, (struct sockaddr *)&address, sizeof(address)) != 0 ||
@@ -413,7 +442,7 @@ static bool agent(const struct hypervisor_call *call, const struct target *targe
     const json_t *config = json_member_object(guest->proxmox, "config");
     struct pve_agent_setting setting = pve_agent_setting(json_member_string(config, "agent"));
 
-    if (!setting.on || (setting.quiet && call->options->freeze == FREEZE_AUTO))
+    if (target->off || !setting.on || (setting.quiet && call->options->freeze == FREEZE_AUTO))
         return true;
     *socket = text_format(MONITOR_FOLDER "/%u.qga", target->vmid);
     return *socket != NULL;
@@ -447,9 +476,13 @@ const struct hypervisor hypervisor_pve = {
     .find = find,
     .lock = pve_lock,
     .unlock = pve_unlock,
+    .look = pve_off_look,
     .describe = describe,
     .hold = hold,
     .agent = agent,
+    .bring = pve_off_bring,
+    .release = pve_off_release,
+    .is_still_off = pve_off_is_still,
     .list = list,
     .leaves_images = leaves_images,
     .plan = new_guest_plan,

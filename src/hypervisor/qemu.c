@@ -307,6 +307,7 @@ const struct hypervisor hypervisor_qemu = {
     .find = find,
     .lock = lock,
     .unlock = lock,
+    .look = lock, /* where the images of one lie that is off nobody knows */
     .describe = qemu_describe,
     .hold = hold,
     .agent = agent,

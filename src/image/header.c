@@ -12,6 +12,9 @@ enum {
     QCOW_BACKING_SIZE = 16,
     QCOW_CRYPT_METHOD = 32,
     QCOW_LEAST = 48, /* version 1 */
+    QCOW_INCOMPATIBLE = 72,
+    QCOW_LEAST_3 = 104, /* version 3 */
+    QCOW_DATA_FILE = 1 << 2,
     QED_BACKING_OFFSET = 56,
     QED_BACKING_SIZE = 60,
     QED_LEAST = 64,
@@ -39,6 +42,14 @@ static bool begins(const void *bytes, size_t count, const void *with, size_t len
 bool header_is_qcow(const void *bytes, size_t count)
 {
     return begins(bytes, count, "QFI\xfb", 4);
+}
+
+bool header_has_data_file(const void *bytes, size_t count)
+{
+    const unsigned char *header = bytes;
+
+    return header_is_qcow(bytes, count) && count >= QCOW_LEAST_3 && big(header + 4, 4) >= 3 &&
+           (big(header + QCOW_INCOMPATIBLE, 8) & QCOW_DATA_FILE) != 0;
 }
 
 bool header_is_encrypted(const void *bytes, size_t count)

@@ -22,6 +22,9 @@ bool header_backing(const void *bytes, size_t count, uint64_t *offset, uint32_t 
 /* A qcow or qcow2 image, whatever is in it. */
 bool header_is_qcow(const void *bytes, size_t count);
 
+/* A qcow2 image whose data lies in another file. */
+bool header_has_data_file(const void *bytes, size_t count);
+
 /* A qcow2 image whose content is encrypted. */
 bool header_is_encrypted(const void *bytes, size_t count);
 

@@ -1,9 +1,10 @@
-/* qemu-fd: qemu-nbd as a child process, which holds one qcow2 open for writing.
+/* qemu-fd: qemu-nbd as a child process, which holds one image open.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
 #include "image/server.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -11,6 +12,8 @@
 enum {
     END_LIMIT = 120 * 1000, /* ms: all is flushed by then */
     END_PAUSE = 5,          /* ms */
+    GONE_LIMIT = 2000,      /* ms */
+    GONE_PAUSE = 10,        /* ms */
 };
 
 static const char program[] = "qemu-nbd";
@@ -49,23 +52,50 @@ const char *server_lacks(int folder, const char *name)
  * not everywhere.  What becomes zero is given back to the file system, so that the image
  * is as thin as the disk was; but data is not searched for zeroes: those of whole clusters
  * come as such. */
-bool server_start(struct server *server, const char *path, int folder, const char *name,
-                  struct error *error)
+static const char *const to_write[] = {"--cache",         "writeback", "--discard", "unmap",
+                                       "--detect-zeroes", "off",       NULL};
+
+/* Past the page cache where that can be: it would be filled with what is read once, and on a
+ * device that other hosts write to as well it may hold what was there before. */
+static const char *const to_read[] = {"--read-only", "--cache", "none", NULL};
+static const char *const to_read_cached[] = {"--read-only", "--cache", "writeback", NULL};
+
+static bool reads_directly(const char *path)
 {
-    _cleanup_free_ char *socket_path = text_format("/proc/self/cwd/%s", name);
-    const char *const arguments[] = {
-        program,     "--socket", socket_path,       "--format", "qcow2", "--cache", "writeback",
-        "--discard", "unmap",    "--detect-zeroes", "off",      "--",    path,      NULL};
-    const struct child_request request = {.arguments = arguments, .folder = &folder};
+    _cleanup_close_ int file = *path == '/' ? open(path, O_RDONLY | O_CLOEXEC | O_DIRECT) : -1;
+
+    return *path != '/' || file >= 0;
+}
+
+static bool start(struct server *server, const struct server_request *request,
+                  const char *socket_path, struct error *error)
+{
+    const char *const *how = !request->reads_only            ? to_write
+                             : reads_directly(request->path) ? to_read
+                                                             : to_read_cached;
+    const char *arguments[16] = {program, "--socket", socket_path, "--format", request->format};
+    const struct child_request child = {.arguments = arguments, .folder = &request->folder};
+    size_t count = 5;
+
+    while (*how)
+        arguments[count++] = *how++;
+    arguments[count++] = "--";
+    arguments[count] = request->path;
+    return child_start(&child, &server->child, error);
+}
+
+bool server_start(struct server *server, const struct server_request *request, struct error *error)
+{
+    _cleanup_free_ char *socket_path = text_format("/proc/self/cwd/%s", request->name);
 
     *server = SERVER_NONE;
-    server->path = short_path(folder, name);
-    server->name = name;
-    server->folder = folder;
+    server->path = short_path(request->folder, request->name);
+    server->name = request->name;
+    server->folder = request->folder;
     if (!socket_path || !server->path)
         return error_memory(error);
-    (void)unlinkat(folder, name, 0);
-    return child_start(&request, &server->child, error);
+    (void)unlinkat(request->folder, request->name, 0);
+    return start(server, request, socket_path, error);
 }
 
 static bool ended(struct server *server, struct error *error)
@@ -74,12 +104,32 @@ static bool ended(struct server *server, struct error *error)
               child_complaint(&server->child.words));
     if (strstr(error->why, "No space left on device"))
         error_hint(error, "make room there or choose another directory");
+    if (strstr(error->why, "write\" lock"))
+        error_hint(error, "a running guest or another program uses it: stop that first");
     return false;
 }
 
 bool server_lives(struct server *server, struct error *error)
 {
     return !child_has_ended(&server->child) || ended(server, error);
+}
+
+bool server_explain(struct server *server, const struct cancel *cancel, struct error *error)
+{
+    int64_t deadline = clock_deadline(GONE_LIMIT);
+    struct error why;
+
+    if (error->kind != ERROR_GONE)
+        return false;
+    while (clock_slice(deadline) > 0) {
+        if (!server_lives(server, &why)) {
+            *error = why;
+            return false;
+        }
+        if (!clock_sleep(GONE_PAUSE, cancel, &why))
+            return false;
+    }
+    return false;
 }
 
 bool server_end(struct server *server, const struct cancel *cancel, struct error *error)

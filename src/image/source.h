@@ -14,8 +14,8 @@
  * thread that makes them, and stops at its own cancel and time limit.
  *
  * A kind of source is a struct that begins with `struct source`, and a function
- * that opens it: source_file.h (an image that is finished), source_nbd.h (a
- * running QEMU, or qemu-nbd).
+ * that opens it: source_file.h (a dump that is finished), source_nbd.h (a
+ * running QEMU, or qemu-nbd), source_image.h (an image of any format that nobody writes to).
  */
 #ifndef QEMU_FD_SOURCE_H
 #define QEMU_FD_SOURCE_H

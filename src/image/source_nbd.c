@@ -57,6 +57,7 @@ static struct nbd_request connection(struct source_nbd *nbd, const char *bitmap)
     return (struct nbd_request){.path = nbd->request.path,
                                 .name = nbd->request.name,
                                 .bitmap = bitmap,
+                                .awaited = nbd->request.awaited,
                                 .cancel = nbd->request.cancel,
                                 .patience = nbd->request.patience,
                                 .tick = tick,

@@ -20,7 +20,8 @@ struct source_nbd_request {
      * holds what that marks.  NULL: the part holds the whole disk, and what is
      * zero is left out. */
     const char *bitmap;
-    bool trim; /* the export is a snapshot that shrinks by being read */
+    bool trim;    /* the export is a snapshot that shrinks by being read */
+    bool awaited; /* the server has only just been started, and may not listen yet */
     const struct cancel *cancel;
     int64_t patience; /* ms that may pass without a byte */
     /* Called many times a second while we wait, with what was given out by now,

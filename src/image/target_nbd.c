@@ -14,7 +14,6 @@
 
 enum {
     PATIENCE = 3600 * 1000, /* ms without a byte: a flush says nothing until it is done */
-    GONE_LIMIT = 2000,      /* ms: a server that closed its socket is about to end */
 };
 
 struct command {
@@ -91,20 +90,7 @@ static void begin_wait(struct target_nbd *target)
 /* Where the connection ended the server knows why. */
 static bool explain(struct target_nbd *target, struct error *error)
 {
-    int64_t deadline = clock_deadline(GONE_LIMIT);
-    struct error why;
-
-    if (error->kind != ERROR_GONE)
-        return false;
-    while (clock_slice(deadline) > 0) {
-        if (!server_lives(&target->server, &why)) {
-            *error = why;
-            return false;
-        }
-        if (!clock_sleep(10, target->request.tool->cancel, &why))
-            return false;
-    }
-    return false;
+    return server_explain(&target->server, target->request.tool->cancel, error);
 }
 
 static bool refused(struct target_nbd *target, int number, struct error *error)
@@ -281,10 +267,12 @@ static bool open_client(struct target_nbd *target, struct error *error)
 static bool begin(void *context, uint64_t size, struct error *error)
 {
     struct target_nbd *target = context;
+    const struct server_request request = {.path = target->request.path,
+                                           .format = "qcow2",
+                                           .folder = target->request.folder,
+                                           .name = target->request.name};
 
-    return fit(target, size, error) &&
-           server_start(&target->server, target->request.path, target->request.folder,
-                        target->request.name, error) &&
+    return fit(target, size, error) && server_start(&target->server, &request, error) &&
            open_client(target, error) &&
            (nbd_client_size(target->client) == size ||
             error_set(error, ERROR_GENERAL, "qemu-nbd shows %llu of its %llu bytes",

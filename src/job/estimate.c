@@ -5,6 +5,7 @@
 
 #include "guest/config.h"
 #include "guest/saved_name.h"
+#include "job/guest_off.h"
 #include "job/survey.h"
 #include "qemu/chain.h"
 
@@ -26,6 +27,18 @@ static bool guest_failed(void *context, const struct error *error)
     return !estimate->abort_on_error && error->kind != ERROR_CANCELLED;
 }
 
+static bool leave_out_unchanged(struct estimate *estimate, const struct options *options,
+                                struct error *error)
+{
+    for (size_t i = 0; i < estimate->survey.count; i++) {
+        struct guest *guest = &estimate->survey.guests[i];
+
+        if (guest->off && !guest_off_choose(estimate->job, options, guest, NULL, error))
+            return false;
+    }
+    return true;
+}
+
 struct estimate *estimate_new(const struct job *job, const struct options *options)
 {
     struct estimate *estimate = calloc(1, sizeof(*estimate));
@@ -38,7 +51,8 @@ struct estimate *estimate_new(const struct job *job, const struct options *optio
     estimate->job = job;
     estimate->abort_on_error = options->abort_on_error;
     error.kind = ERROR_NONE;
-    if (survey_take(job, options, &estimate->survey, guest_failed, estimate, &error))
+    if (survey_take(job, options, &estimate->survey, guest_failed, estimate, &error) &&
+        leave_out_unchanged(estimate, options, &error))
         return estimate;
     if (error.kind != ERROR_NONE)
         job_report(job, MESSAGE_FATAL, &error);
@@ -64,7 +78,7 @@ static bool is_left_out(const struct estimate *estimate, const struct guest *gue
     struct error error;
 
     if (!disk->unfit)
-        return disk->skipped != NULL;
+        return disk->skipped || disk->kept_in;
     error_set(&error, ERROR_GENERAL, "%s", disk->unfit);
     job_error_of(&error, guest->name, guest->vmid, disk->drive);
     error_hint(&error, "%s", disk->cure);

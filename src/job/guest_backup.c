@@ -8,7 +8,9 @@
 
 #include "base/text.h"
 #include "guest/config.h"
+#include "job/guest_off.h"
 #include "job/guest_rest.h"
+#include "job/kept.h"
 #include "qemu/chain_keep.h"
 #include "qemu/orphan.h"
 
@@ -64,6 +66,17 @@ static void tell_of_guest(struct guest_backup *backup)
     backup->told = state->stands;
 }
 
+static bool describe_off(struct guest_backup *backup, const struct hypervisor_call *call,
+                         struct error *error)
+{
+    struct asked asked = {0};
+
+    backup->described =
+        hypervisor_describe(backup->hypervisor, call, &backup->target, &asked, error);
+    backup->guest = asked.guest;
+    return backup->described;
+}
+
 static bool describe(struct guest_backup *backup, struct error *error)
 {
     struct hypervisor_call call = job_call(backup->job, backup->options);
@@ -75,6 +88,10 @@ static bool describe(struct guest_backup *backup, struct error *error)
     call.warn = job_warn;
     call.context = backup->job;
     call.known = &backup->job->known;
+    if (!backup->hypervisor->look(&call, &backup->target, error))
+        return false;
+    if (backup->target.off && !backup->target.refusal)
+        return describe_off(backup, &call, error);
     if (!hypervisor_connect(&call, &backup->target, &asked, error))
         return false;
     ended = leftover_end_jobs(asked.qmp, &asked.features, &found, error);
@@ -105,7 +122,13 @@ static void say_which_way(struct guest_backup *backup)
 {
     const struct dump *dump = &backup->dump;
 
-    if (backup->way_said || dump->transfer != TRANSFER_AUTO)
+    if (backup->way_said)
+        return;
+    if (dump->images)
+        job_message(backup->job, MESSAGE_INFO, "%s is off: its disks are read from their images",
+                    backup->guest.name);
+    backup->way_said = dump->images != NULL;
+    if (dump->images || dump->transfer != TRANSFER_AUTO)
         return;
     backup->way_said = true;
     if (dump->declined[0])
@@ -288,7 +311,8 @@ bool guest_backup_start(struct guest_backup *backup, struct error *error)
         return blame(backup, NULL, error);
     job_message(backup->job, MESSAGE_INFO, "Start Backup vm: %s (%u)", backup->guest.name,
                 backup->guest.vmid);
-    if (!dump_plan(dump, &backup->guest, error) || !all_fit(backup, error))
+    if ((backup->guest.off && !guest_off_begin(backup, error)) ||
+        !dump_plan(dump, &backup->guest, error) || !all_fit(backup, error))
         return blame(backup, NULL, error);
     backup->states = calloc(dump->count + 1, sizeof(*backup->states));
     if (!backup->states || !write_config(backup, error))
@@ -341,19 +365,16 @@ static void say_how_it_went(const struct guest_backup *backup, const struct dump
                             unsigned long long bytes)
 {
     long long seconds = (disk->ended - disk->begun + 500) / 1000;
+    const char *how = backup->dump.images ? "Read" : disk->streamed ? "Streamed" : "Dumped";
     char asked = backup->dump.level;
 
     if (asked != 'F' && !disk->choice.base)
         job_message(backup->job, MESSAGE_INFO,
-                    disk->streamed
-                        ? "Streamed %s/%s: Full instead of %s (%s), %llu bytes in %lld seconds"
-                        : "Dumped %s/%s: Full instead of %s (%s), %llu bytes in %lld seconds",
+                    "%s %s/%s: Full instead of %s (%s), %llu bytes in %lld seconds", how,
                     backup->guest.name, disk->disk->drive, level_name(asked), disk->choice.reason,
                     bytes, seconds);
     else
-        job_message(backup->job, MESSAGE_INFO,
-                    disk->streamed ? "Streamed %s/%s: %s, %llu bytes in %lld seconds"
-                                   : "Dumped %s/%s: %s, %llu bytes in %lld seconds",
+        job_message(backup->job, MESSAGE_INFO, "%s %s/%s: %s, %llu bytes in %lld seconds", how,
                     backup->guest.name, disk->disk->drive, level_name(asked), bytes, seconds);
 }
 
@@ -362,7 +383,7 @@ void guest_backup_name_end(const struct guest_backup *backup, struct error *erro
     int64_t deadline = clock_deadline(END_LIMIT);
     struct error ignored;
 
-    if (error->kind != ERROR_GONE)
+    if (error->kind != ERROR_GONE || backup->dump.images)
         return;
     while (!process_has_ended(&backup->dump.qemu))
         if (clock_slice(deadline) == 0 || !clock_sleep(CANCEL_SLICE, NULL, &ignored))
@@ -524,6 +545,15 @@ static void prune(struct guest_backup *backup)
                     displaced, backup->guest.name, CHAIN_LIMIT);
 }
 
+/* What is shown unchanged next time. */
+static void remember(const struct guest_backup *backup)
+{
+    if (backup->guest.off)
+        guest_off_remember(backup);
+    else if (backup->guest.vmid)
+        kept_forget(backup->job->facts.working, backup->guest.vmid);
+}
+
 void guest_backup_end(struct guest_backup *backup, bool good)
 {
     bool any = false;
@@ -540,12 +570,15 @@ void guest_backup_end(struct guest_backup *backup, bool good)
     let_go(backup);
     if (any)
         prune(backup);
+    if (good && backup->finished)
+        remember(backup);
 }
 
 void guest_backup_free(struct guest_backup *backup)
 {
     dump_free(&backup->dump);
     guest_free(&backup->guest);
+    json_decref(backup->marks);
     free(backup->states);
     free(backup->config);
     free(backup->object);

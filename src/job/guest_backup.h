@@ -31,9 +31,11 @@ struct guest_backup {
     struct target target;              /* its own copy */
     struct guest guest;
     struct dump dump;
-    enum disk_state *states; /* one a disk of the dump */
-    char *config;            /* config.json */
-    char *object;            /* the same for the catalog */
+    struct dump_images images; /* of a guest that is off (guest_off.h), … */
+    json_t *marks;             /* … and what they look like; else NULL */
+    enum disk_state *states;   /* one a disk of the dump */
+    char *config;              /* config.json */
+    char *object;              /* the same for the catalog */
     struct progress progress;
     struct dump_watch watch;   /* of the part that is open */
     struct rest *rest;         /* its agent, while it is needed (guest_rest.h) */

@@ -107,7 +107,7 @@ bool guest_rest_prepare(struct guest_backup *backup, struct error *error)
 {
     _cleanup_free_ char *agent = NULL;
 
-    if (backup->options->freeze == FREEZE_NO || backup->restless)
+    if (backup->options->freeze == FREEZE_NO || backup->restless || backup->guest.off)
         return true;
     if (!find_agent(backup, &agent, error))
         return false;

@@ -59,6 +59,7 @@ bool restored_disk_is_whole(const struct restored_guest *guest, const struct ass
                             struct error *error)
 {
     const struct disk *disk = restored_disk_of(guest, image->drive);
+    const char *job = disk && disk->kept_in ? disk->kept_in : guest->config.job;
     _cleanup_free_ char *name = disk ? text_format(SAVED_NAME_ROOT "%s/%u/%s" SAVED_NAME_IMAGE,
                                                    guest->component, guest->vmid, image->drive)
                                      : NULL;
@@ -71,13 +72,13 @@ bool restored_disk_is_whole(const struct restored_guest *guest, const struct ass
                   "can say whether all its parts came");
         return error_hint(error, "restore it again");
     }
-    if (!disk || !disk->sequence_known || !guest->config.job || !name || !image->identity)
+    if (!disk || !disk->sequence_known || !job || !name || !image->identity)
         return true;
-    if (part_identity(guest->config.job, name) == image->identity)
+    if (part_identity(job, name) == image->identity)
         return has_size(image, disk->size, error);
     error_set(error, ERROR_GENERAL, "part %u is missing: the newest should be part %u, of job %s",
               disk->sequence > image->sequence ? image->sequence + 1 : disk->sequence,
-              disk->sequence, guest->config.job);
+              disk->sequence, job);
     return error_hint(error, "restore the whole chain of one job, or up to the job before the one "
                              "that lacks it");
 }

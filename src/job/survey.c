@@ -4,7 +4,7 @@
 #include "job/survey.h"
 
 static bool describe(const struct hypervisor *hypervisor, const struct hypervisor_call *call,
-                     const struct target *target, struct survey *survey, struct error *error)
+                     struct target *target, struct survey *survey, struct error *error)
 {
     _cleanup_asked_ struct asked asked = {0};
 

@@ -3,9 +3,14 @@
  */
 #include "pve/activate.h"
 
+#include <errno.h>
 #include <unistd.h>
 
-enum { LIMIT = 120 * 1000 }; /* ms; nothing is copied */
+enum {
+    LIMIT = 120 * 1000,       /* ms; nothing is copied */
+    DEVICE_LIMIT = 15 * 1000, /* ms */
+    DEVICE_PAUSE = 100,       /* ms */
+};
 
 /* The volume is an argument of the program and no part of it. */
 static bool run(const char *program, const char *volume, const struct cancel *cancel,
@@ -36,6 +41,19 @@ bool pve_volume_activate(const char *volume, const struct cancel *cancel, struct
     return run("PVE::Storage::activate_volumes(PVE::Storage::config(), \\@ARGV)", volume, cancel,
                error) ||
            error_context(error, "it could not be mapped");
+}
+
+bool pve_volume_await(const char *path, const struct cancel *cancel, struct error *error)
+{
+    int64_t deadline = clock_deadline(DEVICE_LIMIT);
+
+    while (*path == '/' && access(path, F_OK) != 0) {
+        if (clock_slice(deadline) == 0)
+            return error_errno(error, errno, "Proxmox says that it lies at \"%s\"", path);
+        if (!clock_sleep(DEVICE_PAUSE, cancel, error))
+            return false;
+    }
+    return true;
 }
 
 bool pve_volume_deactivate(const char *volume, const struct cancel *cancel, struct error *error)

@@ -19,6 +19,9 @@ bool pve_can_activate(const struct cancel *cancel, struct error *error);
 /* Afterwards the volume's device is there, or about to be. */
 bool pve_volume_activate(const char *volume, const struct cancel *cancel, struct error *error);
 
+/* Waits until its device at `path` is there: udev makes it a moment later. */
+bool pve_volume_await(const char *path, const struct cancel *cancel, struct error *error);
+
 /* Takes the device away again; a guest that starts gets it back by itself. */
 bool pve_volume_deactivate(const char *volume, const struct cancel *cancel, struct error *error);
 

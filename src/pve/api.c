@@ -137,6 +137,22 @@ bool pve_guests(const struct pve_host *host, struct host_guest **guests, size_t 
     return true;
 }
 
+bool pve_guest_is_running(const struct pve_host *host, uint32_t vmid, bool *running,
+                          struct error *error)
+{
+    _cleanup_free_ char *path = text_format("/nodes/%s/qemu/%u/status/current", host->node, vmid);
+    _cleanup_json_ json_t *data = NULL;
+    const char *status;
+
+    if (!pve_get(host, path, NULL, JSON_OBJECT, &data, error))
+        return false;
+    status = json_member_string(data, "status");
+    if (!status)
+        return error_set(error, ERROR_GENERAL, "Proxmox does not say whether the guest runs");
+    *running = strcmp(status, "stopped") != 0;
+    return true;
+}
+
 bool pve_guest_config(const struct pve_host *host, uint32_t vmid, json_t **config,
                       struct error *error)
 {
@@ -442,18 +458,12 @@ static bool is_format(const char *format)
            strcmp(format, "vmdk") == 0;
 }
 
-bool pve_volume_find(const struct pve_host *host, const char *volume, char **path, char **format,
-                     struct error *error)
+static bool read_place(const json_t *data, const char *volume, char **path, char **format,
+                       struct error *error)
 {
-    _cleanup_free_ char *address = volume_path(host, volume);
-    _cleanup_json_ json_t *data = NULL;
-    _cleanup_free_ char *its_path = NULL;
-    _cleanup_free_ char *its_format = NULL;
+    _cleanup_free_ char *its_path = text_copy(json_member_string(data, "path"));
+    _cleanup_free_ char *its_format = text_copy(json_member_string(data, "format"));
 
-    if (!pve_get(host, address, NULL, JSON_OBJECT, &data, error))
-        return false;
-    its_path = text_copy(json_member_string(data, "path"));
-    its_format = text_copy(json_member_string(data, "format"));
     if (!its_path || !its_format)
         return error_set(error, ERROR_GENERAL, "Proxmox does not say where volume \"%s\" lies",
                          volume);
@@ -464,6 +474,32 @@ bool pve_volume_find(const struct pve_host *host, const char *volume, char **pat
     *path = TAKE_PTR(its_path);
     *format = TAKE_PTR(its_format);
     return true;
+}
+
+bool pve_volume_find(const struct pve_host *host, const char *volume, char **path, char **format,
+                     struct error *error)
+{
+    _cleanup_free_ char *address = volume_path(host, volume);
+    _cleanup_json_ json_t *data = NULL;
+
+    return pve_get(host, address, NULL, JSON_OBJECT, &data, error) &&
+           read_place(data, volume, path, format, error);
+}
+
+bool pve_volume_look(const struct pve_host *host, const char *volume, struct pve_volume *found,
+                     struct error *error)
+{
+    _cleanup_free_ char *address = volume_path(host, volume);
+    _cleanup_json_ json_t *data = NULL;
+
+    if (!pve_get(host, address, NULL, JSON_OBJECT, &data, error))
+        return false;
+    if (!pve_member_number(data, "size", &found->size) || !found->size)
+        return error_set(error, ERROR_GENERAL, "Proxmox does not say the size of volume \"%s\"",
+                         volume);
+    found->used = found->size;
+    (void)pve_member_number(data, "used", &found->used);
+    return read_place(data, volume, &found->path, &found->format, error);
 }
 
 bool pve_volume_remove(const struct pve_host *host, const char *volume, struct error *error)
@@ -498,26 +534,14 @@ bool pve_guest_start(const struct pve_host *host, uint32_t vmid, struct error *e
     return pve_change(host, PVE_POST, path, NULL, &answer, error);
 }
 
-static bool runs(const struct pve_host *host, uint32_t vmid)
-{
-    _cleanup_free_ char *path = text_format("/nodes/%s/qemu/%u/status/current", host->node, vmid);
-    _cleanup_json_ json_t *data = NULL;
-    const char *status;
-    struct error ignored;
-
-    if (!pve_get(host, path, NULL, JSON_OBJECT, &data, &ignored))
-        return false;
-    status = json_member_string(data, "status");
-    return status && strcmp(status, "running") == 0;
-}
-
 bool pve_guest_comes_up(const struct pve_host *host, uint32_t vmid)
 {
     int64_t deadline = clock_deadline(PVE_LOST_LIMIT);
     struct error ignored;
+    bool running;
 
     for (;;) {
-        if (runs(host, vmid))
+        if (pve_guest_is_running(host, vmid, &running, &ignored) && running)
             return true;
         if (clock_slice(deadline) == 0 ||
             !clock_sleep(LOST_PAUSE, pve_client_cancel(host->client), &ignored))

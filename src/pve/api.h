@@ -58,6 +58,10 @@ bool pve_free_vmid(const struct pve_host *host, uint32_t wanted, const uint32_t 
 bool pve_vmid_is_free(const struct pve_host *host, uint32_t vmid, bool *is_free,
                       struct error *error);
 
+/* Whether it runs. */
+bool pve_guest_is_running(const struct pve_host *host, uint32_t vmid, bool *running,
+                          struct error *error);
+
 /* Whether there surely is no pool of that name: who may see it (Pool.Audit) is told so, another
  * is refused.  False with `error` when Proxmox does not answer. */
 bool pve_pool_is_missing(const struct pve_host *host, const char *name, bool *is_missing,
@@ -91,6 +95,17 @@ char *pve_volume_lost(const struct pve_host *host, const struct pve_volume_wish 
 
 /* Where its bytes lie, for qemu-img, and their format; the caller's. */
 bool pve_volume_find(const struct pve_host *host, const char *volume, char **path, char **format,
+                     struct error *error);
+
+/* The same, with its (virtual) size in bytes and what it takes. */
+struct pve_volume {
+    char *path; /* this and the next are the caller's */
+    char *format;
+    uint64_t size;
+    uint64_t used;
+};
+
+bool pve_volume_look(const struct pve_host *host, const char *volume, struct pve_volume *found,
                      struct error *error);
 
 /* Removes it and waits until it is gone. */

@@ -347,12 +347,11 @@ void chain_choose(const struct disk *disk, char level, const char *previous_job,
         *choice = (struct chain_choice){.base = base, .sequence = name.sequence + 1};
 }
 
-void chain_start_anew(char level, struct chain_choice *choice)
+void chain_start_anew(char level, const char *because, struct chain_choice *choice)
 {
     *choice = (struct chain_choice){.full = true};
     if (level != 'F')
-        full_because(choice, "this job was stopped and restarted, and the catalog may have parts "
-                             "of its earlier run");
+        full_because(choice, "%s", because);
 }
 
 uint64_t chain_lineage(const struct disk *disk, char level, const char *job,

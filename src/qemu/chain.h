@@ -78,12 +78,13 @@ struct chain_choice {
 void chain_choose(const struct disk *disk, char level, const char *previous_job, bool witnessed,
                   struct chain_choice *choice);
 
-/* The choice of a job that was stopped and restarted: always a whole copy.  Its
+/* The choice where there is no base to look for, `because` of what is said: always a whole
+ * copy.  A job that was stopped and restarted is one: its
  * catalog may hold a part of its earlier run, of the same name and number: the
  * Director restores that one and passes over the newer ("Something is wrong with
  * the Delta sequence", 9.6.7 and 15.0.3), and the next increment would be put on
  * what it was not made from.  A part 0 takes the place of all before it. */
-void chain_start_anew(char level, struct chain_choice *choice);
+void chain_start_anew(char level, const char *because, struct chain_choice *choice);
 
 /* Whether a bitmap's name is one that we give, a witness' too. */
 bool chain_is_ours(const char *name);

@@ -27,6 +27,15 @@ enum {
     JOB_LIMIT = 30 * 1000,     /* ms for a job that has ended to be dismissed */
 };
 
+/* Why no base is looked for; NULL when one is. */
+static const char *why_anew(const struct dump *dump)
+{
+    if (dump->restarted)
+        return "this job was stopped and restarted, and the catalog may have parts of its earlier "
+               "run";
+    return dump->images ? "the guest is off, and nothing shows that the disk is as it was" : NULL;
+}
+
 static bool plan_disk(struct dump *dump, const struct disk *disk, struct error *error)
 {
     struct dump_disk *planned = &dump->disks[dump->count];
@@ -37,8 +46,8 @@ static bool plan_disk(struct dump *dump, const struct disk *disk, struct error *
         error_set(&planned->refusal, ERROR_GENERAL, "%s", disk->unfit);
         error_hint(&planned->refusal, "%s", disk->cure);
     }
-    if (dump->restarted)
-        chain_start_anew(dump->level, &planned->choice);
+    if (why_anew(dump))
+        chain_start_anew(dump->level, why_anew(dump), &planned->choice);
     else
         chain_choose(disk, dump->level, dump->previous_job, dump->features.witness,
                      &planned->choice);
@@ -104,7 +113,7 @@ bool dump_plan(struct dump *dump, const struct guest *guest, struct error *error
     for (size_t i = 0; i < guest->disk_count; i++) {
         const struct disk *disk = &guest->disks[i];
 
-        if (disk->skipped)
+        if (disk->skipped || disk->kept_in)
             continue;
         if ((!disk->unfit && !may_be_dumped(dump, disk, error)) || !plan_disk(dump, disk, error))
             return error_context(error, "disk \"%s\"", disk->drive);
@@ -274,8 +283,20 @@ static bool may_dump_instead(const struct dump *dump, size_t first, size_t count
            (error->kind == ERROR_GENERAL || error->kind == ERROR_REFUSED);
 }
 
+/* There is nothing to wait for. */
+static bool start_images(struct dump *dump, size_t first, size_t count)
+{
+    for (size_t i = first; i < first + count; i++) {
+        dump->disks[i].streamed = true;
+        dump->disks[i].begun = clock_now();
+    }
+    return true;
+}
+
 bool dump_start(struct dump *dump, size_t first, size_t count, struct error *error)
 {
+    if (dump->images)
+        return start_images(dump, first, count);
     if (dump->transfer != TRANSFER_DUMP && !dump->declined[0]) {
         if (export_is_possible(dump, error) && start_once(dump, first, count, true, error))
             return true;

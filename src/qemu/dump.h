@@ -38,8 +38,9 @@ struct dump_disk {
     int watch;                    /* the target, open since before QEMU wrote; -1 for none … */
     struct writer *part;          /* … as when its dump is whole: this reads it then */
     struct stream *stream;        /* … and this is behind it when it is streamed (part.h) */
-    bool streamed;                /* it is read while QEMU keeps the moment (export.h); the target
-                                   * is the scratch image for that, and has no name any more */
+    bool streamed;                /* it is read while it is sent: QEMU keeps the moment (export.h),
+                                   * and the target is the scratch image for that, without a name
+                                   * any more; or the guest is off */
     bool in_qemu;                 /* a node or a job of ours may be there: QEMU may write */
     uint64_t seen;                /* its size when its dump began (resized.h) */
     uint64_t room;                /* what the target may take, in bytes, … */
@@ -69,7 +70,22 @@ struct dump_moment {
     void *context;
 };
 
+/* Where the images of a guest that is off are to be had.  `brought` is what `bring` has said of
+ * the disk.  Each false with `error`. */
+struct dump_images {
+    /* Sees that a disk's image (its `file` and `driver`) can be opened on this host;
+     * *brought: it could not be before. */
+    bool (*bring)(void *context, const struct disk *disk, bool *brought, struct error *error);
+    void (*release)(void *context, const struct disk *disk);
+    /* Whether nobody has started the guest, and so written to the disk.  `at_last`: all
+     * of it was read; else a look that costs nothing. */
+    bool (*is_still_off)(void *context, const struct disk *disk, bool at_last, struct error *error);
+    void *context;
+};
+
 struct dump {
+    const struct dump_images *images; /* borrowed: the guest is off, and nothing of what follows
+                                       * about a QEMU is so; NULL when it runs */
     struct monitor monitor;
     struct features features;
     uint32_t job_id;
@@ -96,7 +112,7 @@ struct dump {
     size_t count;
 };
 
-/* Plans a dump of every disk of `guest` that is not skipped: chooses the
+/* Plans a dump of every disk of `guest` that is not skipped, nor kept: chooses the
  * bases.  The dump borrows guest and workplace.  ERROR_STAYS: a disk has a
  * bitmap of this job's name, which this job has not made, or not for a dump of
  * this run: a job that ended well now would be taken for its base. */

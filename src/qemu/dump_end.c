@@ -282,6 +282,8 @@ bool dump_prune(const struct dump *dump, size_t *displaced, struct error *error)
     _cleanup_guest_ struct guest now = {0};
 
     *displaced = 0;
+    if (dump->images)
+        return true;
     monitor.cancel = NULL;
     if (!qmp_connect(&monitor, CLEAN_PATIENCE, &qmp, error))
         return false;

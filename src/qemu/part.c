@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "image/source_image.h"
 #include "image/source_nbd.h"
 #include "image/writer.h"
 #include "qemu/export.h"
@@ -17,6 +18,8 @@ enum {
     LAST_PAUSE = 100,
 };
 
+#define IMAGE_SOCKET "image"
+
 /* What a stream needs while it is open. */
 struct stream {
     struct dump *dump;
@@ -25,6 +28,7 @@ struct stream {
     char *socket;
     int64_t begun;
     int64_t next_look;
+    bool brought; /* its image, to this host (dump.h) */
 };
 
 /* What the QEMU job must say while a stream goes on. */
@@ -112,6 +116,8 @@ static bool judge(void *context, struct error *error)
     return has_its_size(stream, error);
 }
 
+/* --- of a QEMU --- */
+
 static bool open_source(struct stream *stream, int64_t limit, struct source **source,
                         struct error *error)
 {
@@ -132,6 +138,71 @@ static bool open_source(struct stream *stream, int64_t limit, struct source **so
     return *source != NULL;
 }
 
+/* --- of a guest that is off --- */
+
+static bool is_still_off(const struct stream *stream, bool at_last, struct error *error)
+{
+    const struct dump_images *images = stream->dump->images;
+
+    return images->is_still_off(images->context, stream->disk->disk, at_last, error);
+}
+
+static bool look_at_image(void *context, uint64_t given, struct error *error)
+{
+    struct stream *stream = context;
+
+    if (clock_slice(stream->next_look) > 0)
+        return keep_pace(stream, given, error);
+    stream->next_look = clock_deadline(LOOK_EVERY);
+    stream->disk->done = given;
+    if (stream->watch && stream->disk->part)
+        stream->watch->tick(stream->watch->context, stream->disk);
+    return is_still_off(stream, false, error);
+}
+
+static bool judge_image(void *context, struct error *error)
+{
+    return is_still_off(context, true, error);
+}
+
+/* Between the look at the image and its opening its size may have become another. */
+static bool has_size(const struct disk *disk, const struct source *source, struct error *error)
+{
+    return extents_size(source->extents) == disk->size ||
+           error_set(error, ERROR_GENERAL, "it has %llu bytes, where its host said %llu",
+                     (unsigned long long)extents_size(source->extents),
+                     (unsigned long long)disk->size);
+}
+
+static bool open_image(struct stream *stream, int64_t limit, struct source **source,
+                       struct error *error)
+{
+    const struct dump *dump = stream->dump;
+    const struct disk *disk = stream->disk->disk;
+    const struct source_image_request request = {.path = disk->file,
+                                                 .format = disk->driver,
+                                                 .folder = dump->workplace->descriptor,
+                                                 .socket = IMAGE_SOCKET,
+                                                 .cancel = dump->monitor.cancel,
+                                                 .patience = limit,
+                                                 .tick = look_at_image,
+                                                 .judge = judge_image,
+                                                 .context = stream};
+
+    *source = NULL;
+    if (!dump->images->bring(dump->images->context, disk, &stream->brought, error))
+        return false;
+    stream->begun = clock_now();
+    stream->next_look = clock_deadline(LOOK_EVERY);
+    *source = source_image_open(&request, error);
+    if (*source && has_size(disk, *source, error))
+        return true;
+    source_close(*source);
+    return false;
+}
+
+/* --- either --- */
+
 static bool open_stream(struct dump *dump, struct dump_disk *disk, int64_t limit,
                         const struct dump_watch *watch, struct error *error)
 {
@@ -145,7 +216,8 @@ static bool open_stream(struct dump *dump, struct dump_disk *disk, int64_t limit
     disk->stream = stream;
     if (!stream->socket)
         return error_memory(error);
-    if (!is_guarded(stream, error) || !open_source(stream, limit, &source, error))
+    if (dump->images ? !open_image(stream, limit, &source, error)
+                     : !is_guarded(stream, error) || !open_source(stream, limit, &source, error))
         return false;
     disk->part = writer_new(source, error);
     if (!disk->part)
@@ -164,13 +236,24 @@ bool part_open(struct dump *dump, struct dump_disk *disk, int64_t limit,
                           : dump_wait(dump, disk, limit, watch, error);
 }
 
+static void stream_free(struct stream *stream)
+{
+    const struct dump_images *images;
+
+    if (!stream)
+        return;
+    images = stream->dump->images;
+    if (stream->brought)
+        images->release(images->context, stream->disk->disk);
+    free(stream->socket);
+    free(stream);
+}
+
 void part_close(struct dump_disk *disk)
 {
     writer_free(disk->part); /* first: its source looks around */
     disk->part = NULL;
-    if (disk->stream)
-        free(disk->stream->socket);
-    free(disk->stream);
+    stream_free(disk->stream);
     disk->stream = NULL;
 }
 
@@ -179,9 +262,9 @@ void part_finish(struct dump *dump, struct dump_disk *disk)
     struct error ignored;
 
     part_close(disk);
-    if (disk->streamed) {
+    if (disk->streamed)
         disk->ended = clock_now();
+    if (disk->streamed && !dump->images)
         (void)dump_take_out(dump, disk, &ignored);
-    }
     dump_remove_target(disk);
 }

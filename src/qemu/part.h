@@ -4,8 +4,9 @@
  *     dumped      QEMU writes an image into the working directory; when that is
  *                 whole it is read
  *     streamed    QEMU keeps the moment; the part is made while it is read
+ *     read        no QEMU runs the guest; the part is made while its image is read
  *
- * Who reads it (the disk's `part`, a writer) need not know which.  It is opened
+ * Who reads it (the disk's `part`, a writer) need not know which of the three.  It is opened
  * when its disk was started (dump_start), read from the front to the back, and
  * finished or dropped (dump_drop).
  */

@@ -4,13 +4,15 @@ import json
 import re
 
 import pytest
-from harness import listing
+from harness import listing, pve_jobs
 from harness.disk import MIB
 from harness.history import sizes
 from harness.pve_guest import Volume
-from harness.pve_jobs import LINE, old_and_new, one_version, start_bacula
+from harness.pve_jobs import old_and_new, one_version, start_bacula
 from harness.pace import Stopwatch
 
+# What runs: the host has guests beside that are off.
+LINE = f"{pve_jobs.LINE} off=never"
 _GIB = 1 << 30
 _TABLES = 512 * 1024  # bytes of a qcow2 image, around its data
 _ROOT = (1, "root", "root")
@@ -38,7 +40,7 @@ def pve(version, make_proxmox):
 @old_and_new
 def test_listings_are_as_in_the_manual(version, pve, make_bacula):
     """Types to list, running guests by name and by VMID, storages that take disks."""
-    bacula = start_bacula(make_bacula, pve)
+    bacula = start_bacula(make_bacula, pve, LINE)
     size = 8 * _GIB
     expected = {
         "/": ([("drwxr-x---", *_ROOT, 0, name) for name in ("vm", "vmid", "storage")],
@@ -64,7 +66,7 @@ def test_listings_are_as_in_the_manual(version, pve, make_bacula):
 @old_and_new
 def test_queries_are_as_in_the_manual(version, pve, make_bacula, bacula_version):
     """JSON without blanks; 9.6.7 has no such command."""
-    bacula = start_bacula(make_bacula, pve)
+    bacula = start_bacula(make_bacula, pve, LINE)
     answers = {
         parameter: listing.answer(bacula.query(LINE, parameter))
         for parameter in ("vm", "vmid", "storage")
@@ -88,7 +90,7 @@ def test_sizes_and_names_of_an_old_host(version, pve, make_bacula):
     """Numbers that come as strings; a guest without a name and one without a disk."""
     pve.control("set_guest", vmid=100, config={"name": None})
     pve.control("set_guest", vmid=102, config={"scsi0": None})
-    bacula = start_bacula(make_bacula, pve)
+    bacula = start_bacula(make_bacula, pve, LINE)
     assert listing.entries(bacula.ls(LINE, "/vmid")) == [
         ("-rw-r-----", *_ROOT, 8 * _GIB, "100 -> VM 100"),
         ("-rw-r-----", *_ROOT, 0, "102 -> vm3"),
@@ -129,7 +131,7 @@ def test_many_guests(make_proxmox, make_bacula):
     for vmid in range(100, 200):
         config = {"name": f"vm{vmid}", "scsi0": f"local:{vmid}/vm-{vmid}-disk-0.raw,size=1G"}
         pve.control("add_guest", vmid=vmid, config=config, running=True)
-    bacula = start_bacula(make_bacula, pve)
+    bacula = start_bacula(make_bacula, pve, LINE)
     output = bacula.ls(LINE, "/vm")
     assert listing.total(output) == (100, 100 * _GIB)
     assert [entry[-1] for entry in listing.entries(output)] == [f"vm{n}" for n in range(100, 200)]
@@ -149,7 +151,7 @@ def _seconds(bacula):
 def test_errors_are_shown_in_the_console(make_proxmox, make_bacula):
     """Each in one line; the daemon lives on and the next command works."""
     pve = make_proxmox("7.2")
-    bacula = start_bacula(make_bacula, pve)
+    bacula = start_bacula(make_bacula, pve, LINE)
     pve.control("down")
     text = f"Proxmox API at {pve.url}: GET /nodes/pve7/{{}}: the connection failed: "
     (said,) = listing.own_lines(bacula.ls(LINE, "/vm"))
@@ -164,7 +166,7 @@ def test_errors_are_shown_in_the_console(make_proxmox, make_bacula):
 def test_estimate_says_why_it_finds_nobody(make_proxmox, make_bacula):
     """No guests and no word would look as if there were none."""
     pve = make_proxmox("7.2")
-    bacula = start_bacula(make_bacula, pve)
+    bacula = start_bacula(make_bacula, pve, LINE)
     pve.control("down")
     (said,) = listing.own_lines(bacula.estimate("VM"))
     assert said.startswith(f"Proxmox API at {pve.url}: GET /version: the connection failed")

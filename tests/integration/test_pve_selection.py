@@ -26,8 +26,10 @@ _RUNNING = {
 }
 _ALL = set(_RUNNING)
 
+_OFF = {110: "sleeper", 111: "mould"}
+
 # Beside those a stopped one (110), a template (111) and one of another node
-# (112), which no pattern may choose.
+# (112), which no pattern may choose with off=never.
 _RULES = {
     # Nothing given: all.  The manual's examples.
     "": _ALL,
@@ -75,6 +77,17 @@ _RULES = {
 }
 
 
+# Without off=never those that are off as well.
+_WITH_OFF = {
+    "": _ALL | set(_OFF),
+    "off=always include=sleeper": {110},
+    "off=auto include=^mo": {111},
+    "vm=sleeper": {110},
+    "exclude=^test exclude=mould": _ALL - {104} | {110},
+    "include=elsewhere": set(),
+}
+
+
 def _only_listed(host, vmid, name, **options):
     """A guest without QEMU: the API alone knows it."""
     config = {"name": name} | options.pop("config", {})
@@ -89,19 +102,19 @@ def _add_unfit(host):
 
 
 def _line(rule):
-    return f"qemu: mode=PVE {rule}"
+    return f"qemu: mode=PVE off=never {rule}"
 
 
-def _listed(bacula, rules):
+def _listed(bacula, rules, line=_line):
     """Rule -> VMIDs that .ls shows, each once and with its name."""
-    commands = [f".ls client=fd plugin={quoted(_line(rule))} path=/vmid" for rule in rules]
+    commands = [f".ls client=fd plugin={quoted(line(rule))} path=/vmid" for rule in rules]
     output = bacula.console("\n".join(commands))
     outputs = re.findall(r"^Connecting to Client.*?^2000 OK estimate.*?$", output, re.M | re.S)
     found = {}
     for rule, output in zip(rules, outputs, strict=True):
         assert listing.own_lines(output) == [], rule
         pairs = [entry[-1].split(" -> ") for entry in listing.entries(output)]
-        assert all(name == _RUNNING[int(vmid)] for vmid, name in pairs)
+        assert all(name == (_RUNNING | _OFF)[int(vmid)] for vmid, name in pairs)
         found[rule] = {int(vmid) for vmid, _ in pairs}
         assert listing.total(output)[0] == len(pairs) == len(found[rule])
     return found
@@ -115,6 +128,7 @@ def test_rules(make_proxmox, make_bacula):
     _add_unfit(pve)
     bacula = make_bacula(filesets={"VM": [_line("")]}, fd_wrapper=pve.fd_wrapper)
     assert _listed(bacula, _RULES) == _RULES
+    assert _listed(bacula, _WITH_OFF, lambda rule: f"qemu: mode=PVE {rule}") == _WITH_OFF
 
 
 # What of a Plugin line -> (the guest's name in the error, what is wrong with it).
@@ -122,7 +136,7 @@ _ABSENT = (
     "there is no guest with that {} on node pve7; check {}= on the Plugin line; a guest of another"
     " node is backed up by the File Daemon there"
 )
-_NOT_RUNNING = "only running guests can be backed up"
+_NOT_RUNNING = "with off=never only running guests are backed up"
 _IMPOSSIBLE = {
     "vm=nobody": ("nobody", _ABSENT.format("name", "vm")),
     "vm=WEB": ("WEB", _ABSENT.format("name", "vm")),
@@ -235,7 +249,7 @@ def test_guests_that_are_off_are_counted(pve, make_bacula):
     )
     for number, (rule, counted) in enumerate(_PASSED_OVER.items()):
         result = bacula.run(f"job-{number}")
-        said = re.findall(r"Warning: qemu: Not backed up: (.*) \(only running guests can be", result.log)
+        said = re.findall(r"Warning: qemu: Not backed up, by off=never: (.*) \(exclude=", result.log)
         assert said == ([counted] if counted else []), (rule, result.log)
         assert result.status == "T", result.log
 

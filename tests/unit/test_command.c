@@ -117,6 +117,7 @@ static void refuses_what_it_cannot_use(void **state)
                              "abort_on_error, working, qmpcontrol, mode, timeout, "
                              "bwlimit, bitmap-persistence, transaction, transfer, freeze"},
         {"qemu: qmpcontrol=/x freeze=perhaps", "it takes auto, yes or no"},
+        {"qemu: mode=PVE off=sometimes", "it takes auto, always or never"},
         {"qemu: qmpcontrol=/x agent=qga", "it takes an absolute path"},
         {"qemu: mode=PVE agent=/x", "parameter \"agent\" does not go with mode=PVE"},
         {"qemu: qmpcontrol=/x transfer=tape", "parameter \"transfer\""},
@@ -212,7 +213,7 @@ static void refuses_what_it_cannot_use(void **state)
 static void refuses_proxmox_parameters_in_qemu_mode(void **state)
 {
     static const char *const keys[] = {"vm",  "vmid",        "include",   "exclude", "storage",
-                                       "url", "fingerprint", "tokenfile", "cafile"};
+                                       "url", "fingerprint", "tokenfile", "cafile",  "off"};
     static const char *const around[][2] = {
         {"qemu: qmpcontrol=/a ", "=x"}, {"qemu: ", "=x mode=QEMU"}, {"qemu: ", ""}};
 

@@ -66,6 +66,19 @@ static void tells_an_encrypted_image(void **state)
     assert_false(header_is_encrypted(header, sizeof(header)));
 }
 
+static void tells_a_data_file(void **state)
+{
+    unsigned char header[104] = "QFI\xfb\0\0\0\x03";
+
+    (void)state;
+    assert_false(header_has_data_file(header, sizeof(header)));
+    header[79] = 1 << 2;
+    assert_true(header_has_data_file(header, sizeof(header)));
+    assert_false(header_has_data_file(header, sizeof(header) - 1));
+    header[7] = 2; /* version 2 has no such bits */
+    assert_false(header_has_data_file(header, sizeof(header)));
+}
+
 static void make(const char *command)
 {
     assert_int_equal(system(command), 0);
@@ -118,6 +131,7 @@ int main(void)
         cmocka_unit_test(finds_no_backing_file_where_none_is),
         cmocka_unit_test(reads_where_a_name_stands),
         cmocka_unit_test(tells_an_encrypted_image),
+        cmocka_unit_test(tells_a_data_file),
         test_in_folder(finds_what_stands_on_an_image),
     };
 

@@ -36,7 +36,7 @@ static bool add_all(struct string_list *list, const char *words)
 }
 
 /* Words are "key=value"; the answer is the VMIDs, "!asked" for what is
- * missing, '*' behind those that a pattern chose. */
+ * missing, '*' behind those that a pattern chose.  Beside these words "running" alone. */
 static char *choose(const char *line, struct error *error)
 {
     struct selection selection = {0};
@@ -49,6 +49,8 @@ static char *choose(const char *line, struct error *error)
     size_t count = 0;
 
     assert_true(add_all(&words, line) && text_append(&answer, "", 0));
+    for (size_t i = 0; i < words.count; i++)
+        selection.running_only |= strcmp(words.strings[i], "running") == 0;
     for (size_t i = 0; i < words.count; i++)
         for (size_t j = 0; j < ARRAY_SIZE(keys); j++)
             if (text_starts_with(words.strings[i], keys[j]))
@@ -72,8 +74,14 @@ static void chooses_as_the_manual_says(void **state)
     static const struct {
         const char *line, *chosen;
     } rows[] = {
-        /* nothing given: every running guest, no templates */
-        {"", "100* 101* 102* 103* 106* 107* 108* 110* 111* 112*"},
+        /* nothing given: every guest, … */
+        {"", "100* 101* 102* 103* 104* 105* 106* 107* 108* 109* 110* 111* 112*"},
+        {"include=sleep", "104*"},
+        {"include=tmpl", "105*"},
+        {"include=half", "108* 109*"},
+        {"exclude=^test", "100* 101* 102* 104* 105* 106* 107* 108* 109* 110* 111*"},
+        /* … or every running one, no templates */
+        {"running", "100* 101* 102* 103* 106* 107* 108* 110* 111* 112*"},
         /* by name: exactly, with case, all of that name, whatever their state */
         {"vm=vm1", "100"},
         {"vm=VM1", "!VM1"},
@@ -94,24 +102,24 @@ static void chooses_as_the_manual_says(void **state)
         /* both, and nobody twice */
         {"vm=vm1 vmid=100", "100"},
         {"vm=vm1 vm=vm1 vmid=106", "100 106"},
-        /* include: anywhere in the name, without case, running ones only */
+        /* include: anywhere in the name, without case */
         {"include=prod", "101* 102* 112*"},
         {"include=Prod", "101* 102* 112*"},
         {"include=^prod", "101* 102*"},
-        {"include=sleep", ""},
-        {"include=tmpl", ""},
+        {"running include=sleep", ""},
+        {"running include=tmpl", ""},
         {"include=nothing-like-it", ""},
         {"include=^vm include=box$", "100* 103*"},
-        {"include=half", "108*"},
+        {"running include=half", "108*"},
         {"include=B\xc3\x9cRO", "110*"},
         {"include=^b.ro$", "110*"},
         {"include=bad", "111*"},
         /* exclude: takes away from include; alone, from all */
-        {"include=.* exclude=^Test", "100* 101* 102* 106* 107* 108* 110* 111*"},
+        {"running include=.* exclude=^Test", "100* 101* 102* 106* 107* 108* 110* 111*"},
         {"include=prod exclude=db exclude=test", "101*"},
-        {"exclude=^test", "100* 101* 102* 106* 107* 108* 110* 111*"},
+        {"running exclude=^test", "100* 101* 102* 106* 107* 108* 110* 111*"},
         {"exclude=.*", ""},
-        {"exclude=nobody", "100* 101* 102* 103* 106* 107* 108* 110* 111* 112*"},
+        {"running exclude=nobody", "100* 101* 102* 103* 106* 107* 108* 110* 111* 112*"},
         /* exclude does not touch vm= and vmid= */
         {"vm=vm1 exclude=vm1", "100"},
         {"vmid=101 exclude=prod", "101"},

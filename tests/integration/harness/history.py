@@ -125,7 +125,7 @@ def sizes(bacula, result):
 def dumped(result):
     """Disk -> (level used, why it is full instead or "", bytes) from the job's log."""
     line = (
-        r"qemu: (?:Dumped|Streamed) [^/]*/(\S+): (\w+)(?: instead of \w+ \((.*)\))?, (\d+) bytes in \d+ seconds"
+        r"qemu: (?:Dumped|Streamed|Read) [^/]*/(\S+): (\w+)(?: instead of \w+ \((.*)\))?, (\d+) bytes in \d+ seconds"
     )
     return {
         disk: (level, why, int(count))

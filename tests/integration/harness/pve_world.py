@@ -168,7 +168,7 @@ def pve_world(bacula_root, plugin, folder, version, parameters="", **guest):
             bacula_root,
             folder / "bacula",
             plugin=plugin,
-            filesets={"VM": [f"qemu: mode=PVE url={pve.url} {parameters}".rstrip()]},
+            filesets={"VM": [f"qemu: mode=PVE off=never url={pve.url} {parameters}".rstrip()]},
             fd_wrapper=pve.fd_wrapper,
             fd_env={"PATH": f"{gate.folder}:{os.environ['PATH']}", **clock.environment},
         )
