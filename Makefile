@@ -11,6 +11,7 @@
 #   make demo       a backup and a restore of a real guest, shown step by step
 #   make bench      measures what docs/internals/figures.md says, a quarter of an hour
 #   make fuzz       libFuzzer on every parser, FUZZ_SECONDS each
+#   make open       build/qemu-fd-open, which reads volumes without Bacula; make install-open with its man page
 #   make lint       formatter, clang, gcc -fanalyzer, clang-tidy, cppcheck, shellcheck, pylint
 #   make man        build/qemu-fd.5; make pages and make sessions renew what docs/ includes
 #   make install    plugin, man page, documents; make uninstall takes them away
@@ -52,10 +53,17 @@ override CFLAGS += -std=c17 -fPIC -fvisibility=hidden -ffile-prefix-map=$(CURDIR
 LIBRARIES := $(shell pkg-config --libs $(PACKAGES)) -pthread
 
 INTERFACES := 14 21 22 23
-SOURCES    := $(filter-out src/bacula/adapter.c src/helper/%,$(wildcard src/*.c src/*/*.c))
+SOURCES    := $(filter-out src/bacula/adapter.c src/helper/% src/volume/% src/open/%,$(wildcard src/*.c src/*/*.c))
 # The program beside it: the rooms below those of a hypervisor and of Bacula.
 HELPER_SOURCES := $(wildcard src/helper/*.c src/agent/*.c src/qemu/*.c src/pve/*.c src/image/*.c src/guest/*.c src/base/*.c)
 HELPER_OBJECTS := $(HELPER_SOURCES:src/%.c=$(BUILD)/obj/%.o)
+# The program that reads volumes, and what it alone is linked with.
+VOLUME_PACKAGES  := libxxhash lzo2 libzstd zlib
+VOLUME_LIBRARIES := $(shell pkg-config --libs $(VOLUME_PACKAGES))
+VOLUME_SOURCES   := $(wildcard src/volume/*.c)
+VOLUME_OBJECTS   := $(VOLUME_SOURCES:src/%.c=$(BUILD)/obj/%.o)
+OPEN_SOURCES     := $(wildcard src/open/*.c src/image/trailer.c src/guest/*.c src/base/*.c)
+OPEN_OBJECTS     := $(OPEN_SOURCES:src/%.c=$(BUILD)/obj/%.o) $(VOLUME_OBJECTS)
 OBJECTS    := $(SOURCES:src/%.c=$(BUILD)/obj/%.o) \
               $(INTERFACES:%=$(BUILD)/obj/bacula/adapter_%.o)
 HEADERS    := $(wildcard include/*/*.h src/*/*.h)
@@ -67,6 +75,14 @@ MAKEFLAGS += -r
         man install uninstall dist clean bacula
 
 all: $(BUILD)/qemu-fd.so $(BUILD)/qemu-fd-helper
+
+# Not for the plugin's host, and not built with it: it needs libraries of its own.
+.PHONY: open install-open uninstall-open
+open: $(BUILD)/qemu-fd-open
+
+$(BUILD)/qemu-fd-open: $(OPEN_OBJECTS)
+	$(if $(V),,@echo "  LINK    $@")
+	$(Q)$(CC) -pie $(CFLAGS) $(HARDENING) $(LDFLAGS) -o $@ $^ $(LIBRARIES) $(VOLUME_LIBRARIES)
 
 $(BUILD)/qemu-fd-helper: $(HELPER_OBJECTS)
 	$(if $(V),,@echo "  LINK    $@")
@@ -86,7 +102,7 @@ $(BUILD)/obj/%.o: src/%.c Makefile VERSION
 	$(if $(V),,@echo "  CC      $@")
 	$(Q)$(CC) $(CFLAGS) $(HARDENING) -MMD -MP -c -o $@ $<
 
--include $(OBJECTS:.o=.d) $(HELPER_OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(HELPER_OBJECTS:.o=.d) $(OPEN_OBJECTS:.o=.d)
 
 # --- tests ---------------------------------------------------------------
 
@@ -95,6 +111,8 @@ $(BUILD)/obj/%.o: src/%.c Makefile VERSION
 SANITIZE   := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 ASAN       := $(BUILD)/asan
 ASAN_OBJECTS := $(OBJECTS:$(BUILD)/obj/%=$(ASAN)/obj/%)
+# What tests are linked with: also the rooms of qemu-fd-open.
+TESTED_OBJECTS := $(ASAN_OBJECTS) $(VOLUME_OBJECTS:$(BUILD)/obj/%=$(ASAN)/obj/%)
 UNIT_TESTS := $(patsubst tests/unit/%.c,$(ASAN)/unit/%,$(wildcard tests/unit/test_*.c))
 BACULA_DIR ?= $(BUILD)/bacula
 
@@ -112,12 +130,12 @@ $(ASAN)/qemu-fd.so: $(ASAN_OBJECTS)
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)$(CC) -shared $(CFLAGS) $(SANITIZE) -o $@ $^ $(LIBRARIES)
 
-$(ASAN)/unit/%: tests/unit/%.c $(ASAN_OBJECTS)
+$(ASAN)/unit/%: tests/unit/%.c $(TESTED_OBJECTS)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@")
-	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP -o $@ $< $(ASAN_OBJECTS) $(LIBRARIES) -lcmocka
+	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -MMD -MP -o $@ $< $(TESTED_OBJECTS) $(LIBRARIES) $(VOLUME_LIBRARIES) -lcmocka
 
--include $(ASAN_OBJECTS:.o=.d) $(UNIT_TESTS:=.d)
+-include $(TESTED_OBJECTS:.o=.d) $(UNIT_TESTS:=.d)
 
 # Fuzz targets: run over their corpus with the unit tests, and searched with
 # libFuzzer by "make fuzz" (FUZZ_SECONDS each); docs/internals/fuzzing.md.
@@ -137,21 +155,23 @@ WRAPPED_proxmox := clock_slice clock_sleep image_convert image_size qemu_describ
                    pve_request pve_volume_find
 WRAPPED_qcow2   := child_run
 
-$(ASAN)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_HEADERS) $(ASAN_OBJECTS)
+$(ASAN)/fuzz/replay_%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_HEADERS) $(TESTED_OBJECTS)
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)$(CC) $(CFLAGS) -O1 $(SANITIZE) -o $@ $(filter %.c %.o,$^) $(WRAPPED_$*:%=-Wl,--wrap=%) \
-	    $(LIBRARIES)
+	    $(LIBRARIES) $(VOLUME_LIBRARIES)
 
 FUZZED := $(BUILD)/fuzzed
 
-$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_HEADERS) $(SOURCES) $(HEADERS)
+FUZZED_OBJECTS := $(patsubst $(BUILD)/%,$(FUZZED)/%,$(OBJECTS) $(VOLUME_OBJECTS))
+
+$(BUILD)/fuzz/fuzz_%: tests/fuzz/fuzz_%.c $(FUZZ_HEADERS) $(SOURCES) $(VOLUME_SOURCES) $(HEADERS)
 	@mkdir -p $(@D)
 	$(Q)$(MAKE) BUILD=$(FUZZED) CC=clang CFLAGS="-O1 -g $(FUZZ_FLAGS)" \
-	    LDFLAGS="-fsanitize=address,undefined" $(OBJECTS:$(BUILD)/%=$(FUZZED)/%)
+	    LDFLAGS="-fsanitize=address,undefined" $(FUZZED_OBJECTS)
 	$(if $(V),,@echo "  LINK    $@")
 	$(Q)clang $(CFLAGS) -O1 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=all \
-	    -o $@ $< $(OBJECTS:$(BUILD)/%=$(FUZZED)/%) $(WRAPPED_$*:%=-Wl,--wrap=%) $(LIBRARIES)
+	    -o $@ $< $(FUZZED_OBJECTS) $(WRAPPED_$*:%=-Wl,--wrap=%) $(LIBRARIES) $(VOLUME_LIBRARIES)
 
 # Needs clang and libclang-rt.  What the search keeps is in build/; an input that
 # breaks something is to be moved into tests/fuzz/corpus.
@@ -211,15 +231,15 @@ bacula:
 check-unit: $(UNIT_TESTS) $(FUZZ_REPLAYS)
 	$(PYTHON) tests/run.py --unit $(UNIT_TESTS) --replay $(FUZZ_REPLAYS)
 
-check-integration: all man $(HOSTS) bacula
+check-integration: all open man $(HOSTS) bacula
 	$(PYTHON) tests/run.py --integration
 
-check: all man $(UNIT_TESTS) $(FUZZ_REPLAYS) $(HOSTS) bacula
+check: all open man $(UNIT_TESTS) $(FUZZ_REPLAYS) $(HOSTS) bacula
 	$(PYTHON) tests/run.py --unit $(UNIT_TESTS) --replay $(FUZZ_REPLAYS) --integration
 
 # Every File Daemon of the integration tests with the sanitizers in the plugin;
 # what is left out is named in tests/integration/harness/sanitizer.py.
-check-asan: $(HOSTS) bacula
+check-asan: $(HOSTS) open bacula
 	QEMU_FD_SANITIZE=1 $(PYTHON) tests/run.py --integration
 
 # Every fault at every moment on every Bacula ("make check" runs a choice), and
@@ -289,7 +309,7 @@ LINT      := version format clang gcc cppcheck shell python
 .PHONY: objects $(TIDY) $(LINT:%=lint-%)
 
 # All that is compiled, tests as well; "make lint" does so with other compilers.
-objects: all $(BUILD)/fd-host \
+objects: all open $(BUILD)/fd-host \
          $(patsubst tests/%.c,$(BUILD)/obj/%.o,$(wildcard tests/unit/*.c tests/fuzz/*.c))
 
 format:
@@ -379,6 +399,13 @@ uninstall:
 	@for folder in /docs/internals /docs/reference /docs/examples /docs/sessions /docs/pictures /docs /examples ""; do \
 	    rmdir "$(DESTDIR)$(DOCDIR)$$folder" 2>/dev/null || true; done
 
+install-open: open
+	install -D -m 0755 $(BUILD)/qemu-fd-open "$(DESTDIR)$(PREFIX)/sbin/qemu-fd-open"
+	install -D -m 0644 src/open/qemu-fd-open.8 "$(DESTDIR)$(MANDIR)/man8/qemu-fd-open.8"
+
+uninstall-open:
+	rm -f "$(DESTDIR)$(PREFIX)/sbin/qemu-fd-open" "$(DESTDIR)$(MANDIR)/man8/qemu-fd-open.8"
+
 SPEC := $(BUILD)/bacula-qemu-fd-plugin.spec
 
 # Who made the version, and when, as rpm writes it.
@@ -410,4 +437,4 @@ check-packages: dist all
 
 clean:
 	rm -rf $(BUILD)/obj $(BUILD)/asan $(BUILD)/clang $(BUILD)/analyzer $(BUILD)/tests \
-	    $(BUILD)/qemu-fd.so $(BUILD)/qemu-fd-helper $(BUILD)/fd-host $(BUILD)/tsan $(MAN_PAGE) $(SPEC)
+	    $(BUILD)/qemu-fd.so $(BUILD)/qemu-fd-helper $(BUILD)/qemu-fd-open $(BUILD)/fd-host $(BUILD)/tsan $(MAN_PAGE) $(SPEC)

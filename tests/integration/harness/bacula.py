@@ -72,6 +72,7 @@ class Bacula:
         sanitized=sanitizer.ACTIVE,
         extra_message_lines=(),
         second_pool=False,
+        interleaved=False,
     ):
         self.root = Path(root)
         self.folder = Path(folder)
@@ -92,6 +93,7 @@ class Bacula:
         self.fd_messages = fd_messages
         self.extra_message_lines = extra_message_lines  # of the Director
         self.second_pool = second_pool  # and jobs that copy, migrate and verify
+        self.interleaved = interleaved  # jobs that run at once write to one volume
         self.ports = {}
         self.catalog = Catalog(self.folder / "dir" / "bacula.db")
         self._fd_env = fd_env or {}

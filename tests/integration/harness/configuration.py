@@ -154,7 +154,7 @@ def director(bacula):
                 Name="Full",
                 Pool_Type="Backup",
                 Label_Format='"volume-"',
-                Maximum_Volume_Jobs="1",
+                Maximum_Volume_Jobs="0" if bacula.interleaved else "1",
                 AutoPrune="no",
                 Recycle="no",
                 **({"Next_Pool": "Second"} if bacula.second_pool else {}),
@@ -200,7 +200,7 @@ def _changer(bacula, name, count, media_type):
                 AutomaticMount="yes",
                 RemovableMedia="no",
                 AlwaysOpen="no",
-                Maximum_Concurrent_Jobs="1",
+                Maximum_Concurrent_Jobs="20" if bacula.interleaved else "1",
             )
             for index, drive in enumerate(drives)
         ),
@@ -222,7 +222,7 @@ def storage_daemon(bacula):
                 Maximum_Concurrent_Jobs=2 * bacula.max_concurrent,
             ),
             resource("Director", Name="dir", Password=PASSWORD),
-            *_changer(bacula, "drives", DEVICES, "File"),
+            *_changer(bacula, "drives", 1 if bacula.interleaved else DEVICES, "File"),
             *(_changer(bacula, "second", SECOND_DEVICES, "Second") if bacula.second_pool else ()),
             resource("Messages", "director = dir = all", Name="Standard"),
         ]
