@@ -135,6 +135,31 @@ def test_a_new_guest_of_it(make_proxmox, make_bacula, workdir):
         assert_same(copy, *pve.volume(101, drive.removeprefix("drive-")))
 
 
+@one_version
+def test_a_template_and_its_linked_clone(make_proxmox, make_bacula, workdir):
+    """Both are saved whole, and left out until the clone, or what is behind it, is another."""
+    pve = make_proxmox("9.2")
+    pve.guest(100, "mould", disks={"scsi0": Volume(size=2 * MIB, name="base-100-disk-0.qcow2")},
+              config={"template": "1"}, start=False)
+    pve.guest(101, "clone", disks={"scsi0": Volume(size=2 * MIB)}, start=False)
+    base, image = (pve.volume(vmid, "scsi0")[0] for vmid in (100, 101))
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, image])
+    _write(pve, 101, "scsi0", 9)
+    settle()
+    contents = {vmid: _copies(pve, vmid, workdir) for vmid in (100, 101)}
+    bacula = start_bacula(make_bacula, pve)
+    full = bacula.run("VM")
+    assert full.ok and full.status == "T", full.log
+    assert bacula.restore(full.jobid, workdir / "restored").ok
+    for vmid, name in ((100, "mould"), (101, "clone")):
+        restored.assert_restored(contents[vmid], workdir / "restored", name, vmid)
+    assert dumped(bacula.run("VM", "Incremental")) == {}
+    os.utime(base)
+    again = bacula.run("VM", "Incremental")
+    assert again.log.count("Read mould/") == again.log.count("Read clone/") == 1, again.log
+    assert_nothing_left(pve, bacula)
+
+
 # What is left out
 
 
