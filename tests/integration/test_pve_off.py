@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 from harness import restored
-from harness.disk import MIB, assert_same, virtual_size
+from harness.disk import MIB, assert_same, fill, virtual_size
 from harness.history import dumped, sequences
 from harness.process import PATIENCE, run, wait_until
 from harness.pve_api import Client
 from harness.pve_guest import Volume
+from harness.pve_perl import Perl
 from harness.pve_jobs import LINE, all_proxmox, assert_nothing_left, old_and_new, one_version, start_bacula
 
 _OFF = "vm1 is off: its disks are read from their images"
@@ -157,6 +158,31 @@ def test_a_template_and_its_linked_clone(make_proxmox, make_bacula, workdir):
     os.utime(base)
     again = bacula.run("VM", "Incremental")
     assert again.log.count("Read mould/") == again.log.count("Read clone/") == 1, again.log
+    assert_nothing_left(pve, bacula)
+
+
+@one_version
+def test_a_volume_without_a_device(make_proxmox, make_bacula, workdir):
+    """It is activated while it is read, and only then."""
+    pve = make_proxmox("9.2")
+    pve.add_storage("ceph", "rbd")
+    volid, _ = pve.alloc("ceph", 100, 4 * MIB)
+    folder = pve.folder / "storage" / "ceph"
+    (link,) = (folder / "unmapped").iterdir()
+    with link.resolve().open("r+b") as file:
+        fill(file, 4 * MIB, seed=5)
+    copy = workdir / "copy"
+    shutil.copyfile(link.resolve(), copy)
+    pve.guest(100, "vm1", config={"scsi0": f"{volid},size=4M"}, start=False)
+    (workdir / "bin").mkdir()
+    perl = Perl(pve, workdir / "bin")
+    bacula = make_bacula(filesets={"VM": [LINE]}, fd_wrapper=pve.fd_wrapper,
+                         fd_env={"PATH": f"{perl.folder}:{os.environ['PATH']}"})
+    result = bacula.run("VM")
+    assert result.ok and result.status == "T", result.log
+    assert perl.calls() == [f"map {volid}", f"unmap {volid}"] and link.is_symlink()
+    assert bacula.restore(result.jobid, workdir / "restored").ok
+    restored.assert_restored({"drive-scsi0": copy}, workdir / "restored", "vm1", 100)
     assert_nothing_left(pve, bacula)
 
 
