@@ -22,9 +22,10 @@
 #include "qemu/runstate.h"
 
 enum {
-    LOOK_PAUSE = 5,    /* ms: QEMU writes 5 MiB in that time, on fast storage */
-    IDLE_PAUSE = 1000, /* ms, when there is nothing to look at any more */
-    REACTION = 250,    /* ms that a cancel may take until QEMU writes nothing more */
+    LOOK_PAUSE = 5,         /* ms: QEMU writes 5 MiB in that time, on fast storage */
+    IDLE_PAUSE = 1000,      /* ms, when there is nothing to look at any more */
+    REACTION = 250,         /* ms that a cancel may take until QEMU writes nothing more, … */
+    STREAM_REACTION = 1000, /* … and the end of a stream: client, export, snapshot, then that */
     MONITOR_PATIENCE = 10 * 1000,
     JOB_LIMIT = 10 * 1000,
     CLEAN_LIMIT = 600 * 1000, /* ms for a monitor that others hold, storage that stalls */
@@ -268,7 +269,7 @@ static bool give_up_short(struct watch *watch)
     for (size_t i = 0; i < watch->reserved_count; i++) {
         struct reserved *reserved = &watch->reserved[i];
 
-        if (!reserved->given_up && reserve_is_short(&reserved->reserve, REACTION))
+        if (!reserved->given_up && reserve_is_short(&reserved->reserve, STREAM_REACTION))
             give_up_one(watch, reserved);
         left += !reserved->given_up;
     }

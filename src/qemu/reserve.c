@@ -9,7 +9,7 @@
 #include "base/clock.h"
 
 #define STEP  (UINT64_C(64) << 20)
-#define LEAST (UINT64_C(8) << 20)
+#define LEAST (UINT64_C(16) << 20)
 
 enum { LOOK_LEAST = 5 }; /* ms that a pace is taken from */
 

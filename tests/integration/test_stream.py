@@ -149,6 +149,28 @@ def test_another_user_in_a_sandbox(make_bacula, make_guest, workdir, public_fold
 
 
 @pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
+def test_an_external_snapshot_meanwhile(make_history, workdir):
+    """QEMU takes one of a node, below the job's filter: no byte is lost, now or in the next job."""
+    image = make_image(workdir / "scsi0.qcow2", 8 * MIB, seed=1, density=1)
+    history = make_history(disks=[Disk("scsi0", image, "qcow2", "scsi", "blockdev")])
+    guest, bacula = history.guest, history.bacula
+    history.note_contents()
+    bacula.limit_bandwidth("1 mb/s")
+    jobid = bacula.run("VM", "Full", wait=False)
+    wait_until(lambda: guest.qmp("query-block-exports"), PATIENCE, "an export")
+    bacula.limit_bandwidth()
+    guest.qmp("blockdev-snapshot-sync", node_name="scsi0", snapshot_node_name="above", format="qcow2",
+              snapshot_file=str(workdir / "above.qcow2"))
+    guest.random_writes("scsi0", 20, seed=1)
+    result = bacula.wait(jobid)
+    assert result.ok, result.log
+    history.take(result)
+    history.assert_restores()
+    history.backup("Incremental")
+    history.assert_restores()
+
+
+@pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
 def test_a_disk_of_a_tebibyte(make_history, workdir):
     """What it does not hold is neither read nor sent; restored it is as sparse."""
     size = 1 << 40

@@ -20,7 +20,7 @@ static const struct {
     double pace; /* bytes a ms */
 } rows[] = {
     {"new", 0, 64 * MIB, 1024 * MIB, 64 * MIB, false, false, 0},
-    {"half of it is used", 33 * MIB, 64 * MIB, 1024 * MIB, 105 * MIB, false, false, 0},
+    {"half of it is used", 33 * MIB, 64 * MIB, 1024 * MIB, 113 * MIB, false, false, 0},
     {"near to all that there may be", 33 * MIB, 64 * MIB, 70 * MIB, 70 * MIB, false, false, 0},
     {"all that there may be", 70 * MIB, 70 * MIB, 70 * MIB, 70 * MIB, true, false, 0},
     {"no more, but some left", 40 * MIB, 64 * MIB, 1024 * MIB, 64 * MIB, true, false, 0},
