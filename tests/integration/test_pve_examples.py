@@ -40,7 +40,7 @@ def test_first_steps(version, page, make_proxmox, make_bacula):
     text = (_TOP / page).read_text()
     pve = make_proxmox(version)
     guest = pve.guest(100, "vm1", disks={"scsi0": Volume(), "virtio1": Volume("data", fmt="raw", seed=2)})
-    run, restore = _typed(text, "run"), _typed(text, "restore").replace(" client=pve1-fd", "")
+    run, restore = _typed(text, "run"), _typed(text, "restore")
     line = [line for line in re.findall(r'^ *Plugin = "(qemu: .*)"$', text, re.M) if "mode=PVE" in line][0]
     bacula = make_bacula(filesets={re.search(r"job=(\S+)", run)[1]: [line]}, fd_wrapper=pve.fd_wrapper)
     tree = re.search(r"^ +In the tree (.*);", text, re.M)

@@ -172,6 +172,7 @@ def test_first_screen_of_the_page_on_proxmox(host, bacula, pve):
     assert "Dumped vm1/drive-scsi0: Full, " in output
     (restore,) = _typed(page, "restore")
     (tree,) = re.findall(r"^ +In the tree (.*);", (TOP / page).read_text(), re.M)
+    restore += " client=pve1-fd"
     output = bacula.console(restore, *re.findall(r"`([^`]+)`", tree), "yes", "wait", "messages")
     assert re.search(r"Termination: +Restore OK$", output, re.M), output
     assert_volumes(pve, 103, held)
