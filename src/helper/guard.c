@@ -17,6 +17,7 @@
 #include "helper/duty.h"
 #include "qemu/exported.h"
 #include "qemu/guard.h"
+#include "qemu/io_error.h"
 #include "qemu/leftover.h"
 #include "qemu/reserve.h"
 #include "qemu/runstate.h"
@@ -30,7 +31,7 @@ enum {
     JOB_LIMIT = 10 * 1000,
     CLEAN_LIMIT = 600 * 1000, /* ms for a monitor that others hold, storage that stalls */
     CLEAN_PAUSE = 1000,
-    GUEST_PAUSE = 5 * 1000, /* ms between looks at a guest that streams, … */
+    GUEST_PAUSE = 2 * 1000, /* ms between looks at the guest, … */
     GUEST_PATIENCE = 500,   /* … and for its monitor */
     SHORT_PATIENCE = 250,   /* ms for one disk of several to go */
 };
@@ -49,6 +50,7 @@ struct watch {
     struct duty_files files; /* scratch images, one a disk, in the order of the orders */
     struct reserved reserved[HELPER_FILES_LIMIT];
     size_t reserved_count;
+    bool room; /* is to be watched */
     bool streamed;
     int64_t next_look; /* at the guest */
     int socket;
@@ -60,7 +62,8 @@ struct watch {
     uint64_t before; /* bytes free at the last look, … */
     int64_t looked;  /* … and when that was */
     double pace;     /* bytes a millisecond that are taken, as of late */
-    bool said;       /* that the room is short */
+    bool said;       /* that the room is short, … */
+    bool told;       /* … that the guest stands */
     bool given_up;   /* all of them */
 };
 
@@ -97,7 +100,8 @@ static bool understand(struct watch *watch)
 
     watch->orders = duty_orders(watch->socket, &watch->files);
     watch->monitor.path = json_member_string(watch->orders, "monitor");
-    watch->state.ran = json_member_bool(watch->orders, "ran", false);
+    watch->state.stood = json_member_bool(watch->orders, "stood", false);
+    watch->room = json_member_bool(watch->orders, "room", true);
     watch->state.seen = clock_now();
     folder = json_member_string(watch->orders, "folder");
     if (!watch->monitor.path || !folder || !json_member_size(watch->orders, "need", &watch->need))
@@ -206,16 +210,29 @@ static bool cancel_all(struct watch *watch, struct qmp *qmp, bool *any)
     return true;
 }
 
+/* Whether the guest stands because of the dumps; while these are there. */
+static bool stops_guest(struct watch *watch, struct qmp *qmp)
+{
+    if (!runstate_is_stopped(qmp, &watch->state))
+        return false;
+    if (!watch->state.ours)
+        watch->state.ours =
+            io_error_is_ours(qmp, json_member_array(watch->orders, "disks"), watch->said);
+    return watch->state.ours;
+}
+
+/* When nothing of ours runs any more. */
 static void spare_guest(struct watch *watch, struct qmp *qmp)
 {
     char line[64];
 
-    if (!runstate_is_stopped(qmp, &watch->state))
+    if (!stops_guest(watch, qmp))
         return;
     runstate_continue(qmp, &watch->state);
     if (!watch->state.continued)
         return;
-    (void)snprintf(line, sizeof(line), "stood %lld\n", (long long)watch->state.stood);
+    watch->state.continued = false;
+    (void)snprintf(line, sizeof(line), "stood %lld\n", (long long)watch->state.stood_for);
     duty_say(watch->socket, line);
 }
 
@@ -232,6 +249,7 @@ static void give_up(struct watch *watch)
     watch->said = true;
     if (!qmp_connect(&watch->monitor, MONITOR_PATIENCE, &qmp, &error))
         return;
+    (void)stops_guest(watch, qmp);
     if (cancel_all(watch, qmp, &any))
         spare_guest(watch, qmp);
     watch->given_up = any;
@@ -251,8 +269,10 @@ static void give_up_one(struct watch *watch, struct reserved *reserved)
     if (!reserved->said)
         duty_say(watch->socket, line);
     reserved->said = true;
-    if (!qmp_connect(&watch->monitor, SHORT_PATIENCE, &qmp, &error) ||
-        !exported_remove(qmp, name, SHORT_PATIENCE, &error) ||
+    if (!qmp_connect(&watch->monitor, SHORT_PATIENCE, &qmp, &error))
+        return;
+    (void)stops_guest(watch, qmp);
+    if (!exported_remove(qmp, name, SHORT_PATIENCE, &error) ||
         !leftover_end_job(qmp, name, SHORT_PATIENCE, &error) ||
         !leftover_remove_node(qmp, name, &error))
         return;
@@ -276,25 +296,25 @@ static bool give_up_short(struct watch *watch)
     return left == 0;
 }
 
-/* Nothing else looks at it while Bacula asks for nothing. */
+/* Nothing else looks at it while Bacula asks for nothing; again at the next look when it
+ * could not be continued. */
 static void look_at_guest(struct watch *watch)
 {
     _cleanup_qmp_ struct qmp *qmp = NULL;
     struct error error;
     bool any = false;
 
-    if (!watch->streamed || watch->given_up || clock_slice(watch->next_look) > 0)
+    if (clock_slice(watch->next_look) > 0)
         return;
     watch->next_look = clock_deadline(GUEST_PAUSE);
-    if (!qmp_connect(&watch->monitor, GUEST_PATIENCE, &qmp, &error) ||
-        !runstate_is_stopped(qmp, &watch->state))
+    if (!qmp_connect(&watch->monitor, GUEST_PATIENCE, &qmp, &error) || !stops_guest(watch, qmp))
         return;
-    if (!watch->said)
-        duty_say(watch->socket, "short\n");
-    watch->said = true;
+    if (!watch->told)
+        duty_say(watch->socket, "stands\n");
+    watch->told = true;
     if (cancel_all(watch, qmp, &any))
         spare_guest(watch, qmp);
-    watch->given_up = any;
+    watch->given_up = watch->given_up || any;
 }
 
 /* One disk, all of it. */
@@ -329,6 +349,7 @@ static bool clean_once(struct watch *watch, struct error *error)
     if (!qmp_connect(&watch->monitor, MONITOR_PATIENCE, &qmp, error))
         return false;
     *error = (struct error){.kind = ERROR_TIMEOUT};
+    (void)stops_guest(watch, qmp);
     good = cancel_all(watch, qmp, &any);
     spare_guest(watch, qmp);
     if (good && json_member_bool(watch->orders, "keep", false))
@@ -356,7 +377,7 @@ static void stand_guard(struct watch *watch)
     for (;;) {
         struct pollfd polled = {.fd = watch->socket, .events = POLLIN};
 
-        if (poll(&polled, 1, watch->given_up ? IDLE_PAUSE : LOOK_PAUSE) > 0) {
+        if (poll(&polled, 1, watch->room && !watch->given_up ? LOOK_PAUSE : IDLE_PAUSE) > 0) {
             char byte;
             ssize_t count = recv(watch->socket, &byte, 1, MSG_DONTWAIT);
 
@@ -369,7 +390,7 @@ static void stand_guard(struct watch *watch)
         }
         if (watch->streamed && !watch->given_up)
             watch->given_up = give_up_short(watch);
-        if (!watch->given_up && must_give_up(watch))
+        if (watch->room && !watch->given_up && must_give_up(watch))
             give_up(watch);
         look_at_guest(watch);
     }
@@ -379,7 +400,7 @@ static void stand_guard(struct watch *watch)
 static void keep_guard(struct watch *watch)
 {
     for (;;) {
-        pid_t child = watch->streamed ? fork() : -1;
+        pid_t child = fork();
         int status;
 
         if (child <= 0) {

@@ -7,9 +7,11 @@
  *
  *     {"monitor": PATH, "folder": PATH,   the guest's, and where the targets lie
  *      "need": BYTES,                     that all targets may take at most
- *      "ran": true,                       the guest ran when the dumps began
+ *      "stood": false,                    the guest stood at an I/O error before
+ *      "room": true,                      it is to be watched
  *      "keep": false,                     the next job has to see what became of the QEMU jobs
  *      "disks": [{"name": …,              of the QEMU job and the target's node
+ *                 "kind": …, "devices": […],   as in qemu/io_error.h
  *                 "target": "0.qcow2",
  *                 "node": …,              the guest's, with …
  *                 "bitmaps": [...]}]}     … this job's bitmaps
@@ -20,17 +22,18 @@
  *
  * When they are understood it goes into the background and ends with status 0
  * for who started it.  From then on it
- *  - looks at the room every few milliseconds, and extends reserves.  When there is no
- *    more for one it says "short NAME" and takes that disk out of QEMU, whose room the
- *    others may need; where no reserve could be had, or the guest stands, it says "short"
- *    and cancels all QEMU jobs.  A guest that stands all the same is continued ("stood
- *    MILLISECONDS");
+ *  - looks at the room, where it is told to, every few milliseconds, and extends
+ *    reserves.  When there is no more for one it says "short NAME" and takes that disk out
+ *    of QEMU, whose room the others may need; where no reserve could be had it says
+ *    "short" and cancels all QEMU jobs;
+ *  - looks at the guest every two seconds.  Where it stands at an I/O error because of a
+ *    dump it says "stands", cancels them, and continues it ("stood MILLISECONDS");
  *  - hears "done", and ends;
  *  - hears the socket close: who started it is dead.  Then it takes exports, server,
  *    jobs, nodes and bitmaps out of QEMU, and ends.
  *
- * Over streams it is a process that a second one keeps: killed, it comes again.  Both
- * killed, they leave what the next job of the guest removes (qemu/leftover.h).
+ * It is a process that a second one keeps: killed, it comes again.  Where both are the
+ * File Daemon starts others at its next look, and lets a stream fail.
  */
 #ifndef QEMU_FD_HELPER_GUARD_H
 #define QEMU_FD_HELPER_GUARD_H

@@ -36,23 +36,53 @@ static bool blame(const struct guest_backup *backup, const struct dump_disk *dis
     return job_error_of(error, name_or_path(backup), vmid, disk ? disk->disk->drive : NULL);
 }
 
+/* Who watches the dumps, where that has changed; once. */
+static void tell_of_guard(struct guest_backup *backup)
+{
+    struct dump *dump = &backup->dump;
+    bool held = true;
+
+    for (size_t i = 0; i < dump->count; i++)
+        held = held &&
+               (!dump_takes(&dump->disks[i]) || (dump->disks[i].reserved && dump->disks[i].sure));
+    if (dump->guarded_again)
+        job_message(backup->job, MESSAGE_WARNING,
+                    "The program that watches the dumps of %s was killed, and was started again",
+                    name_or_path(backup));
+    dump->guarded_again = false;
+    if (dump->unguarded.kind)
+        job_message(backup->job, MESSAGE_WARNING,
+                    held ? "Nobody watches the dumps of %s while Bacula asks for nothing: %s"
+                         : "The room for the dumps of %s could not be reserved, and nobody watches "
+                           "it: %s",
+                    name_or_path(backup), dump->unguarded.why);
+    dump->unguarded.kind = ERROR_NONE;
+}
+
 /* What became of a guest that was stopped by a dump; once. */
 static void tell_of_guest(struct guest_backup *backup)
 {
     struct runstate *state = &backup->dump.state;
 
-    if (state->continued && state->stood >= 0)
+    tell_of_guard(backup);
+    if (state->continued && state->stood_for >= 0)
         job_message(
             backup->job, MESSAGE_WARNING,
             "%s stood still at an I/O error for up to %lld seconds while it was dumped; the "
             "dumps that ran were given up, and it was continued",
-            name_or_path(backup), (long long)(state->stood + 999) / 1000);
+            name_or_path(backup), (long long)(state->stood_for + 999) / 1000);
     else if (state->continued)
         job_message(backup->job, MESSAGE_WARNING,
                     "%s stood still at an I/O error, with the dump of a job that died in its QEMU; "
                     "that was removed, and it was continued",
                     name_or_path(backup));
     state->continued = false;
+    if (state->own && !backup->own_told)
+        job_message(backup->job, MESSAGE_WARNING,
+                    "%s stands still at an I/O error of its own storage, which is left as it is: "
+                    "its dump goes on",
+                    name_or_path(backup));
+    backup->own_told = state->own;
     if (state->stands && !backup->told) {
         struct error error = state->cause;
 
@@ -151,11 +181,7 @@ static bool start_disks(struct guest_backup *backup, size_t first, size_t count,
         return false;
     }
     say_which_way(backup);
-    if (backup->dump.unguarded.kind)
-        job_message(backup->job, MESSAGE_WARNING,
-                    "The room for the dumps of %s could not be reserved, and nobody watches it: %s",
-                    backup->guest.name, backup->dump.unguarded.why);
-    backup->dump.unguarded.kind = ERROR_NONE;
+    tell_of_guest(backup);
     for (size_t i = first; i < first + count; i++)
         backup->states[i] = dump_takes(&backup->dump.disks[i]) ? DISK_DUMPING : DISK_FAILED;
     return true;

@@ -45,6 +45,7 @@ struct guest_backup {
     bool restless;             /* it was said why they are not */
     int hold;                  /* keeps its QEMU alive (hypervisor.h); -1 for none */
     bool told;                 /* … that the guest stands */
+    bool own_told;             /* … of its own storage */
     bool way_said;             /* … whether it is streamed */
     bool described;            /* `guest` is known */
     bool announced;            /* its config.json was handed out */

@@ -334,6 +334,8 @@ bool dump_look(struct dump *dump, struct dump_disk *disk, int64_t patience, enum
     if (!qmp_connect(&dump->monitor, patience, &qmp, error))
         return error->kind == ERROR_TIMEOUT;
     dump_hear_guard(dump);
+    if (!dump_keep_guard(dump, disk, error))
+        return false;
     dump_spare_guest(dump, qmp);
     if (!qmp_list(qmp, "query-jobs", NULL, &jobs, error))
         return false;

@@ -104,9 +104,11 @@ struct dump {
     bool silent;                       /* it kept us waiting in vain while cleaning up */
     bool stuck;                        /* a cancelled QEMU job did not end in time */
     bool given_up;                     /* what ran was cancelled for the guest's sake */
-    bool abandoned;                    /* the guard was killed */
-    struct guard *guard;               /* NULL where none is needed, or to be had: … */
+    bool abandoned;                    /* the guard was killed; … */
+    bool guarded_again;                /* … another one was started: for the caller to tell */
+    struct guard *guard;               /* NULL where none is to be had: … */
     struct error unguarded;            /* … why */
+    size_t guarded, guarded_count;     /* the disks that it watches: first, and how many */
     struct runstate state;             /* of the guest: for the caller to tell */
     struct dump_disk *disks;
     size_t count;
@@ -155,11 +157,17 @@ bool dump_take_room(struct dump *dump, size_t first, size_t count, struct error 
 bool dump_adjust_room(struct dump *dump, struct qmp *qmp, size_t first, size_t count,
                       struct error *error);
 
-/* A guard (guard.h) for what could not be given room for sure, before QEMU begins;
- * what it has said meanwhile; and its end, when nothing of ours is in QEMU. */
+/* A guard (guard.h) before QEMU begins; what it has said meanwhile; another one in the
+ * place of one that was killed; and its end, when nothing of ours is in QEMU.  Without
+ * one a dump whose room is not held, or a stream, must not go on: false with `error`. */
 void dump_post_guard(struct dump *dump, size_t first, size_t count);
 void dump_hear_guard(struct dump *dump);
+bool dump_keep_guard(struct dump *dump, const struct dump_disk *disk, struct error *error);
 void dump_dismiss_guard(struct dump *dump);
+
+/* What dumps of `count` disks from `first` on would do to the guest (io_error.h); the
+ * caller's. */
+json_t *dump_describe(const struct dump *dump, size_t first, size_t count);
 
 /* Told between polls with the disk's progress. */
 struct dump_watch {
@@ -192,8 +200,12 @@ bool dump_settle(struct dump *dump, int64_t deadline, struct error *error);
 /* Notes how the guest is, before the first of our jobs runs in its QEMU. */
 bool dump_note_guest(struct dump *dump, struct qmp *qmp, struct error *error);
 
-/* A look at the guest: one that ran when its dumps began and stands at an I/O
- * error now is continued, after all of them that still run were cancelled. */
+/* Whether the guest stands at an I/O error because of its dumps; to be asked while their
+ * QEMU jobs are there, which say so, and remembered. */
+bool dump_stops_guest(struct dump *dump, struct qmp *qmp);
+
+/* A look at the guest: one that stands because of its dumps is continued, after all of
+ * them that still run were cancelled. */
 void dump_spare_guest(struct dump *dump, struct qmp *qmp);
 
 /* Why a disk's QEMU job ended with this error; always false. */

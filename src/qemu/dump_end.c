@@ -12,6 +12,7 @@
 #include "qemu/chain_keep.h"
 #include "qemu/export.h"
 #include "qemu/guard.h"
+#include "qemu/io_error.h"
 #include "qemu/part.h"
 #include "qemu/transaction.h"
 
@@ -71,8 +72,11 @@ static bool cancel_all(struct dump *dump, struct qmp *qmp, struct error *error)
     enum job_end end;
 
     for (size_t i = 0; i < dump->count; i++)
-        if (dump->disks[i].in_qemu)
+        if (dump->disks[i].in_qemu) {
+            if (!export_remove(qmp, dump, &dump->disks[i], error))
+                return false;
             (void)leftover_cancel_job(qmp, dump->disks[i].name);
+        }
     for (size_t i = 0; i < dump->count; i++)
         if (dump->disks[i].in_qemu &&
             !leftover_conclude_job(qmp, dump->disks[i].name, job_limit(dump), &end, error))
@@ -80,13 +84,34 @@ static bool cancel_all(struct dump *dump, struct qmp *qmp, struct error *error)
     return true;
 }
 
+static bool was_short_of_room(const struct dump *dump)
+{
+    for (size_t i = 0; i < dump->count; i++)
+        if (dump->disks[i].short_of_room)
+            return true;
+    return false;
+}
+
+bool dump_stops_guest(struct dump *dump, struct qmp *qmp)
+{
+    _cleanup_json_ json_t *dumps = NULL;
+
+    if (!runstate_is_stopped(qmp, &dump->state))
+        return false;
+    if (!dump->state.ours) {
+        dumps = dump_describe(dump, 0, dump->count);
+        dump->state.ours = dumps && io_error_is_ours(qmp, dumps, was_short_of_room(dump));
+    }
+    dump->state.own = !dump->state.ours;
+    return dump->state.ours;
+}
+
 void dump_spare_guest(struct dump *dump, struct qmp *qmp)
 {
     struct error error;
 
-    if (!runstate_is_stopped(qmp, &dump->state))
+    if (!dump_stops_guest(dump, qmp))
         return;
-    /* Which disk's write it was, QEMU tells nobody who comes later. */
     dump->given_up = true;
     if (cancel_all(dump, qmp, &error))
         runstate_continue(qmp, &dump->state);
@@ -167,6 +192,7 @@ static void clean_in_qemu(struct dump *dump, struct dump_disk *disk, struct erro
 
     if (!connect_to_clean(dump, &qmp, error))
         return;
+    (void)dump_stops_guest(dump, qmp);
     out = export_remove(qmp, dump, disk, error) && end_job(qmp, dump, disk, error);
     if (!out && (error->kind == ERROR_TIMEOUT || error->kind == ERROR_GONE))
         return; /* whom every further command would keep waiting */

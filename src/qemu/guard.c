@@ -1,4 +1,4 @@
-/* qemu-fd: a guard over a dump whose room could not be taken.
+/* qemu-fd: a guard over dumps.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  */
 #include "qemu/guard.h"
@@ -35,7 +35,7 @@ struct guard *guard_start(const json_t *orders, const int *files, size_t count,
     return NULL;
 }
 
-/* A line of its, without its end: "short", "short NAME", "stood MILLISECONDS". */
+/* A line of its, without its end: "short", "short NAME", "stands", "stood MILLISECONDS". */
 static void understand(const char *line, struct guard_news *news)
 {
     if (text_starts_with(line, "short")) {
@@ -43,6 +43,8 @@ static void understand(const char *line, struct guard_news *news)
         if (line[strlen("short")] == ' ')
             (void)snprintf(news->disk, sizeof(news->disk), "%.*s", (int)sizeof(news->disk) - 1,
                            line + strlen("short "));
+    } else if (strcmp(line, "stands") == 0) {
+        news->stopped = true;
     } else if (text_starts_with(line, "stood ")) {
         news->continued = true;
         news->stood = strtoll(line + strlen("stood "), NULL, 10);

@@ -11,6 +11,7 @@
 #include "qemu/chain.h"
 #include "qemu/ejected.h"
 #include "qemu/exported.h"
+#include "qemu/io_error.h"
 
 #define PREFIX "bacula-"
 
@@ -394,12 +395,17 @@ static bool dead_dump_is_whole(struct qmp *qmp, const json_t *fdsets, bool *whol
     return true;
 }
 
-/* Which of them stopped a guest that stands at an I/O error, nobody knows any
- * more; it ran when it came to that, as a guest that does not run writes
- * nothing. */
+/* Whether a guest stands at an I/O error because of dead jobs, while these are there. */
+static bool stands_for_dead(struct qmp *qmp, const struct features *features)
+{
+    struct runstate state = {0};
+
+    return runstate_is_stopped(qmp, &state) &&
+           io_error_is_of_the_dead(qmp, features->breaks_snapshot);
+}
+
 static void continue_guest(struct qmp *qmp, struct runstate *state)
 {
-    *state = (struct runstate){.ran = true};
     if (runstate_is_stopped(qmp, state))
         runstate_continue(qmp, state);
 }
@@ -408,7 +414,7 @@ bool leftover_end_jobs(struct qmp *qmp, const struct features *features, struct 
                        struct error *error)
 {
     _cleanup_json_ json_t *fdsets = NULL;
-    bool spent = false, broken;
+    bool spent = false, broken, stands = stands_for_dead(qmp, features);
 
     *found = (struct leftover){0};
     if (!qmp_list(qmp, "query-fdsets", NULL, &fdsets, error) ||
@@ -420,7 +426,7 @@ bool leftover_end_jobs(struct qmp *qmp, const struct features *features, struct 
     if ((spent && !drop_bitmaps(qmp, true, error)) ||
         !clear_jobs(qmp, fdsets, &found->job_id, &broken, error))
         return false;
-    if (broken)
+    if (broken && stands)
         continue_guest(qmp, &found->state);
     return clear_labelled(qmp, fdsets, error);
 }

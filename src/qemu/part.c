@@ -64,9 +64,7 @@ static bool is_guarded(const struct stream *stream, struct error *error)
     dump_hear_guard(stream->dump);
     if (stream->disk->short_of_room)
         return dump_failed(stream->dump, stream->disk, "canceled", error);
-    return !stream->dump->abandoned ||
-           error_set(error, ERROR_GENERAL,
-                     "nobody watches its room any more: the helper program was killed");
+    return dump_keep_guard(stream->dump, stream->disk, error);
 }
 
 static bool look_around(void *context, uint64_t given, struct error *error)

@@ -8,7 +8,7 @@
 /* A guest whose write fails again does so within milliseconds. */
 enum { LOOKS = 5, LOOK_PAUSE = 100 };
 
-static bool ask(struct qmp *qmp, bool *running, bool *stopped, struct error *error)
+static bool ask(struct qmp *qmp, bool *stopped, struct error *error)
 {
     _cleanup_json_ json_t *answer = NULL;
     const char *status;
@@ -16,16 +16,13 @@ static bool ask(struct qmp *qmp, bool *running, bool *stopped, struct error *err
     if (!qmp_execute(qmp, "query-status", NULL, &answer, error))
         return false;
     status = json_member_string(answer, "status");
-    *running = status && strcmp(status, "running") == 0;
     *stopped = status && strcmp(status, "io-error") == 0;
     return true;
 }
 
 bool runstate_begin(struct qmp *qmp, struct runstate *state, struct error *error)
 {
-    bool stopped;
-
-    if (!ask(qmp, &state->ran, &stopped, error))
+    if (!ask(qmp, &state->stood, error))
         return false;
     state->seen = clock_now();
     return true;
@@ -33,22 +30,23 @@ bool runstate_begin(struct qmp *qmp, struct runstate *state, struct error *error
 
 bool runstate_is_stopped(struct qmp *qmp, struct runstate *state)
 {
-    bool running = false, stopped = false;
+    bool stopped = false;
     struct error ignored;
 
-    if (!state->ran || !ask(qmp, &running, &stopped, &ignored))
+    if (!ask(qmp, &stopped, &ignored))
         return false;
-    if (running) {
+    if (!stopped) {
         state->seen = clock_now();
-        state->stands = false; /* somebody else has continued it */
+        /* Somebody else has continued it: the next time it is another error. */
+        state->stood = state->stands = state->ours = state->own = false;
     }
-    return stopped;
+    return stopped && !state->stood;
 }
 
 void runstate_continue(struct qmp *qmp, struct runstate *state)
 {
     int64_t since = state->seen;
-    bool running = false, stopped = false;
+    bool stopped = false;
     struct error ignored;
 
     state->stands = true;
@@ -57,17 +55,18 @@ void runstate_continue(struct qmp *qmp, struct runstate *state)
     for (int look = 0; look < LOOKS; look++) {
         if (look && !clock_sleep(LOOK_PAUSE, NULL, &ignored))
             return;
-        if (!ask(qmp, &running, &stopped, &state->cause))
+        if (!ask(qmp, &stopped, &state->cause))
             return;
         if (stopped) {
+            state->stood = true;
             error_set(&state->cause, ERROR_GENERAL, "its write failed again at once");
             return;
         }
     }
-    state->stands = false;
+    state->stands = state->ours = false;
     state->continued = true;
     state->seen = clock_now();
-    state->stood = since ? state->seen - since : -1;
+    state->stood_for = since ? state->seen - since : -1;
 }
 
 void runstate_give_up(struct runstate *state, const struct error *why)

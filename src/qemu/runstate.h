@@ -10,8 +10,9 @@
  *                                     ^                                      |
  *                                     +---------(stands again at once)-------+
  *
- * A guest that did not run before is not ours to continue, and one that stands
- * for another reason neither.
+ * A guest comes there from running only: so one that was paused when the dump began,
+ * and has been continued since, is continued by us as well.  One that stood there
+ * before is not, nor one whose own storage failed (io_error.h).
  */
 #ifndef QEMU_FD_RUNSTATE_H
 #define QEMU_FD_RUNSTATE_H
@@ -19,10 +20,12 @@
 #include "qemu/qmp.h"
 
 struct runstate {
-    bool ran;           /* when the dump began */
-    int64_t seen;       /* clock_now() when it was last seen running */
+    bool stood;         /* at an I/O error since before the dump, or again with nothing of ours */
+    bool ours;          /* that at which it stands now is because of a dump */
+    bool own;           /* … or was last thought to be its own storage's */
+    int64_t seen;       /* clock_now() when it was last seen not to stand there; 0 for never */
     bool continued;     /* it stood at an I/O error, and was continued; … */
-    int64_t stood;      /* … for so many ms at most; -1 when that is not known */
+    int64_t stood_for;  /* … for so many ms at most; -1 when that is not known */
     bool stands;        /* it could not be continued, for this reason: */
     struct error cause; /* … of `stands` */
 };
@@ -30,12 +33,13 @@ struct runstate {
 /* Notes how the guest is before a dump begins. */
 bool runstate_begin(struct qmp *qmp, struct runstate *state, struct error *error);
 
-/* One look: whether a guest that ran stands at an I/O error now.  Where QEMU
- * does not answer, nothing is known: false. */
+/* One look: whether it has come to stand at an I/O error since.  Where QEMU does not
+ * answer, nothing is known: false. */
 bool runstate_is_stopped(struct qmp *qmp, struct runstate *state);
 
-/* Continues a guest that runstate_is_stopped said to stand, once nothing of
- * ours runs in its QEMU any more, and looks whether it goes on. */
+/* Continues a guest that stands because of us, once nothing of ours runs in its QEMU
+ * any more, and looks whether it goes on.  When its write fails again all the same
+ * it is its owner's from then on. */
 void runstate_continue(struct qmp *qmp, struct runstate *state);
 
 /* Notes that it stands and cannot be continued, since of ours something

@@ -158,7 +158,7 @@ def test_file_daemon_killed_half_way(make_history, start):
     full, bacula, guest = history.chain[0], history.bacula, history.guest
     _scatter(guest)
     failed = start(history)
-    bacula.kill_fd()
+    bacula.kill_fd(helpers=True)
     assert bacula.fd_leftovers(), "the File Daemon was killed too late"
     if start is _start_slow_dump:
         assert any(left.startswith(f"job bacula-{failed}-0-") for left in guest.leftovers())

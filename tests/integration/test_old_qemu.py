@@ -146,7 +146,7 @@ def _cancel(history, jobid):
 
 
 def _kill_file_daemon(history, jobid):
-    history.bacula.kill_fd()
+    history.bacula.kill_fd(helpers=True)
     assert any(f"job bacula-{jobid}-" in left for left in history.guest.leftovers())
     history.guest.slow_down("slow")
     history.bacula.start_fd()

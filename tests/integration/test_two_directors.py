@@ -48,7 +48,7 @@ def _kill_in_a_dump(history):
     guest.slow_down("slow", MIB // 8)
     jobid = history.bacula.run(history.job, "Incremental", wait=False)
     wait_for_dump(guest, jobid)
-    history.bacula.kill_fd()
+    history.bacula.kill_fd(helpers=True)
     guest.slow_down("slow")
     history.bacula.start_fd()
     history.bacula.cancel(jobid)

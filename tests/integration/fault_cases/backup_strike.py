@@ -25,6 +25,7 @@ def strike_backup(table, cell, version, scene, note_cell):
     note_cell(table, cell.fault.name, cell.moment.name, version, result, lasted, cell.ends)
     assert_end(cell, result, version)
     if cell.fault.harms:
+        scene.guest_judge.assert_stood_shortly()
         scene.guest_judge.excuse()
     if not cell.fault.halts:
         scene.guest_judge.assert_unharmed()

@@ -1,10 +1,14 @@
 """What a job may do to the guest that it saves: nothing that the guest could see afterwards."""
 
+from harness.pace import patient
 from harness.process import PATIENCE, Failure, wait_until
 
 # What its shortest write, and a dozen of them, may take longer than before: a machine that is
 # busy now will not be so all the time.
 _SHORTEST, _DOZEN = 5, 2
+
+# Seconds that it may stand because its dump cannot be written.
+_LONGEST = 20
 
 
 class GuestJudge:
@@ -28,6 +32,16 @@ class GuestJudge:
         """That writes failed, or that the guest was stopped, until now is no fault of the plugin's."""
         self._failed = self.guest.failed_writes()
         self._stops = (self.guest.pid, len(self.guest.events("STOP")))
+
+    def assert_stood_shortly(self):
+        """Where it was stopped it was continued, in seconds each time."""
+        pid, excused = self._stops
+        events = self.guest.all_events("STOP", "RESUME")[2 * excused if pid == self.guest.pid else 0 :]
+        times = [event["timestamp"]["seconds"] + event["timestamp"]["microseconds"] / 1e6
+                 for event in events]  # fmt: skip
+        assert len(times) % 2 == 0, "the guest was stopped and not continued"
+        stood = [end - begin for begin, end in zip(times[::2], times[1::2])]
+        assert all(seconds < patient(_LONGEST) for seconds in stood), f"the guest stood for {max(stood):.0f} s"
 
     def assert_unharmed(self):
         """It runs, it was never stopped, no write of its failed, and it writes."""

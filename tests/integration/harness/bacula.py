@@ -15,7 +15,7 @@ from . import configuration, restore_dialogue, sanitizer
 from .catalog import FINAL_STATUS, Catalog
 from .console import Console
 from .ports import free_ports
-from .process import PATIENCE, Failure, kill_group, run, spawn, stop, wait_until
+from .process import PATIENCE, Failure, kill_all_of, kill_group, run, spawn, stop, wait_until
 from .tree import paths_below
 
 _DAEMONS = ("dir", "sd", "fd")
@@ -157,9 +157,16 @@ class Bacula:
         """Start the File Daemon again after kill_fd."""
         self._start_one("fd")
 
-    def kill_fd(self, number=signal.SIGKILL):
-        """Kill the File Daemon and its children with a signal."""
+    def kill_fd(self, number=signal.SIGKILL, helpers=False):
+        """Kill the File Daemon and its children with a signal; helpers: those of the plugin's as well."""
+        if helpers:
+            kill_all_of(self.helper)
         self._kill("fd", number)
+
+    @property
+    def helper(self):
+        """The program that the plugin starts."""
+        return self.folder / "plugins" / "qemu-fd-helper"
 
     def start_sd(self):
         """Start the Storage Daemon again after kill_sd."""

@@ -241,6 +241,11 @@ class Guest:
         self.qmp("query-status")  # brings those that wait
         return [event.get("data", {}) for event in self._monitor.events if event["event"] == name]
 
+    def all_events(self, *names):
+        """All events of these names that QEMU has sent so far, in order, with their times."""
+        self.qmp("query-status")
+        return [event for event in self._monitor.events if event["event"] in names]
+
     def nodes(self):
         """All block nodes by name."""
         nodes = self.qmp("query-named-block-nodes", flat=True)

@@ -1,10 +1,12 @@
 """Child processes that never outlive the tests, and waiting for things."""
 
+import contextlib
 import ctypes
 import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 # Seconds for what only has to happen at all: a machine may have much else to do.
 PATIENCE = 180
@@ -92,3 +94,23 @@ def wait_until(condition, timeout, what, interval=0.05):
         if time.monotonic() > deadline:
             raise Failure(f"waited {timeout} s in vain for {what}")
         time.sleep(interval)
+
+
+def processes_of(program):
+    """Process ids of those that run a program, in order."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (process / "exe").readlink() == program:
+                found.append(int(process.name))
+    return sorted(found)
+
+
+def kill_all_of(program):
+    """Kill those that run a program, also where one starts another."""
+    deadline = time.monotonic() + PATIENCE
+    while (found := processes_of(program)) and time.monotonic() < deadline:
+        for process in found:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.01)

@@ -29,13 +29,13 @@ class _Listener(threading.Thread):
 
 
 class WritingGuest(Guest):
-    """A Guest (whose shadows are of no use then); its first disk is written, 4 KiB a time."""
+    """A Guest (whose shadows are of no use then); one disk, by its number, is written, 4 KiB a time."""
 
-    def __init__(self, folder, name="vm", disks=(), size=None, extra=(), **options):
+    def __init__(self, folder, name="vm", disks=(), size=None, extra=(), drive=0, **options):
         Path(folder).mkdir(parents=True, exist_ok=True)
         self._channel = Path(tempfile.mkdtemp(prefix="writer-")) / "writes"
         self._listener = None
-        floppy = writing_program.boot_disk(Path(folder), 0, size)
+        floppy = writing_program.boot_disk(Path(folder), 0, size, drive)
         boot = writing_program.options(floppy, f"socket,path={self._channel},server=on,wait=off")
         super().__init__(folder, name=name, disks=disks, extra=[*extra, *boot], **options)
 
