@@ -20,6 +20,7 @@
 #include "qemu/io_error.h"
 #include "qemu/leftover.h"
 #include "qemu/reserve.h"
+#include "qemu/room.h"
 #include "qemu/runstate.h"
 
 enum {
@@ -152,11 +153,13 @@ static void note_pace(struct watch *watch, uint64_t there)
 static bool is_short(struct watch *watch)
 {
     struct statvfs space;
-    uint64_t there, margin, rest, taken = used(watch);
+    uint64_t there, unwritten, margin, rest, taken = used(watch);
 
     if (fstatvfs(watch->folder, &space) != 0)
         return false;
     there = (uint64_t)space.f_bavail * space.f_frsize;
+    unwritten = room_unwritten(watch->folder);
+    there -= unwritten < there ? unwritten : there;
     note_pace(watch, there);
     margin = (uint64_t)space.f_blocks * space.f_frsize / 20;
     if (margin > MARGIN)

@@ -23,10 +23,11 @@ static const char *kind_of(const struct dump *dump, const struct dump_disk *disk
 
 static json_t *describe_disk(const struct dump *dump, const struct dump_disk *disk)
 {
-    _cleanup_json_ json_t *devices =
-        json_pack("[{s:s, s:s}]", "device", disk->disk->device, "qdev", disk->disk->qdev);
+    _cleanup_json_ json_t *devices = json_array();
 
-    if (!devices || (disk->disk->twins && json_array_extend(devices, disk->disk->twins) != 0))
+    if (json_array_append_new(devices, json_pack("{s:s, s:s}", "device", disk->disk->device, "qdev",
+                                                 disk->disk->qdev)) != 0 ||
+        (disk->disk->twins && json_array_extend(devices, disk->disk->twins) != 0))
         return NULL;
     return json_pack("{s:s, s:s, s:O}", "name", disk->name, "kind", kind_of(dump, disk), "devices",
                      devices);

@@ -5,9 +5,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/magic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -18,6 +23,20 @@ enum {
     HOLES_LIMIT = 1 << 20, /* extents of a raw file; more are as good as none */
     MARGIN = 1 << 20,      /* a header, tables that grow */
 };
+
+/* Of bcachefs_format.h and OpenZFS' zfs_vfsops_os.c; linux/magic.h of older kernels
+ * lacks the others. */
+#define BCACHEFS_MAGIC 0xca451a4eU
+#define ZFS_MAGIC      0x2fc12fc1U
+#ifndef FUSE_SUPER_MAGIC
+#define FUSE_SUPER_MAGIC 0x65735546U
+#endif
+#ifndef CIFS_SUPER_MAGIC
+#define CIFS_SUPER_MAGIC 0xff534d42U
+#endif
+#ifndef SMB2_SUPER_MAGIC
+#define SMB2_SUPER_MAGIC 0xfe534d42U
+#endif
 
 struct file {
     int descriptor;
@@ -175,6 +194,53 @@ uint64_t room_of_dump(uint64_t size, uint64_t data)
                : bytes;
 }
 
+/* Whether what fallocate promises is kept: where a file is copied when it is written
+ * again, room is sought anew, also for what was reserved.  On btrfs a file without that
+ * (chattr +C on its directory) keeps it.  What lies behind FUSE or NFS nobody knows. */
+static bool keeps_promises(int file)
+{
+    struct statfs system;
+    int flags = 0;
+
+    if (fstatfs(file, &system) != 0)
+        return false;
+    switch ((uint32_t)system.f_type) {
+    case BTRFS_SUPER_MAGIC:
+        return ioctl(file, FS_IOC_GETFLAGS, &flags) == 0 && (flags & FS_NOCOW_FL);
+    case FUSE_SUPER_MAGIC:
+    case NFS_SUPER_MAGIC:
+    case CIFS_SUPER_MAGIC:
+    case SMB2_SUPER_MAGIC:
+    case BCACHEFS_MAGIC:
+    case ZFS_MAGIC:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/* What /proc/meminfo says behind this word, in bytes. */
+static uint64_t said_of(const char *meminfo, const char *word)
+{
+    const char *at = strstr(meminfo, word);
+
+    return at ? (uint64_t)strtoull(at + strlen(word), NULL, 10) * 1024 : 0;
+}
+
+uint64_t room_unwritten(int folder)
+{
+    char meminfo[4096];
+    _cleanup_close_ int file = -1;
+    ssize_t count;
+
+    if (keeps_promises(folder))
+        return 0;
+    file = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+    count = file < 0 ? -1 : read(file, meminfo, sizeof(meminfo) - 1);
+    meminfo[count > 0 ? count : 0] = '\0';
+    return said_of(meminfo, "\nDirty:") + said_of(meminfo, "\nWriteback:");
+}
+
 /* Whether what was promised is there: ZFS says yes to fallocate and takes nothing
  * (zpl_fallocate_common, OpenZFS' module/os/linux/zfs/zpl_file.c). */
 static bool is_held(int file, uint64_t bytes)
@@ -195,6 +261,8 @@ enum room room_take(const char *path, uint64_t bytes, struct error *error)
     }
     if (bytes > INT64_MAX)
         number = EFBIG;
+    else if (!keeps_promises(file))
+        number = EOPNOTSUPP;
     else
         do
             number = fallocate(file, FALLOC_FL_KEEP_SIZE, 0, (off_t)bytes) == 0 ? 0 : errno;

@@ -25,9 +25,15 @@ uint64_t room_of_dump(uint64_t size, uint64_t data);
 enum room { ROOM_TAKEN, ROOM_MISSING, ROOM_UNKNOWN };
 
 /* Takes room for `bytes` in a file; its size stays.  ROOM_UNKNOWN: its file
- * system cannot do that, or says yes and does not (ZFS).  ROOM_MISSING with `error`
- * filled from errno. */
+ * system cannot do that, says yes and does not (ZFS), or does and gives what is written
+ * again other room (btrfs and others that copy on write), or nobody knows (FUSE, NFS). ROOM_MISSING
+ * with `error` filled from errno. */
 enum room room_take(const char *path, uint64_t bytes, struct error *error);
+
+/* Bytes that a file system which gives room out only when it writes may yet take for what
+ * was written to it: all that this host has not written.  0 where it counts at once, as
+ * ext4, XFS and tmpfs do. */
+uint64_t room_unwritten(int folder);
 
 /* Gives back what the file took beyond its end. */
 void room_give_back(const char *path);

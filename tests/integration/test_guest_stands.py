@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import time
 
@@ -10,7 +11,7 @@ from harness.disk import MIB, Disk, make_image
 from harness.history import wait_for_dump
 from harness.pace import patient
 from harness.preload import BrokenStorage, build
-from harness.process import PATIENCE, kill_all_of, processes_of, wait_until
+from harness.process import PATIENCE, Failure, kill_all_of, processes_of, run, wait_until
 from harness.writing_guest import WritingGuest
 
 pytestmark = pytest.mark.parametrize("bacula_version", ["15.0.3"], indirect=True)
@@ -208,5 +209,52 @@ def test_a_guard_that_cannot_come_again(guarded, request):
         said = 'disk "vda": nobody watches its room any more: the helper program was killed'
     result = bacula.wait(jobid)
     assert said in result.log and not result.errors == held, result.log
+    guest.assert_unharmed()
+    guest.assert_clean()
+
+
+# A file system that copies what is written again
+
+
+@pytest.fixture
+def btrfs(workdir, make_loop_device):
+    """Mount a btrfs of 256 MiB; its folder."""
+    if not shutil.which("mkfs.btrfs"):
+        pytest.skip("no btrfs-progs here")
+    image, room = workdir / "btrfs.img", workdir / "btrfs"
+    with image.open("wb") as file:
+        file.truncate(256 * MIB)
+    run(["mkfs.btrfs", "-q", image])
+    room.mkdir()
+    try:
+        run(["mount", "-t", "btrfs", make_loop_device(image), room])
+    except Failure as problem:
+        pytest.skip(f"this machine mounts no btrfs: {problem}")
+    yield room
+    run(["umount", "--lazy", room])
+
+
+@pytest.mark.parametrize("nocow", [False, True], ids=["copies", "nocow"])
+def test_room_on_btrfs(make_writing_guest, make_bacula, btrfs, workdir, nocow):
+    """Its promise of room is kept for files that it does not copy (chattr +C); else it is watched."""
+    if nocow:
+        run(["chattr", "+C", btrfs])
+    size = 48 * MIB
+    disk = Disk("vda", make_image(workdir / "a.raw", size, "raw", 1, 1), "raw", style="slow")
+    guest = make_writing_guest(disks=[disk], size=size)
+    bacula = make_bacula(filesets={"VM": [f"qemu: qmpcontrol={guest.qmp_socket} working={btrfs}"]})
+    guest.slow_down("vda", _SLOW)
+    jobid = bacula.run("VM", "Full", wait=False)
+    wait_for_dump(guest, jobid, share=0.1)
+    with contextlib.suppress(OSError), (btrfs / "filler").open("wb", 0) as filler:
+        while filler.write(os.urandom(64 * 1024)):
+            time.sleep(0.002)
+    run(["sync", "-f", btrfs])
+    guest.slow_down("vda")
+    result = bacula.wait(jobid)
+    if nocow:
+        assert result.ok, result.log
+    else:
+        assert "the working directory ran out of room while it was backed up" in result.log, result.log
     guest.assert_unharmed()
     guest.assert_clean()
