@@ -250,9 +250,8 @@ bool nbd_client_open(const struct nbd_request *request, struct nbd_client **clie
 
 /* Answers that nobody reads would make the kernel reset the connection, and QEMU
  * complain of that. */
-static void take_leave(struct nbd_client *client)
+static void take_leave(struct nbd_client *client, int64_t deadline)
 {
-    int64_t deadline = clock_deadline(LEAVE_LIMIT);
     struct error ignored;
 
     while (nbd_aio_in_flight(client->handle) > 0 && clock_slice(deadline) > 0)
@@ -265,15 +264,28 @@ static void take_leave(struct nbd_client *client)
             return;
 }
 
-void nbd_client_close(struct nbd_client *client)
+static void leave(struct nbd_client *client, int64_t deadline)
 {
     if (!client)
         return;
     if (client->handle)
-        take_leave(client);
+        take_leave(client, deadline);
     nbd_close(client->handle);
     free(client->context);
     free(client);
+}
+
+void nbd_client_close(struct nbd_client *client)
+{
+    leave(client, clock_deadline(LEAVE_LIMIT));
+}
+
+void nbd_clients_close(struct nbd_client **clients, size_t count)
+{
+    int64_t deadline = clock_deadline(LEAVE_LIMIT);
+
+    for (size_t i = 0; i < count; i++)
+        leave(clients[i], deadline);
 }
 
 uint64_t nbd_client_size(const struct nbd_client *client)

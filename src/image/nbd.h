@@ -42,6 +42,9 @@ bool nbd_client_open(const struct nbd_request *request, struct nbd_client **clie
  * they would fill may be freed only now.  NULL is harmless. */
 void nbd_client_close(struct nbd_client *client);
 
+/* The same for several, and no longer. */
+void nbd_clients_close(struct nbd_client **clients, size_t count);
+
 /* Of the export, in bytes. */
 uint64_t nbd_client_size(const struct nbd_client *client);
 

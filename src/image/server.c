@@ -55,10 +55,14 @@ const char *server_lacks(int folder, const char *name)
 static const char *const to_write[] = {"--cache",         "writeback", "--discard", "unmap",
                                        "--detect-zeroes", "off",       NULL};
 
+/* Connections of one reader at a time (source_nbd.c); the default is one. */
+#define SHARED "16"
+
 /* Past the page cache where that can be: it would be filled with what is read once, and on a
  * device that other hosts write to as well it may hold what was there before. */
-static const char *const to_read[] = {"--read-only", "--cache", "none", NULL};
-static const char *const to_read_cached[] = {"--read-only", "--cache", "writeback", NULL};
+static const char *const to_read[] = {"--read-only", "--shared", SHARED, "--cache", "none", NULL};
+static const char *const to_read_cached[] = {"--read-only", "--shared",  SHARED,
+                                             "--cache",     "writeback", NULL};
 
 static bool reads_directly(const char *path)
 {

@@ -7,9 +7,18 @@
 
 #include "base/cleanup.h"
 
+/* While Bacula waits for its Storage Daemon none of our code runs, maybe for hours, and
+ * the answers to what was asked are not read.  QEMU must never wait for us to do
+ * so: a request whose answer does not fit into the socket is under way until
+ * it does, and whatever drains the disk (the guest's reset, a snapshot, a resize) waits for it
+ * in the main loop (block/block-backend.c, blk_drain; nbd/server.c, nbd_drained_poll): the
+ * guest stands still, and block-export-del does not end either, as poll tells of no room in a
+ * socket that was shut down full.  Seen on 10.0.  A socket takes 208 KiB where nobody has changed
+ * that (net.core.wmem_default), with what the kernel needs beside each piece; from 10.1 on QEMU
+ * asks for more.  So each read has a connection of its own, and is shorter than that. */
 enum {
-    RING = 8,          /* reads under way */
-    READ_CLUSTERS = 4, /* that one may be long: 256 KiB */
+    RING = 8,          /* reads under way, each on its connection */
+    READ_CLUSTERS = 2, /* that one may be long: 128 KiB */
     /* Clusters between two that a bitmap marks that are asked about with them,
      * rather than asking twice. */
     GAP = 1024,
@@ -21,6 +30,7 @@ enum {
 #define READ_LONGEST ((size_t)READ_CLUSTERS * EXTENT_CLUSTER)
 
 struct slot {
+    struct nbd_client *client; /* NULL until it is needed */
     struct nbd_command command;
     uint64_t first; /* cluster */
     size_t bytes;   /* padded to whole clusters */
@@ -31,12 +41,12 @@ struct slot {
 struct source_nbd {
     struct source source; /* first */
     struct source_nbd_request request;
-    struct nbd_client *client;
-    uint64_t next;  /* cluster, behind what was asked for */
-    uint64_t head;  /* slots that were asked for, … */
-    uint64_t tail;  /* … and those that were given out; modulo RING */
-    uint64_t given; /* bytes */
-    uint64_t swept; /* cluster, behind what sweep has seen */
+    struct nbd_client *client; /* that asks what is where, and trims */
+    uint64_t next;             /* cluster, behind what was asked for */
+    uint64_t head;             /* slots that were asked for, … */
+    uint64_t tail;             /* … and those that were given out; modulo RING */
+    uint64_t given;            /* bytes */
+    uint64_t swept;            /* cluster, behind what sweep has seen */
     struct slot ring[RING];
 };
 
@@ -244,6 +254,13 @@ static bool sweep(struct source_nbd *nbd, struct error *error)
 
 /* --- reading --- */
 
+static bool has_client(struct source_nbd *nbd, struct slot *slot, struct error *error)
+{
+    const struct nbd_request request = connection(nbd, NULL);
+
+    return slot->client || nbd_client_open(&request, &slot->client, error);
+}
+
 static bool ask_one(struct source_nbd *nbd, bool *any, struct error *error)
 {
     const struct extents *extents = nbd->source.extents;
@@ -266,7 +283,8 @@ static bool ask_one(struct source_nbd *nbd, bool *any, struct error *error)
         memset(slot->buffer + (size - offset), 0, (size_t)(bytes - (size - offset)));
         bytes = size - offset;
     }
-    if (!nbd_client_read(nbd->client, slot->buffer, (size_t)bytes, offset, &slot->command, error))
+    if (!has_client(nbd, slot, error) ||
+        !nbd_client_read(slot->client, slot->buffer, (size_t)bytes, offset, &slot->command, error))
         return false;
     nbd->next = found.first + found.count;
     nbd->head++;
@@ -283,11 +301,11 @@ static bool fill_ring(struct source_nbd *nbd, struct error *error)
     return true;
 }
 
-static bool wait_for(struct source_nbd *nbd, const struct slot *slot, struct error *error)
+static bool wait_for(const struct slot *slot, struct error *error)
 {
     uint64_t offset = slot->first * EXTENT_CLUSTER;
 
-    return nbd_client_wait(nbd->client, &slot->command, error) ||
+    return nbd_client_wait(slot->client, &slot->command, error) ||
            error_context(error, "reading it at byte %llu", (unsigned long long)offset);
 }
 
@@ -306,7 +324,7 @@ static bool read_data(struct source *source, void *bytes, size_t count, struct e
             return false;
         if (nbd->head == nbd->tail)
             return error_set(error, ERROR_GENERAL, "more was asked for than there is");
-        if (!wait_for(nbd, slot, error))
+        if (!wait_for(slot, error))
             return false;
         part = slot->bytes - slot->given < count ? slot->bytes - slot->given : count;
         memcpy(to, slot->buffer + slot->given, part);
@@ -333,8 +351,11 @@ static bool end(struct source *source, struct error *error)
 static void close_source(struct source *source)
 {
     struct source_nbd *nbd = self(source);
+    struct nbd_client *clients[RING + 1] = {nbd->client};
 
-    nbd_client_close(nbd->client); /* first: it may be filling a buffer */
+    for (size_t i = 0; i < RING; i++)
+        clients[i + 1] = nbd->ring[i].client;
+    nbd_clients_close(clients, RING + 1); /* first: one may be filling a buffer */
     for (size_t i = 0; i < RING; i++)
         free(nbd->ring[i].buffer);
     free(nbd);

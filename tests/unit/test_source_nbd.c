@@ -91,9 +91,9 @@ static char *serve(void)
     _cleanup_free_ char *image = path_of("image");
     _cleanup_free_ char *pid = path_of("pid");
     char *path = path_of("nbd");
-    const char *const arguments[] = {"qemu-nbd", "--fork", "--pid-file", pid,  "-t",   "-k",
-                                     path,       "-x",     "disk",       "-B", "base", "-r",
-                                     "-f",       "qcow2",  image,        NULL};
+    const char *const arguments[] = {"qemu-nbd", "--fork", "--pid-file", pid,     "-t",   "-e",
+                                     "16",       "-k",     path,         "-x",    "disk", "-B",
+                                     "base",     "-r",     "-f",         "qcow2", image,  NULL};
 
     make_image(image);
     run_program(arguments);
