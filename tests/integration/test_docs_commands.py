@@ -27,6 +27,12 @@ _RUN_BY = {
     "make install PLUGINDIR=/opt/bacula/plugins": "test_install_commands",
     "make uninstall": "test_install.py",
     "make dist": "test_install_commands",
+    "make open": "test_open.py",
+    "make install-open": "test_open.py",
+    "qemu-fd-open list /var/lib/bacula/volumes": "test_open.py",
+    "qemu-fd-open cat --job VMs.2026-11-28_12.00.00_07 /@qemu/web1/100/config.json /var/lib/bacula/volumes": "test_open.py",
+    "qemu-fd-open cat --job VMs.2026-11-21_12.00.00_03 /@qemu/web1/100/scsi0.qcow2 /var/lib/bacula/volumes > 0.qcow2":
+        "test_open.py",
     "make man": "test_docs.py",
     "apt-get install --no-install-recommends gcc libc6-dev make pkg-config python3 libjansson-dev "
     "libcurl4-openssl-dev libnbd-dev libpcre2-dev libssl-dev": "test_packages_are_those_of_bootstrap",
@@ -69,7 +75,7 @@ _RUN_WITH_LINE = {"python3 -c ": "test_docs_sessions.py"}  # too long to repeat 
 _PROGRAMS = {
     "/usr/bin/python3", "apt-get", "bacula-fd", "bscan", "build/fuzz/fuzz_NAME", "cat", "chmod", "chown", "cp",
     "echo", "grep", "install", "lvcreate", "make",
-    "openssl", "printf", "pvecm", "pvesm", "pveum", "python3", "qemu-img", "qemu-system-x86_64", "qm",
+    "openssl", "printf", "pvecm", "pvesm", "pveum", "python3", "qemu-fd-open", "qemu-img", "qemu-system-x86_64", "qm",
     "rpmbuild", "sh", "systemctl", "tools/fetch-kernel", "tools/fetch-qemu", "virsh", "vzdump", "zfs",
 }
 # What else stands in indented code.
@@ -78,6 +84,7 @@ _NO_COMMAND = (
     r"([A-Z][A-Za-z ]+ = |Options \{|[A-Z][A-Za-z]+ \{$|\}|…$)",  # Bacula's configuration
     r"(… qemu:|fd JobId \d|FD Errors: |Termination: )",  # a job log
     r"/@qemu/",  # files of a backup
+    r"… {1,}",  # what a program printed
     r'\{"execute": ',  # typed into a QMP socket
     r"</?[a-z]",  # libvirt's domain
     r"(backup@pve!qemu-fd=SECRET$|url=https://)",  # a token's file

@@ -11,7 +11,7 @@ from harness.disk import MIB, Disk, make_image
 from harness.history import History, wait_for_dump
 from harness.monitor import Monitor
 from harness.preload import BrokenStorage, build
-from harness.pace import patient
+from harness.pace import patient, slowness
 from harness.process import PATIENCE, kill_all_of, processes_of, run, wait_until
 from harness.served_disk import ServedDisk, Server
 from harness.writing_guest import WritingGuest
@@ -130,11 +130,11 @@ def guards(bacula):
 
 
 def fill(room, leave):
-    """Take room away, not faster than a disk does."""
+    """Take room away, not faster than a disk does that has this load."""
     with (room / "filler").open("wb", 0) as filler:
         while os.statvfs(room).f_bavail * os.statvfs(room).f_frsize > leave:
             filler.write(bytes(64 * 1024))
-            time.sleep(0.002)
+            time.sleep(0.002 * slowness())
 
 
 @pytest.mark.parametrize("werror", ["", pytest.param("report", marks=pytest.mark.long)],

@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from harness.disk import MIB
-from harness.process import wait_until
+from harness.process import PATIENCE, wait_until
 
 from . import faults as f
 from .guest_judge import GuestJudge
