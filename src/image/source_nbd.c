@@ -4,6 +4,7 @@
 #include "image/source_nbd.h"
 
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/cleanup.h"
 
@@ -17,8 +18,8 @@
  * that (net.core.wmem_default), with what the kernel needs beside each piece; from 10.1 on QEMU
  * asks for more.  So each read has a connection of its own, and is shorter than that. */
 enum {
-    RING = 8,          /* reads under way, each on its connection */
-    READ_CLUSTERS = 2, /* that one may be long: 128 KiB */
+    RING = 8, /* reads under way, each on its connection */
+    READ_CLUSTERS = SOURCE_NBD_READ / EXTENT_CLUSTER,
     /* Clusters between two that a bitmap marks that are asked about with them,
      * rather than asking twice. */
     GAP = 1024,
@@ -26,8 +27,6 @@ enum {
     SWEEPS = 4,                                    /* under way */
     TABLE_CLUSTERS = (512 << 20) / EXTENT_CLUSTER, /* see extents_at */
 };
-
-#define READ_LONGEST ((size_t)READ_CLUSTERS * EXTENT_CLUSTER)
 
 struct slot {
     struct nbd_client *client; /* NULL until it is needed */
@@ -49,6 +48,16 @@ struct source_nbd {
     uint64_t swept;            /* cluster, behind what sweep has seen */
     struct slot ring[RING];
 };
+
+bool source_nbd_sockets_suffice(void)
+{
+    _cleanup_close_ int made = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int size = 0;
+    socklen_t length = sizeof(size);
+
+    return made >= 0 && getsockopt(made, SOL_SOCKET, SO_SNDBUF, &size, &length) == 0 &&
+           size >= SOURCE_NBD_SOCKET;
+}
 
 static struct source_nbd *self(struct source *source)
 {
@@ -366,7 +375,7 @@ static const struct source_type type = {.read = read_data, .end = end, .close = 
 static bool begin(struct source_nbd *nbd, struct error *error)
 {
     for (size_t i = 0; i < RING; i++) {
-        nbd->ring[i].buffer = malloc(READ_LONGEST);
+        nbd->ring[i].buffer = malloc(SOURCE_NBD_READ);
         if (!nbd->ring[i].buffer)
             return error_memory(error);
     }

@@ -13,6 +13,15 @@
 #include "image/nbd.h"
 #include "image/source.h"
 
+enum {
+    SOURCE_NBD_READ = 128 << 10,   /* bytes, that one read may be long … */
+    SOURCE_NBD_SOCKET = 192 << 10, /* … and its server's socket must hold (SO_SNDBUF) */
+};
+
+/* Whether the sockets of this host hold the answer to any read, so that its server never
+ * waits for us (net.core.wmem_default, 208 KiB where nobody has changed it). */
+bool source_nbd_sockets_suffice(void);
+
 struct source_nbd_request {
     const char *path; /* of the server's socket */
     const char *name; /* of the export */

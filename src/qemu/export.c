@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/text.h"
+#include "image/source_nbd.h"
 #include "qemu/room.h"
 #include "qemu/transaction.h"
 
@@ -24,10 +25,15 @@ enum { BACKLOG = 16 };
 
 bool export_is_possible(const struct dump *dump, struct error *error)
 {
-    if (dump->features.streams)
+    if (!dump->features.streams) {
+        error_set(error, ERROR_GENERAL, "QEMU is too old for it, 9.1 is the first that can");
+        return error_hint(error, "set transfer=auto, or run the guest in a newer QEMU");
+    }
+    if (source_nbd_sockets_suffice())
         return true;
-    error_set(error, ERROR_GENERAL, "QEMU is too old for it, 9.1 is the first that can");
-    return error_hint(error, "set transfer=auto, or run the guest in a newer QEMU");
+    error_set(error, ERROR_GENERAL, "this host's sockets hold too little for QEMU's answers");
+    return error_hint(error, "give the sysctl net.core.wmem_default its 212992 bytes again, or set "
+                             "transfer=auto");
 }
 
 bool export_take_room(struct dump *dump, size_t first, size_t count, struct error *error)

@@ -265,6 +265,37 @@ static void test_cancel(void **state)
     assert_return_code(pthread_join(thread, NULL), errno);
 }
 
+/* All that QEMU may owe on one connection, in pieces of `piece` bytes with what tells of a
+ * hole of that size between two: nobody reads it, and it fits. */
+static void check_fits(size_t piece)
+{
+    static const char bytes[SOURCE_NBD_READ + 64];
+    enum { HEAD = 28, HOLE = 32 }; /* structured replies: header and offset, and a length */
+    int ends[2];
+    size_t rest = SOURCE_NBD_READ;
+
+    check("sockets", socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, ends) == 0);
+    while (rest) {
+        size_t data = piece < rest ? piece : rest;
+        size_t hole = piece < rest - data ? piece : rest - data;
+
+        check_number("data", (uint64_t)send(ends[0], bytes, HEAD + data, 0), HEAD + data);
+        if (hole)
+            check_number("hole", (uint64_t)send(ends[0], bytes, HOLE, 0), HOLE);
+        rest -= data + hole;
+    }
+    close(ends[0]);
+    close(ends[1]);
+}
+
+static void test_nobody_reads(void **state)
+{
+    (void)state;
+    check("sockets suffice", source_nbd_sockets_suffice());
+    for (size_t piece = 1024; piece <= SOURCE_NBD_READ; piece *= 2)
+        check_fits(piece);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -274,6 +305,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nobody_there, make_nbd_folder, remove_nbd_folder),
         cmocka_unit_test_setup_teardown(test_silence, make_nbd_folder, remove_nbd_folder),
         cmocka_unit_test_setup_teardown(test_cancel, make_nbd_folder, remove_nbd_folder),
+        cmocka_unit_test(test_nobody_reads),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
