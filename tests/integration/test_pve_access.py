@@ -234,7 +234,7 @@ def test_token_with_few_rights(make_proxmox, make_bacula):
     pve = make_proxmox("9.1")
     pve.guest(100, "vm1", disks={"scsi0": Volume(size=MIB)})
     rights = rights_of("qemu-fd-backup")
-    assert rights == dict.fromkeys(("/vms", "/storage"), ["VM.Audit", "Datastore.Audit"])
+    assert rights == dict.fromkeys(("/vms", "/storage"), ["VM.Audit", "VM.Config.Disk", "Datastore.Audit"])
     line = f"{LINE} tokenfile={pve.token_file(privileges=rights)}"
     bacula = start_bacula(make_bacula, pve, line)
     result = bacula.run("VM")
