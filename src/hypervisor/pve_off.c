@@ -142,6 +142,18 @@ static bool add_disk(const struct hypervisor_call *call, const struct pve_host *
     return take_place(call, host, disk, &why) || note_missing(disk, &why, error);
 }
 
+/* A setting that is no disk is passed over. */
+static bool read_setting(const struct hypervisor_call *call, const struct pve_host *host,
+                         const char *key, const json_t *value, struct guest *guest,
+                         struct error *error)
+{
+    _cleanup_pve_drive_ struct pve_drive drive = {0};
+
+    return !pve_is_drive(key) || !json_is_string(value) ||
+           !pve_drive_read(json_string_value(value), &drive) || drive.cdrom || drive.cloudinit ||
+           add_disk(call, host, key, &drive, guest, error);
+}
+
 bool pve_off_read_disks(const struct hypervisor_call *call, const json_t *config,
                         struct guest *guest, struct error *error)
 {
@@ -151,15 +163,9 @@ bool pve_off_read_disks(const struct hypervisor_call *call, const json_t *config
 
     if (!open_host(call, &host, error))
         return false;
-    json_object_foreach (json_only_read(config), key, value) {
-        _cleanup_pve_drive_ struct pve_drive drive = {0};
-
-        if (!pve_is_drive(key) || !json_is_string(value) ||
-            !pve_drive_read(json_string_value(value), &drive) || drive.cdrom || drive.cloudinit)
-            continue;
-        if (!add_disk(call, &host, key, &drive, guest, error))
+    json_object_foreach (json_only_read(config), key, value)
+        if (!read_setting(call, &host, key, value, guest, error))
             return false;
-    }
     return true;
 }
 
