@@ -500,7 +500,7 @@ def test_disk_resized_meanwhile(make_proxmox, make_bacula):
     result = bacula.wait(jobid)
     assert _errors(result)[0] == (
         f'guest "vm1" (100), disk "drive-scsi0": it was resized from {6 * MIB} to {8 * MIB} bytes while it was'
-        " dumped; resize no disk during a backup; the next job takes a full dump of it"
+        " backed up; resize no disk during a backup; the next job takes a full dump of it"
     )
     assert "Finish backup of vm1" not in result.log
     again = bacula.run("VM", level="Incremental")
