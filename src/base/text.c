@@ -5,6 +5,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static bool text_reserve(struct text *text, size_t more)
@@ -78,13 +79,20 @@ void text_free(struct text *text)
 char *text_format(const char *format, ...)
 {
     va_list arguments;
-    char *formatted = NULL;
+    char *formatted;
     int count;
 
+    /* Not vasprintf: that of glibc 2.36 writes a byte behind 100 of them without memory. */
     va_start(arguments, format);
-    count = vasprintf(&formatted, format, arguments);
+    count = vsnprintf(NULL, 0, format, arguments);
     va_end(arguments);
-    return count < 0 ? NULL : formatted;
+    formatted = count < 0 ? NULL : malloc((size_t)count + 1);
+    if (!formatted)
+        return NULL;
+    va_start(arguments, format);
+    (void)vsnprintf(formatted, (size_t)count + 1, format, arguments);
+    va_end(arguments);
+    return formatted;
 }
 
 char *text_copy(const char *string)

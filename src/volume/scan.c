@@ -101,7 +101,8 @@ static bool fill(struct scan *scan, uint64_t address, size_t count, struct error
     }
     if (scan->count - gone >= count)
         return true;
-    memmove(scan->window, scan->window + gone, scan->count - gone);
+    if (scan->window)
+        memmove(scan->window, scan->window + gone, scan->count - gone);
     scan->count -= gone;
     scan->address = address;
     while (scan->count < count) {

@@ -151,6 +151,11 @@ static bool is_ours(const char *name)
     return strncmp(name, SAVED_NAME_ROOT, strlen(SAVED_NAME_ROOT)) == 0;
 }
 
+/* See part.c. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#endif
+
 /* A file begins: its attributes have come. */
 static bool begin_file(struct segment *segment, const struct cut *record, uint64_t address)
 {

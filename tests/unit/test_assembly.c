@@ -554,7 +554,9 @@ static pid_t only_child(void)
 {
     _cleanup_free_ char *path = text_format("/proc/self/task/%d/children", getpid());
 
-    return (pid_t)strtol(file_content(path), NULL, 10);
+    const char *content = file_content(path);
+
+    return content ? (pid_t)strtol(content, NULL, 10) : 0;
 }
 
 /* A large part, of which half has been handed over. */
