@@ -538,7 +538,7 @@ bool pve_guest_comes_up(const struct pve_host *host, uint32_t vmid)
 {
     int64_t deadline = clock_deadline(PVE_LOST_LIMIT);
     struct error ignored;
-    bool running;
+    bool running = false;
 
     for (;;) {
         if (pve_guest_is_running(host, vmid, &running, &ignored) && running)

@@ -93,11 +93,15 @@ static struct version made_with(const json_t *config)
     static const char key[] = "creation-qemu=";
     const char *meta = json_member_string(config, "meta");
     const char *made = meta ? strstr(meta, key) : NULL;
-    struct version version = {0};
+    unsigned long long major, minor;
 
-    if (!made || sscanf(made + strlen(key), "%4u.%4u", &version.major, &version.minor) != 2)
+    if (!made)
         return (struct version){0};
-    return version;
+    made += strlen(key);
+    if (!text_take_number(&made, 9999, &major) || *made++ != '.' ||
+        !text_take_number(&made, 9999, &minor))
+        return (struct version){0};
+    return (struct version){(unsigned)major, (unsigned)minor};
 }
 
 static bool is_at_least(struct version version, unsigned major, unsigned minor)

@@ -122,12 +122,12 @@ static void check_content(const struct assembly *assembly, const char *folder, c
 /* Every one of a chain's parts may be in order or not. */
 static void parts_become_one_image(void **state)
 {
+    static char *(*const make[])(const char *, const char *, int, int, int) = {make_part,
+                                                                               make_ordered};
     const char *folder = *state;
 
     for (unsigned ordered = 0; ordered < 8; ordered++) {
         _cleanup_free_ char *own = text_format("%s/%u", folder, ordered);
-        char *(*const make[])(const char *, const char *, int, int, int) = {make_part,
-                                                                            make_ordered};
         struct workplace workplace;
         struct assembly assembly;
         struct error error = {0};
