@@ -3,7 +3,6 @@
  */
 #include "pve/machine.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
