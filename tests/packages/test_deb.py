@@ -38,7 +38,7 @@ def test_two_builds_are_the_same(builds, release):
 def test_the_compiler_minds_nothing(builds, builder):
     """With Debian's flags, and with our own, where a warning is an error; the tests' sources too."""
     assert re.findall(r"^\S+:\d+:.*warning: .*", (builds[0] / "build.log").read_text(), re.M) == []
-    builder.apt("install", "libcmocka-dev")
+    builder.apt("install", "libcmocka-dev", "libxxhash-dev", "liblzo2-dev", "libzstd-dev", "zlib1g-dev")
     builder.run("make", "-C", f"/build/{NAME}", "-j2", "WERROR=-Werror", "BUILD=build/strict", "objects")
     assert builder.path(f"/build/{NAME}/build/strict/qemu-fd.so").exists()
 
