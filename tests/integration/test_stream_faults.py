@@ -246,6 +246,7 @@ def _fill(file):
             pass
 
 
+@pytest.mark.long  # a minute each, and its writes race against the guard on a busy machine
 @pytest.mark.parametrize("qemu", ["newest", "10.0"])
 @pytest.mark.parametrize("short", ["vda", "vdc"])
 def test_one_disk_has_no_room(make_guest_that_writes, make_bacula, make_tmpfs, workdir, qemu, short):
