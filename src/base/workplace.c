@@ -150,6 +150,22 @@ static bool is_private(int folder)
            (status.st_mode & 07777) == 0700;
 }
 
+/* False when somebody removes the folder just now.  Where there are no locks the name
+ * of the folder has to do. */
+static bool make_lock(int folder, int *lock)
+{
+    struct flock wanted = whole_file();
+    struct stat status;
+
+    *lock = openat(folder, LOCK, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (*lock < 0)
+        return false;
+    if (fcntl(*lock, F_OFD_SETLK, &wanted) != 0 && (errno == EAGAIN || errno == EACCES))
+        return false;
+    errno = EBUSY;
+    return fstat(*lock, &status) == 0 && status.st_nlink > 0;
+}
+
 /* Whose folder a name says; `owner` NULL is the released version's. */
 static void remove_if_dead(int parent, const char *name, const struct owner *owner,
                            const struct owner *self)
@@ -159,8 +175,13 @@ static void remove_if_dead(int parent, const char *name, const struct owner *own
 
     if (folder < 0 || !is_private(folder))
         return;
-    if (owner ? is_dead(owner, self, folder, &lock) : take_folder(folder) == FREE)
-        remove_folder(parent, name, folder, &lock);
+    if (owner ? !is_dead(owner, self, folder, &lock) : take_folder(folder) != FREE)
+        return;
+    /* Without a lock file the folder may have been made just now: who makes the file
+     * has it, and its maker makes another. */
+    if (owner && lock < 0 && !make_lock(folder, &lock))
+        return;
+    remove_folder(parent, name, folder, &lock);
 }
 
 enum named { NAMED_OTHERWISE, NAMED_AS_RELEASED, NAMED_WITH_OWNER };
@@ -199,22 +220,6 @@ static void remove_dead_folders(int parent, const struct owner *self)
         if (named != NAMED_OTHERWISE)
             remove_if_dead(parent, entry->d_name, named == NAMED_WITH_OWNER ? &owner : NULL, self);
     }
-}
-
-/* False when somebody removes the folder just now.  Where there are no locks the name
- * of the folder has to do. */
-static bool make_lock(int folder, int *lock)
-{
-    struct flock wanted = whole_file();
-    struct stat status;
-
-    *lock = openat(folder, LOCK, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (*lock < 0)
-        return false;
-    if (fcntl(*lock, F_OFD_SETLK, &wanted) != 0 && (errno == EAGAIN || errno == EACCES))
-        return false;
-    errno = EBUSY;
-    return fstat(*lock, &status) == 0 && status.st_nlink > 0;
 }
 
 /* Between the making of the folder and its lock another job may take it for

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/wait.h>
@@ -440,6 +441,44 @@ static void no_descriptor_is_lost(void **state)
     assert_int_equal(count_names("/proc/self/fd"), before);
 }
 
+enum { JOBS_AT_ONCE = 8, JOBS_EACH = 400 };
+
+/* One job after another; NULL when each had its folder until it closed it. */
+static void *take_turns(void *parent)
+{
+    static char not_made[] = "not made", gone[] = "gone";
+
+    for (uint32_t i = 0; i < JOBS_EACH; i++) {
+        struct workplace workplace = WORKPLACE_NONE;
+        struct error error = {0};
+        struct stat there, held;
+        bool same;
+
+        if (!workplace_open(&workplace, parent, i + 1, &error))
+            return not_made;
+        same = stat(workplace.path, &there) == 0 && fstat(workplace.descriptor, &held) == 0 &&
+               there.st_ino == held.st_ino;
+        workplace_close(&workplace);
+        if (!same)
+            return gone;
+    }
+    return NULL;
+}
+
+/* Each looks for dead folders while the others make theirs. */
+static void jobs_at_once_keep_their_folders(void **state)
+{
+    pthread_t threads[JOBS_AT_ONCE];
+    void *trouble;
+
+    for (size_t i = 0; i < JOBS_AT_ONCE; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, take_turns, *state), 0);
+    for (size_t i = 0; i < JOBS_AT_ONCE; i++) {
+        assert_int_equal(pthread_join(threads[i], &trouble), 0);
+        assert_null(trouble);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -461,6 +500,7 @@ int main(void)
         test_in_folder(nothing_is_held_where_nothing_is),
         test_in_folder(tells_the_free_space),
         test_in_folder(no_descriptor_is_lost),
+        test_in_folder(jobs_at_once_keep_their_folders),
     };
 
     return cmocka_run_group_tests_name("workplace", tests, NULL, NULL);
