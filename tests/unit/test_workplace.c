@@ -477,6 +477,7 @@ static void jobs_at_once_keep_their_folders(void **state)
         assert_int_equal(pthread_join(threads[i], &trouble), 0);
         assert_null(trouble);
     }
+    assert_int_equal(count_names(*state), 0);
 }
 
 int main(void)
