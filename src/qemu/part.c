@@ -67,6 +67,18 @@ static bool is_guarded(const struct stream *stream, struct error *error)
     return dump_keep_guard(stream->dump, stream->disk, error);
 }
 
+/* Whether it is time to look at what is read; then how far it is has been told. */
+static bool is_due(struct stream *stream, uint64_t given)
+{
+    if (clock_slice(stream->next_look) > 0)
+        return false;
+    stream->next_look = clock_deadline(LOOK_EVERY);
+    stream->disk->done = given;
+    if (stream->watch && stream->disk->part)
+        stream->watch->tick(stream->watch->context, stream->disk);
+    return true;
+}
+
 static bool look_around(void *context, uint64_t given, struct error *error)
 {
     struct stream *stream = context;
@@ -74,13 +86,8 @@ static bool look_around(void *context, uint64_t given, struct error *error)
 
     if (!is_guarded(stream, error))
         return false;
-    if (clock_slice(stream->next_look) > 0)
-        return keep_pace(stream, given, error);
-    stream->next_look = clock_deadline(LOOK_EVERY);
-    stream->disk->done = given;
-    if (stream->watch && stream->disk->part)
-        stream->watch->tick(stream->watch->context, stream->disk);
-    return still_runs(stream, LOOK_PATIENCE, &look, error);
+    return is_due(stream, given) ? still_runs(stream, LOOK_PATIENCE, &look, error)
+                                 : keep_pace(stream, given, error);
 }
 
 /* Where a throttle node lies over it, QEMU lets it be resized: it asks that node alone
@@ -149,13 +156,8 @@ static bool look_at_image(void *context, uint64_t given, struct error *error)
 {
     struct stream *stream = context;
 
-    if (clock_slice(stream->next_look) > 0)
-        return keep_pace(stream, given, error);
-    stream->next_look = clock_deadline(LOOK_EVERY);
-    stream->disk->done = given;
-    if (stream->watch && stream->disk->part)
-        stream->watch->tick(stream->watch->context, stream->disk);
-    return is_still_off(stream, false, error);
+    return is_due(stream, given) ? is_still_off(stream, false, error)
+                                 : keep_pace(stream, given, error);
 }
 
 static bool judge_image(void *context, struct error *error)

@@ -10,7 +10,7 @@ import pytest
 from harness import streaming
 from harness.disk import MIB, Disk, make_image
 from harness.history import dumped
-from harness.process import PATIENCE, Failure, wait_until
+from harness.process import PATIENCE, Failure, processes_of, wait_until
 from harness.streaming import need_qemu
 from harness.writing_guest import WritingGuest
 
@@ -21,12 +21,7 @@ _SIZE = 48 * MIB
 
 def _helpers(bacula):
     """Process ids of the guards that its plugin has started, and of those who keep them."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (process / "exe").readlink() == bacula.folder / "plugins" / "qemu-fd-helper":
-                found.append(int(process.name))
-    return sorted(found)
+    return processes_of(bacula.helper)
 
 
 def _streams(guest):

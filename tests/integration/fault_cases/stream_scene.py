@@ -1,6 +1,5 @@
 """A Scene whose guest streams: its QEMU can, and its line says so."""
 
-import contextlib
 import re
 import tempfile
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from harness.disk import MIB, Disk, make_image
 from harness.gate import Gate
 from harness.monitor import Monitor
+from harness.process import processes_of
 from harness.streaming import need_qemu
 
 from .scene import SIZE, Scene
@@ -52,13 +52,7 @@ class StreamingScene(Scene):
 
     def helpers(self):
         """Process ids of the guards that the plugin has started, and of those who keep them."""
-        program = self.bacula.folder / "plugins" / "qemu-fd-helper"
-        found = []
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                if (process / "exe").readlink() == program:
-                    found.append(int(process.name))
-        return sorted(found)
+        return processes_of(self.bacula.helper)
 
     def first_streams(self):
         """Whether anything of the first disk's stream is in QEMU."""
