@@ -123,6 +123,7 @@ static bool start_server(struct qmp *qmp, struct error *error)
 bool export_serve(struct qmp *qmp, struct dump *dump, struct error *error)
 {
     _cleanup_close_ int listening = -1;
+    char mark[SCRATCH_NAME_SIZE];
 
     if (dump->serving)
         return true;
@@ -130,16 +131,20 @@ bool export_serve(struct qmp *qmp, struct dump *dump, struct error *error)
     if (listening < 0 || !qmp_lend_descriptor(qmp, listening, LENT_NAME, error))
         return false;
     dump->serving = start_server(qmp, error);
-    return dump->serving;
+    transaction_name(dump, &dump->disks[0], SERVER_MARK, mark);
+    return dump->serving && exported_mark_server(qmp, mark, dump->workplace->path, error);
 }
 
 void export_stop(struct qmp *qmp, struct dump *dump)
 {
+    char mark[SCRATCH_NAME_SIZE];
     struct error ignored;
 
     if (!dump->serving || !exported_stop_server(qmp, &ignored))
         return;
     dump->serving = false;
+    transaction_name(dump, &dump->disks[0], SERVER_MARK, mark);
+    (void)leftover_remove_descriptors(qmp, mark);
     (void)unlinkat(dump->workplace->descriptor, SERVER_SOCKET, 0);
 }
 

@@ -3,10 +3,13 @@
  */
 #include "qemu/exported.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/text.h"
 #include "base/workplace.h"
@@ -60,6 +63,39 @@ bool exported_remove(struct qmp *qmp, const char *name, int64_t limit, struct er
 }
 
 /* --- the server --- */
+
+bool exported_mark_server(struct qmp *qmp, const char *name, const char *workplace,
+                          struct error *error)
+{
+    _cleanup_free_ char *label = leftover_label(name, workplace);
+    _cleanup_close_ int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int64_t fdset;
+
+    if (!label)
+        return error_memory(error);
+    if (nothing < 0)
+        return error_errno(error, errno, "cannot open \"/dev/null\"");
+    return qmp_pass_descriptor(qmp, nothing, label, &fdset, error);
+}
+
+/* Whether a job that died has left its mark of the server. */
+static bool is_marked_by_dead_job(const json_t *fdsets)
+{
+    size_t index, inner;
+    json_t *set, *descriptor;
+
+    json_array_foreach (fdsets, index, set)
+        json_array_foreach (json_member_array(set, "fds"), inner, descriptor) {
+            const char *label = json_member_string(descriptor, "opaque");
+            const char *mark = label ? strstr(label, SERVER_MARK " ") : NULL;
+            uint32_t job_id;
+
+            if (mark && mark < strchr(label, ' ') && scratch_name_read(label, &job_id) &&
+                !leftover_job_lives(fdsets, job_id))
+                return true;
+        }
+    return false;
+}
 
 bool exported_stop_server(struct qmp *qmp, struct error *error)
 {
@@ -178,7 +214,7 @@ bool exported_clear(struct qmp *qmp, const struct features *features, const json
         /* Snapshots whose export is not there yet, or not any more. */
         !clear_named(qmp, fdsets, jobs, "id", &ignored, error))
         return false;
-    if (ours || listens_for_dead_job(qmp_peer(qmp)))
+    if (ours || is_marked_by_dead_job(fdsets) || listens_for_dead_job(qmp_peer(qmp)))
         return exported_stop_server(qmp, error);
     return true;
 }

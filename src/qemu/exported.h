@@ -7,9 +7,10 @@
  * must not be there any more when that is cancelled.
  *
  * A QEMU has one NBD server, and tells nobody whose it is.  It is ours where
- * an export of ours is on it, as we add none to another's, or where the process
- * listens on a socket in a job's folder.  Stopping it drops every export: so one
- * that somebody else has an export on is left to them.
+ * an export of ours is on it, as we add none to another's, where a descriptor
+ * set is labelled as its mark, or where the process listens on a socket in a
+ * job's folder.  Stopping it drops every export: so one that somebody else has
+ * an export on is left to them.
  */
 #ifndef QEMU_FD_EXPORTED_H
 #define QEMU_FD_EXPORTED_H
@@ -21,6 +22,9 @@
  * shows the disk as it was when that began. */
 #define FILTER_SUFFIX   "-f"
 #define SNAPSHOT_SUFFIX "-a"
+
+/* And behind that of a job's first disk, in a label alone. */
+#define SERVER_MARK "-nbd"
 
 /* The bitmap on a scratch image that holds what an increment is made from. */
 #define FROZEN_BASE "base"
@@ -34,6 +38,13 @@ enum { EXPORTED_LIMIT = 10 * 1000 };
 /* Takes a disk's export and its snapshot out, waiting at most so many ms for clients
  * to be dropped; true when neither is there any more. */
 bool exported_remove(struct qmp *qmp, const char *name, int64_t limit, struct error *error);
+
+/* Marks the NBD server, which has just been started, as that of the job that works in
+ * this folder: `name` is one of its scratch names with SERVER_MARK behind it, by which
+ * leftover_remove_descriptors takes the mark away.  Behind a proxy, or in another
+ * name space, /proc does not tell. */
+bool exported_mark_server(struct qmp *qmp, const char *name, const char *workplace,
+                          struct error *error);
 
 /* Stops the NBD server, which is ours, unless somebody else has an export on it;
  * true when it is not there any more, or theirs. */
