@@ -72,6 +72,6 @@ def test_a_long_walk_meets_with_everything():
 
 def test_walk(stages, workdir):
     """After every good job a restore gives what the disks held; no step leaves anything."""
-    with WalkScene(stages("15.0.3", True), workdir) as scene, \
+    with WalkScene(stages("15.0.3", True), workdir, _seed()) as scene, \
             logged(workdir / "walk.log", f"a walk of {_STEPS} steps, seed {_seed()}") as say:
         Walk(scene, say).take(plan(_seed(), _STEPS))

@@ -15,15 +15,17 @@ class WalkScene(StreamingScene):
     """What is written at moments differs from step to step, and covers disks of any size.
 
     Its first disk is another process', its second is fragile, and now and then one to which other
-    hosts may write.  Its QEMU is one that can stream, if there is one.
+    hosts may write.  Its QEMU is one that can stream, if there is one.  With an odd seed the guest is
+    told of a write that fails, else QEMU stops it where its storage is full.
     """
 
-    def __init__(self, stage, folder):
+    def __init__(self, stage, folder, seed):
         self.seed = 0
         self.can_stream = find_qemu("newest") is not None
         self.program = find_qemu("newest") or self.program
         super().__init__(stage, folder, gated=True, working=64 * MIB, linked=True,
-                         breakable="QEMU", limit=_LIMIT, served=True)
+                         breakable="QEMU", limit=_LIMIT, served=True,
+                         werror="report" if seed % 2 else "")
 
     def write_much(self, *disks):
         for disk in disks:
