@@ -62,6 +62,12 @@ bool export_take_room(struct dump *dump, size_t first, size_t count, struct erro
 
 /* --- the server --- */
 
+/* By the descriptor: whoever reads comes to it wherever the path leads by now. */
+char *export_socket(const struct dump *dump)
+{
+    return text_format("/proc/self/fd/%d/" SERVER_SOCKET, dump->workplace->descriptor);
+}
+
 /* The path itself where a socket's address holds it, else one that ends like it:
  * the next job sees in /proc whose server it is. */
 static char *socket_path(const struct workplace *workplace)
@@ -73,11 +79,6 @@ static char *socket_path(const struct workplace *workplace)
     free(path);
     return text_format("/proc/self/fd/%d%s/" SERVER_SOCKET, workplace->parent,
                        strrchr(workplace->path, '/'));
-}
-
-char *export_socket(const struct dump *dump)
-{
-    return socket_path(dump->workplace);
 }
 
 /* In a folder that only we can enter. */

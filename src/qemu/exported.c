@@ -78,8 +78,10 @@ bool exported_mark_server(struct qmp *qmp, const char *name, const char *workpla
     return qmp_pass_descriptor(qmp, nothing, label, &fdset, error);
 }
 
-/* Whether a job that died has left its mark of the server. */
-static bool is_marked_by_dead_job(const json_t *fdsets)
+enum mark { MARK_NONE, MARK_OF_DEAD, MARK_OF_LIVING };
+
+/* Whose mark of the server is there. */
+static enum mark find_mark(const json_t *fdsets)
 {
     size_t index, inner;
     json_t *set, *descriptor;
@@ -90,11 +92,10 @@ static bool is_marked_by_dead_job(const json_t *fdsets)
             const char *mark = label ? strstr(label, SERVER_MARK " ") : NULL;
             uint32_t job_id;
 
-            if (mark && mark < strchr(label, ' ') && scratch_name_read(label, &job_id) &&
-                !leftover_job_lives(fdsets, job_id))
-                return true;
+            if (mark && mark < strchr(label, ' ') && scratch_name_read(label, &job_id))
+                return leftover_job_lives(fdsets, job_id) ? MARK_OF_LIVING : MARK_OF_DEAD;
         }
-    return false;
+    return MARK_NONE;
 }
 
 bool exported_stop_server(struct qmp *qmp, struct error *error)
@@ -204,6 +205,7 @@ bool exported_clear(struct qmp *qmp, const struct features *features, const json
 {
     _cleanup_json_ json_t *exports = NULL;
     _cleanup_json_ json_t *jobs = NULL;
+    enum mark mark = find_mark(fdsets);
     bool ours = false, ignored = false;
 
     if (!features->streams)
@@ -214,7 +216,7 @@ bool exported_clear(struct qmp *qmp, const struct features *features, const json
         /* Snapshots whose export is not there yet, or not any more. */
         !clear_named(qmp, fdsets, jobs, "id", &ignored, error))
         return false;
-    if (ours || is_marked_by_dead_job(fdsets) || listens_for_dead_job(qmp_peer(qmp)))
+    if (ours || mark == MARK_OF_DEAD || (mark == MARK_NONE && listens_for_dead_job(qmp_peer(qmp))))
         return exported_stop_server(qmp, error);
     return true;
 }

@@ -68,7 +68,8 @@ def _monitor_cells():
 def _directory_cells():
     for moment in MOMENTS:
         yield Cell(f.DIRECTORY_FULL, moment, GOOD)
-        for fault in (f.DIRECTORY_DELETED, f.DIRECTORY_REMOVED, f.DIRECTORY_ELSEWHERE):
+        yield Cell(f.DIRECTORY_ELSEWHERE, moment, GOOD)  # all is reached by descriptors
+        for fault in (f.DIRECTORY_DELETED, f.DIRECTORY_REMOVED):
             first = _both("No such file") if moment is AFTER else (disk_line("second", "No such file"),)
             yield Cell(fault, moment, WARNS, first)
     no_room = (disk_line("first", "ran out of room"),)  # the other goes on
