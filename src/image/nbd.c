@@ -310,11 +310,25 @@ static nbd_completion_callback telling(struct nbd_command *command)
     return (nbd_completion_callback){.callback = completed, .user_data = command};
 }
 
+/* The bytes are in the caller's buffer already. */
+static int chunk_came(void *context, const void *bytes, size_t count, uint64_t offset,
+                      unsigned status, int *number)
+{
+    (void)context, (void)bytes, (void)count, (void)offset, (void)status, (void)number;
+    return 0;
+}
+
 bool nbd_client_read(struct nbd_client *client, void *bytes, size_t count, uint64_t offset,
                      struct nbd_command *command, struct error *error)
 {
+    /* Whole, or the error in its place: of what it sends in pieces QEMU says none, and drops
+     * the client (nbd/server.c, nbd_co_send_sparse_read). */
+    uint32_t whole = nbd_can_df(client->handle) > 0 ? LIBNBD_CMD_FLAG_DF : 0;
+    const nbd_chunk_callback chunk = {.callback = chunk_came};
+
     *command = (struct nbd_command){0};
-    return nbd_aio_pread(client->handle, bytes, count, offset, telling(command), 0) >= 0 ||
+    return nbd_aio_pread_structured(client->handle, bytes, count, offset, chunk, telling(command),
+                                    whole) >= 0 ||
            said(client, "cannot ask the NBD server", error);
 }
 

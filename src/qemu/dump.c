@@ -334,7 +334,9 @@ bool dump_look(struct dump *dump, struct dump_disk *disk, int64_t patience, enum
     if (!qmp_connect(&dump->monitor, patience, &qmp, error))
         return error->kind == ERROR_TIMEOUT;
     dump_hear_guard(dump);
-    if (!dump_keep_guard(dump, disk, error))
+    /* What has been read of a stream is right for as long as its job runs: whoever reads
+     * asks for the guard as well (part.c). */
+    if (!disk->streamed && !dump_keep_guard(dump, disk, error))
         return false;
     dump_spare_guest(dump, qmp);
     if (!qmp_list(qmp, "query-jobs", NULL, &jobs, error))

@@ -86,10 +86,11 @@ def _of_restore_that_reads(fault, version):
     the job lacks some: E; within one it is an error at once: f.
     """
     error = _ERROR.format("Restore")
+    # Whether the Director asks the Storage Daemon for its end is a matter of moments.
+    ended = End("A", (f"{error}|{_CANCELED.format('Restore')}",))
     return {
-        f.CANCELLED: End("A", (_STORE_END[version], error)),
-        # Whether the Director asks the Storage Daemon for its end is a matter of moments.
-        rf.SERVER_STANDS_STILL: End("A", (f"{error}|{_CANCELED.format('Restore')}",)),
+        f.CANCELLED: ended,
+        rf.SERVER_STANDS_STILL: ended,
         f.FD_KILLED: End("f", (_STORE_END[version], error)),
         f.SD_KILLED: End("fE", (_SD_AWAY, error), ours=True),
         f.DIRECTOR_KILLED: DIRECTOR_KILLED,

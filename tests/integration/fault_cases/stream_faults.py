@@ -131,7 +131,7 @@ def _of_first(scene, command):
 def _remove_export(scene, _jobid):
     export = _of_first(scene, "query-block-exports")
     scene.guest.qmp("block-export-del", id=export, mode="hard")
-    wait_until(lambda: export not in scene.streams()[1:], PATIENCE, "the export's end")
+    wait_until(lambda: export not in scene.exports(), PATIENCE, "the export's end")
 
 
 def _cancel_in_qemu(scene, _jobid):

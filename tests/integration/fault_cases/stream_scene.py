@@ -50,6 +50,10 @@ class StreamingScene(Scene):
         return [entry["id"] for command in ("query-jobs", "query-block-exports")
                 for entry in self.guest.qmp(command) if entry["id"].startswith("bacula-")]
 
+    def exports(self):
+        """Those of a stream's that are in QEMU; they are called as the jobs are."""
+        return [entry["id"] for entry in self.guest.qmp("query-block-exports")]
+
     def helpers(self):
         """Process ids of the guards that the plugin has started, and of those who keep them."""
         return processes_of(self.bacula.helper)
