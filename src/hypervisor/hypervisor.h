@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/workplace.h"
 #include "guest/guest.h"
 #include "guest/options.h"
 #include "guest/replace.h"
@@ -80,7 +81,9 @@ void console_list_free(struct console_list *list);
 struct restored_image {
     const char *drive;       /* as in the file's name */
     const struct disk *disk; /* what config.json says of it, or NULL */
-    const char *path;        /* the qcow2 file */
+    const char *path;        /* the image … */
+    const char *format;      /* … and what it is: qcow2, or raw */
+    bool beside;             /* it lies where put_beside wanted it */
     time_t modified;         /* the time of the backup */
 };
 
@@ -177,6 +180,12 @@ struct hypervisor {
      * delivery->skipped was told. */
     bool (*may_deliver)(const struct delivery *delivery, const struct restored_image *image,
                         struct error *error);
+
+    /* Where a disk can be put together so that nothing is left to be copied when it is
+     * delivered: *workplace, the caller's, and *format.  Neither is touched where it
+     * is to be put together elsewhere, and then copied.  NULL: none can be. */
+    bool (*put_beside)(const struct delivery *delivery, const struct restored_image *image,
+                       struct workplace *workplace, const char **format, struct error *error);
 
     /* A guest is only delivered with all the disks that were to be restored. */
     bool whole_guests_only;

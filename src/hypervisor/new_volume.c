@@ -85,7 +85,7 @@ static bool room_for(const struct delivery *delivery, const struct pve_storage *
     /* Not what the image's file takes: its file system may compress. */
     if (pve_storage_is_thick(storage) || !qcow2_count_file(image->path, &census) ||
         census.compressed)
-        return image_size(&tool, image->path, "qcow2", bytes, error);
+        return image_size(&tool, image->path, image->format, bytes, error);
     *bytes = census.bytes;
     return true;
 }
@@ -201,8 +201,8 @@ static bool fill(const struct delivery *delivery, const struct pve_host *host,
 
     return pve_volume_find(host, volume->name, &path, &format, error) &&
            pve_volume_await(path, delivery->call.cancel, error) &&
-           image_convert(&tool, image->path, path, format, target_of(volume->storage, path),
-                         error) &&
+           image_convert(&tool, image->path, image->format, path, format,
+                         target_of(volume->storage, path), error) &&
            (*path != '/' || strcmp(format, "raw") != 0 || zero_rest(path, size, error));
 }
 
@@ -277,7 +277,7 @@ bool new_volume_make(const struct delivery *delivery, const struct pve_host *hos
                                    .number = volume->number,
                                    .format = format_for(volume->storage, image->disk)};
 
-    if (!image_size(&tool, image->path, "qcow2", &wish.size, error))
+    if (!image_size(&tool, image->path, image->format, &wish.size, error))
         return false;
     if (!pve_volume_make(host, &wish, &volume->name, error)) {
         if (error->kind != ERROR_REFUSED)

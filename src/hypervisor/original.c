@@ -168,7 +168,7 @@ static bool write_device(const struct delivery *delivery, const struct restored_
     uint64_t needed, size;
 
     if (!claim_device(place, &claim, error) || !check_lock(place, error) ||
-        !image_size(&tool, image->path, "qcow2", &needed, error))
+        !image_size(&tool, image->path, image->format, &needed, error))
         return false;
     if (ioctl(claim, BLKGETSIZE64, &size) != 0)
         return error_errno(error, errno, "cannot ask for the size of \"%s\"", place->path);
@@ -177,7 +177,7 @@ static bool write_device(const struct delivery *delivery, const struct restored_
                   (unsigned long long)size, (unsigned long long)needed);
         return error_hint(error, "make the device larger");
     }
-    if (!image_convert(&tool, image->path, place->path, image->disk->driver,
+    if (!image_convert(&tool, image->path, image->format, place->path, image->disk->driver,
                        raw ? IMAGE_FILLED : IMAGE_NEW, error))
         return false;
     return fsync(claim) == 0 || error_errno(error, errno, "cannot flush \"%s\"", place->path);
@@ -198,14 +198,11 @@ static bool give_owner(int file, const struct place *place, const struct disk *d
     return error_errno(error, errno, "cannot give it the owner and mode of \"%s\"", place->path);
 }
 
-static bool write_beside(const struct delivery *delivery, const struct restored_image *image,
-                         const struct place *place, const char *unfinished, int file,
-                         struct error *error)
+/* A file that is whole, `unfinished`, gets its name; `file` is open on it. */
+static bool put_in_place(const struct restored_image *image, const struct place *place,
+                         const char *unfinished, int file, struct error *error)
 {
-    struct image_tool tool = tool_of(delivery);
-
-    if (!image_convert(&tool, image->path, unfinished, image->disk->driver, IMAGE_NEW, error) ||
-        !give_owner(file, place, image->disk, error))
+    if (!give_owner(file, place, image->disk, error))
         return false;
     path_set_time(unfinished, image->modified);
     if (fsync(file) != 0)
@@ -219,32 +216,85 @@ static bool write_beside(const struct delivery *delivery, const struct restored_
     return true;
 }
 
-/* Written in a folder of the job's own beside its place: what a File Daemon
- * leaves there that is killed, the next restore to this directory removes. */
-static bool write_file(const struct delivery *delivery, const struct restored_image *image,
-                       const struct place *place, struct error *error)
+/* A folder of the job's own beside a disk's place: what a File Daemon leaves there that is
+ * killed, the next restore to this directory removes. */
+static bool open_beside(const struct delivery *delivery, const struct place *place,
+                        struct workplace *workplace, struct error *error)
 {
-    _cleanup_workplace_ struct workplace workplace = WORKPLACE_NONE;
     _cleanup_free_ char *directory = path_directory(place->path);
-    _cleanup_free_ char *unfinished = NULL;
-    _cleanup_close_ int file = -1;
 
     if (!directory)
         return error_memory(error);
-    if (!check_lock(place, error))
+    if (workplace_open(workplace, directory, delivery->job_id, error))
+        return true;
+    /* Here it is not working= that helps. */
+    return error_other_hint(error, "see that the File Daemon may write there, or restore to a "
+                                   "directory (where=/some/path)");
+}
+
+bool original_put_beside(const struct delivery *delivery, const struct restored_image *image,
+                         struct workplace *workplace, const char **format, struct error *error)
+{
+    static const char *const formats[] = {"raw", "qcow2"};
+    _cleanup_place_ struct place place = {0};
+
+    if (!find_place(image, &place, error))
         return false;
-    if (!workplace_open(&workplace, directory, delivery->job_id, error)) {
-        /* Here it is not working= that helps. */
-        return error_other_hint(error, "see that the File Daemon may write there, or restore to a "
-                                       "directory (where=/some/path)");
-    }
+    if (place.exists && S_ISBLK(place.status.st_mode))
+        return true;
+    for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
+        if (strcmp(image->disk->driver, formats[i]) == 0) {
+            *format = formats[i];
+            return open_beside(delivery, &place, workplace, error);
+        }
+    return true;
+}
+
+static bool write_beside(const struct delivery *delivery, const struct restored_image *image,
+                         const struct place *place, struct error *error)
+{
+    _cleanup_workplace_ struct workplace workplace = WORKPLACE_NONE;
+    struct image_tool tool = tool_of(delivery);
+    _cleanup_free_ char *unfinished = NULL;
+    _cleanup_close_ int file = -1;
+
+    if (!open_beside(delivery, place, &workplace, error))
+        return false;
     unfinished = text_format("%s/image", workplace.path);
     if (!unfinished)
         return error_memory(error);
     file = open(unfinished, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (file < 0)
         return error_errno(error, errno, "cannot make \"%s\"", unfinished);
-    return write_beside(delivery, image, place, unfinished, file, error);
+    return image_convert(&tool, image->path, image->format, unfinished, image->disk->driver,
+                         IMAGE_NEW, error) &&
+           put_in_place(image, place, unfinished, file, error);
+}
+
+/* Whether it was put together in its place's own directory: that may be another one by now. */
+static bool lies_beside(const struct restored_image *image, const struct place *place)
+{
+    _cleanup_free_ char *folder = image->beside ? path_directory(image->path) : NULL;
+    _cleanup_free_ char *parent = folder ? path_directory(folder) : NULL;
+    _cleanup_free_ char *directory = path_directory(place->path);
+
+    return parent && directory && strcmp(parent, directory) == 0 &&
+           strcmp(image->format, image->disk->driver) == 0;
+}
+
+static bool write_file(const struct delivery *delivery, const struct restored_image *image,
+                       const struct place *place, struct error *error)
+{
+    _cleanup_close_ int file = -1;
+
+    if (!check_lock(place, error))
+        return false;
+    if (!lies_beside(image, place))
+        return write_beside(delivery, image, place, error);
+    file = open(image->path, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (file < 0)
+        return error_errno(error, errno, "cannot open \"%s\"", image->path);
+    return put_in_place(image, place, image->path, file, error);
 }
 
 bool original_write(struct delivery *delivery, const struct restored_image *image,

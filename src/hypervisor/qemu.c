@@ -315,6 +315,7 @@ const struct hypervisor hypervisor_qemu = {
     .leaves_images = leaves_images,
     .plan = plan,
     .may_deliver = original_check,
+    .put_beside = original_put_beside,
     .begin_delivery = begin_delivery,
     .deliver = original_write,
     .end_delivery = end_delivery,

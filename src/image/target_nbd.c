@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "image/extents.h"
@@ -180,6 +181,8 @@ static bool zero(void *context, uint64_t offset, uint64_t count, struct error *e
 {
     struct target_nbd *target = context;
 
+    if (target->request.fresh)
+        return true;
     if (target->zero_offset + target->zeroes != offset) {
         if (!send_zeroes(target, error))
             return false;
@@ -236,11 +239,15 @@ static bool data(void *context, uint64_t offset, const void *bytes, size_t count
  * come back. */
 static bool fit(struct target_nbd *target, uint64_t size, struct error *error)
 {
+    const struct target_nbd_request *request = &target->request;
     uint64_t before;
 
-    return qcow2_read_file(target->request.path, &before, error) &&
+    if (strcmp(request->format, "raw") == 0)
+        return (size <= INT64_MAX && truncate(request->path, (off_t)size) == 0) ||
+               error_errno(error, errno, "cannot make it as large as the disk");
+    return qcow2_read_file(request->path, &before, error) &&
            (before == size ||
-            image_resize(target->request.tool, target->request.path, size, error));
+            image_resize(request->tool, request->path, request->format, size, error));
 }
 
 static bool open_client(struct target_nbd *target, struct error *error)
@@ -268,7 +275,7 @@ static bool begin(void *context, uint64_t size, struct error *error)
 {
     struct target_nbd *target = context;
     const struct server_request request = {.path = target->request.path,
-                                           .format = "qcow2",
+                                           .format = target->request.format,
                                            .folder = target->request.folder,
                                            .name = target->request.name};
 

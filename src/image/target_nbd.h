@@ -22,7 +22,9 @@
 enum { TARGET_COMMANDS = 16, TARGET_PIECE = 256 << 10 };
 
 struct target_nbd_request {
-    const char *path;              /* of the image, a qcow2: absolute */
+    const char *path;              /* of the image: absolute */
+    const char *format;            /* qcow2 or raw */
+    bool fresh;                    /* a raw one without a byte yet: what is zero need not be said */
     int folder;                    /* of ours, where … */
     const char *name;              /* … the server's socket is made */
     const struct image_tool *tool; /* told while we wait: everything is borrowed */

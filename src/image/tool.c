@@ -105,33 +105,33 @@ bool image_check_dump(const struct image_tool *tool, const char *path, struct er
     return error_hint(error, "see QEMU's own messages and the room in the working directory");
 }
 
-bool image_resize(const struct image_tool *tool, const char *path, uint64_t size,
-                  struct error *error)
+bool image_resize(const struct image_tool *tool, const char *path, const char *format,
+                  uint64_t size, struct error *error)
 {
     _cleanup_free_ char *bytes = text_format("%llu", (unsigned long long)size);
     const char *const arguments[] = {"qemu-img", "resize", "-q",  "--shrink", "-f",
-                                     "qcow2",    path,     bytes, NULL};
+                                     format,     path,     bytes, NULL};
 
     return bytes ? run_quietly(tool, arguments, SHORT_LIMIT, error) : error_memory(error);
 }
 
-bool image_patch(const struct image_tool *tool, const char *base, const char *part, uint64_t size,
-                 struct error *error)
+bool image_patch(const struct image_tool *tool, const char *base, const char *format,
+                 const char *part, uint64_t size, struct error *error)
 {
     /* In the same folder, and a qcow2 image has room for 1,023 bytes only. */
     const char *slash = strrchr(base, '/');
-    const char *const link[] = {"qemu-img", "rebase", "-q",    "-u", "-f",
-                                "qcow2",    "-F",     "qcow2", "-b", slash ? slash + 1 : base,
+    const char *const link[] = {"qemu-img", "rebase", "-q",   "-u", "-f",
+                                "qcow2",    "-F",     format, "-b", slash ? slash + 1 : base,
                                 part,       NULL};
     const char *const commit[] = {"qemu-img", "commit", "-q", "-f", "qcow2", "-d", part, NULL};
     uint64_t before;
 
-    if (!image_size(tool, base, "qcow2", &before, error))
+    if (!image_size(tool, base, format, &before, error))
         return false;
     /* A disk that grew must do so before: bytes beyond the end would be lost.
      * One that shrank must do so before as well: when it grows again later,
      * what it had there once must not come back. */
-    if (before != size && !image_resize(tool, base, size, error))
+    if (before != size && !image_resize(tool, base, format, size, error))
         return false;
     return run_quietly(tool, link, SHORT_LIMIT, error) &&
            run_quietly(tool, commit, copy_limit(part), error);
@@ -157,12 +157,12 @@ bool image_size(const struct image_tool *tool, const char *path, const char *for
 }
 
 /* A limit makes a copy last longer: the zeroes that it writes count as well. */
-static int64_t convert_limit(const struct image_tool *tool, const char *from)
+static int64_t convert_limit(const struct image_tool *tool, const char *from, const char *is)
 {
     struct error ignored;
     uint64_t size = 0;
 
-    if (!tool->rate || !image_size(tool, from, "qcow2", &size, &ignored))
+    if (!tool->rate || !image_size(tool, from, is, &size, &ignored))
         return copy_limit(from);
     return copy_limit(from) + (int64_t)(size / tool->rate * 2000);
 }
@@ -181,8 +181,8 @@ static bool help_has(const struct image_tool *tool, const char *word)
     return has;
 }
 
-bool image_convert(const struct image_tool *tool, const char *from, const char *to,
-                   const char *format, enum image_target target, struct error *error)
+bool image_convert(const struct image_tool *tool, const char *from, const char *is, const char *to,
+                   const char *becomes, enum image_target target, struct error *error)
 {
     static const char is_zero[] = "--target-is-zero";
     _cleanup_free_ char *rate = text_format("%llu", (unsigned long long)tool->rate);
@@ -199,9 +199,9 @@ bool image_convert(const struct image_tool *tool, const char *from, const char *
         arguments[count++] = "-r";
         arguments[count++] = rate;
     }
-    memcpy(arguments + count, (const char *[]){"-f", "qcow2", "-O", format, from, to},
+    memcpy(arguments + count, (const char *[]){"-f", is, "-O", becomes, from, to},
            6 * sizeof(*arguments));
-    return run_quietly(tool, arguments, convert_limit(tool, from), error);
+    return run_quietly(tool, arguments, convert_limit(tool, from, is), error);
 }
 
 bool image_has_rate(const struct image_tool *tool)

@@ -31,14 +31,14 @@ bool image_check(const struct image_tool *tool, const char *path, struct error *
  * Then the file holds more than the tables know. */
 bool image_check_dump(const struct image_tool *tool, const char *path, struct error *error);
 
-/* Makes a qcow2 larger or smaller; what lies behind its new end is lost. */
-bool image_resize(const struct image_tool *tool, const char *path, uint64_t size,
-                  struct error *error);
+/* Makes an image (qcow2 or raw) larger or smaller; what lies behind its new end is lost. */
+bool image_resize(const struct image_tool *tool, const char *path, const char *format,
+                  uint64_t size, struct error *error);
 
-/* Writes what `part` holds into `base`, both qcow2 and in one folder, and takes over its size.
- * `part` is of no use afterwards. */
-bool image_patch(const struct image_tool *tool, const char *base, const char *part, uint64_t size,
-                 struct error *error);
+/* Writes what `part`, a qcow2, holds into `base` (qcow2 or raw) in the same folder, and takes
+ * over its size.  `part` is of no use afterwards. */
+bool image_patch(const struct image_tool *tool, const char *base, const char *format,
+                 const char *part, uint64_t size, struct error *error);
 
 /* The virtual size of an image that nobody writes to.  Fails with a hint when
  * a QEMU holds its lock. */
@@ -52,11 +52,11 @@ enum image_target {
     IMAGE_ZERO,   /* is there already, and all of it reads as zeroes */
 };
 
-/* Copies a qcow2 into a new file, or over something of at least its size.
- * Zeroes become holes where the target can have them; they are not written to
- * IMAGE_ZERO, where this qemu-img can leave them (--target-is-zero, QEMU 5.0). */
-bool image_convert(const struct image_tool *tool, const char *from, const char *to,
-                   const char *format, enum image_target target, struct error *error);
+/* Copies an image of format `is` into a new file of format `becomes`, or over something of
+ * at least its size.  Zeroes become holes where the target can have them; they are not written
+ * to IMAGE_ZERO, where this qemu-img can leave them (--target-is-zero, QEMU 5.0). */
+bool image_convert(const struct image_tool *tool, const char *from, const char *is, const char *to,
+                   const char *becomes, enum image_target target, struct error *error);
 
 /* Whether this host's qemu-img can keep to a rate (QEMU 6.0). */
 bool image_has_rate(const struct image_tool *tool);

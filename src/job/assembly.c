@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/path.h"
@@ -14,19 +15,54 @@
 #include "image/server.h"
 #include "image/trailer.h"
 
+static bool is_raw(const struct assembly *assembly)
+{
+    return strcmp(assembly->format, "raw") == 0;
+}
+
+/* The places of its files. */
+static bool settle(struct assembly *assembly, const struct workplace *workplace, const char *format,
+                   struct error *error)
+{
+    free(assembly->path);
+    free(assembly->part);
+    assembly->path = text_format("%s/%zu.%s", workplace->path, assembly->number, format);
+    assembly->part = text_format("%s/%zu.part", workplace->path, assembly->number);
+    assembly->format = format;
+    assembly->folder = workplace->descriptor;
+    return (assembly->path && assembly->part) || error_memory(error);
+}
+
 bool assembly_init(struct assembly *assembly, const char *drive, const struct workplace *workplace,
                    size_t number, struct error *error)
 {
     *assembly = (struct assembly){
         .drive = text_copy(drive),
-        .path = text_format("%s/%zu.qcow2", workplace->path, number),
-        .part = text_format("%s/%zu.part", workplace->path, number),
         .socket = text_format("%zu.nbd", number),
-        .folder = workplace->descriptor,
+        .workplace = workplace,
+        .number = number,
+        .beside = WORKPLACE_NONE,
         .file = -1,
     };
-    return (assembly->drive && assembly->path && assembly->part && assembly->socket) ||
-           error_memory(error);
+    return settle(assembly, workplace, "qcow2", error) &&
+           ((assembly->drive && assembly->socket) || error_memory(error));
+}
+
+bool assembly_put_beside(struct assembly *assembly, struct workplace *workplace, const char *format,
+                         struct error *error)
+{
+    workplace_close(&assembly->beside);
+    assembly->beside = *workplace;
+    *workplace = WORKPLACE_NONE;
+    return settle(assembly, &assembly->beside, format, error);
+}
+
+/* Into the guest's workplace, as nothing of it is there yet that could be kept. */
+static bool put_back(struct assembly *assembly, const char *why, struct error *error)
+{
+    workplace_close(&assembly->beside);
+    assembly->detour = why;
+    return settle(assembly, assembly->workplace, "qcow2", error);
 }
 
 static void close_file(struct assembly *assembly)
@@ -94,6 +130,15 @@ static bool open_file(struct assembly *assembly, const char *path, struct error 
     return assembly->file >= 0 || error_errno(error, errno, "cannot make \"%s\"", path);
 }
 
+/* What of its image is there already is of another chain. */
+static bool begin_image(struct assembly *assembly, struct error *error)
+{
+    const char *lack =
+        assembly->beside.path ? server_lacks(assembly->folder, assembly->socket) : NULL;
+
+    return (!lack || put_back(assembly, lack, error)) && open_file(assembly, assembly->path, error);
+}
+
 bool assembly_begin(struct assembly *assembly, const struct part *part,
                     const struct image_tool *tool, struct error *error)
 {
@@ -106,8 +151,7 @@ bool assembly_begin(struct assembly *assembly, const struct part *part,
     assembly->chosen = false;
     assembly->detour = NULL;
     assembly->lost.kind = ERROR_NONE;
-    if (part->sequence ? !follows(assembly, part, error)
-                       : !open_file(assembly, assembly->path, error)) {
+    if (part->sequence ? !follows(assembly, part, error) : !begin_image(assembly, error)) {
         assembly_fail(assembly);
         return false;
     }
@@ -149,6 +193,8 @@ static bool follow(struct assembly *assembly, struct error *error)
 static bool take_apart(struct assembly *assembly, struct error *error)
 {
     const struct target_nbd_request request = {.path = assembly->path,
+                                               .format = assembly->format,
+                                               .fresh = assembly->arriving == 0,
                                                .folder = assembly->folder,
                                                .name = assembly->socket,
                                                .tool = assembly->tool};
@@ -162,15 +208,26 @@ static bool take_apart(struct assembly *assembly, struct error *error)
     return assembly->reader || error_memory(error);
 }
 
+static const char out_of_order[] = "qemu-fd 0.1 saved it, or it was changed since";
+
+static bool choose_for_image(struct assembly *assembly, bool in_order, struct error *error)
+{
+    if (!is_raw(assembly))
+        return !in_order || follow(assembly, error);
+    close_file(assembly);
+    return in_order ? take_apart(assembly, error)
+                    : put_back(assembly, out_of_order, error) &&
+                          open_file(assembly, assembly->path, error);
+}
+
 static bool choose(struct assembly *assembly, struct error *error)
 {
     bool in_order = reader_knows(assembly->head, assembly->head_count);
 
     assembly->chosen = true;
     if (assembly->arriving == 0)
-        return !in_order || follow(assembly, error);
-    assembly->detour = in_order ? server_lacks(assembly->folder, assembly->socket)
-                                : "qemu-fd 0.1 saved it, or it was changed since";
+        return choose_for_image(assembly, in_order, error);
+    assembly->detour = in_order ? server_lacks(assembly->folder, assembly->socket) : out_of_order;
     return assembly->detour ? open_file(assembly, assembly->part, error)
                             : take_apart(assembly, error);
 }
@@ -281,11 +338,23 @@ static bool patch_in(struct assembly *assembly, const struct image_tool *tool, s
     uint64_t size;
     bool good = qcow2_read_file(assembly->part, &size, error) &&
                 image_check(tool, assembly->part, error) &&
-                image_patch(tool, assembly->path, assembly->part, size, error);
+                image_patch(tool, assembly->path, assembly->format, assembly->part, size, error);
 
     if (good)
         (void)unlink(assembly->part);
     return good;
+}
+
+bool assembly_size(const struct assembly *assembly, uint64_t *size, struct error *error)
+{
+    struct stat status;
+
+    if (!is_raw(assembly))
+        return qcow2_read_file(assembly->path, size, error);
+    if (stat(assembly->path, &status) != 0)
+        return error_errno(error, errno, "cannot look at \"%s\"", assembly->path);
+    *size = (uint64_t)status.st_size;
+    return true;
 }
 
 static bool take_part(struct assembly *assembly, struct error *error)
@@ -305,7 +374,7 @@ static bool take_part(struct assembly *assembly, struct error *error)
                          (unsigned long long)(assembly->received - assembly->skipped),
                          (unsigned long long)assembly->expected);
     close_file(assembly);
-    if (assembly->arriving == 0 && !qcow2_read_file(assembly->path, &size, error))
+    if (assembly->arriving == 0 && !assembly_size(assembly, &size, error))
         return false;
     if (assembly->reader && !reader_end(assembly->reader, error))
         return false;
@@ -334,7 +403,7 @@ bool assembly_finish(struct assembly *assembly, const struct image_tool *tool, s
 {
     _cleanup_close_ int file = -1;
 
-    if (!image_check(tool, assembly->path, error))
+    if (!is_raw(assembly) && !image_check(tool, assembly->path, error))
         return false;
     file = open(assembly->path, O_RDONLY | O_CLOEXEC);
     if (file < 0 || fsync(file) != 0)
@@ -345,6 +414,7 @@ bool assembly_finish(struct assembly *assembly, const struct image_tool *tool, s
 void assembly_free(struct assembly *assembly)
 {
     close_part(assembly);
+    workplace_close(&assembly->beside);
     free(assembly->drive);
     free(assembly->path);
     free(assembly->part);

@@ -1,11 +1,15 @@
 /* qemu-fd: one image put together from the parts that a restore brings.
  * SPDX-License-Identifier: AGPL-3.0-or-later
  *
- * Part 0 is a whole image; part n holds what changed after part n - 1.  Which way a part
- * goes is chosen at its first bytes:
+ * It is put together in the guest's workplace, as a qcow2; or beside the place where it belongs
+ * (assembly_put_beside), as a qcow2 or raw: then nothing is left to be copied.  Part 0 is a whole
+ * image; part n holds what changed after part n - 1.  Which way a part goes is chosen at its
+ * first bytes:
  *
- *     part 0                      into the image's file; one whose tables come first is
+ *     part 0 of a qcow2           into the image's file; one whose tables come first is
  *                                 followed through them meanwhile
+ *     part 0 of a raw image       straight into it, when its tables come first; any other makes
+ *                                 it a qcow2 in the guest's workplace
  *     part n, its tables first    straight into the image, while it arrives (target_nbd.h)
  *     part n, any other           into a file beside it, which qemu-img patches in when it has
  *                                 arrived: backups of version 0.1, what was changed
@@ -35,16 +39,20 @@ enum assembly_state {
 
 struct assembly {
     char *drive; /* as in the file's name */
-    char *path;  /* the image, in the workplace */
-    char *part;  /* where an increment waits to be patched in */
+    char *path;  /* the image */
+    const char *format;
+    char *part; /* where an increment waits to be patched in, in the same folder */
     enum assembly_state state;
     uint32_t sequence;
     uint64_t identity; /* of the last part in it; 0: it carried none */
     time_t modified;   /* of the last part */
     const char
         *detour;  /* why the last part was put aside before it was patched in; NULL: it was not */
-    int folder;   /* the workplace, borrowed, where … */
+    int folder;   /* that one, where … */
     char *socket; /* … the name of a socket is free */
+    const struct workplace *workplace; /* the guest's, borrowed, and … */
+    size_t number;                     /* … which of its images this is */
+    struct workplace beside;           /* where the image lies instead, if it is one */
 
     /* The part that arrives now. */
     const struct image_tool *tool; /* NULL: none */
@@ -73,6 +81,11 @@ struct part {
 bool assembly_init(struct assembly *assembly, const char *drive, const struct workplace *workplace,
                    size_t number, struct error *error);
 
+/* Has it put together in `workplace`, which is taken over, as a "qcow2" or "raw".  Before its
+ * part 0; that a host without qemu-nbd makes it a qcow2 in the guest's workplace all the same. */
+bool assembly_put_beside(struct assembly *assembly, struct workplace *workplace, const char *format,
+                         struct error *error);
+
 /* Takes a part up, if it is the next one: part 0 always is and starts afresh;
  * part n follows part n - 1, and the very part n - 1 that it was made on.  `tool` is
  * borrowed until the part's end. */
@@ -89,6 +102,9 @@ bool assembly_seek(struct assembly *assembly, uint64_t offset);
 /* The part has arrived: sees that it is whole and harmless, and in the image.  Any
  * failure makes the assembly ASSEMBLY_FAILED. */
 bool assembly_end(struct assembly *assembly, const struct part *part, struct error *error);
+
+/* Bytes of the disk. */
+bool assembly_size(const struct assembly *assembly, uint64_t *size, struct error *error);
 
 /* All parts are in: checks the image and flushes it. */
 bool assembly_finish(struct assembly *assembly, const struct image_tool *tool, struct error *error);

@@ -184,6 +184,11 @@ static enum accepted accept_image(struct restore *restore, const char *drive)
         return ACCEPTED_NOT;
     }
     restore->tool = restored_guest_tool(guest, &restore->watch);
+    if (restore->part.sequence == 0 && !restored_guest_settle(guest, image, &error)) {
+        image->state = ASSEMBLY_FAILED;
+        job_error_of(&error, guest->component, guest->vmid, drive);
+        return fail(restore, &error);
+    }
     if (!assembly_begin(image, &restore->part, &restore->tool, &error)) {
         job_error_of(&error, guest->component, guest->vmid, drive);
         return fail(restore, &error);
@@ -327,7 +332,7 @@ void restore_end(struct restore *restore, enum restore_outcome outcome)
         restore->guests[i]->doubtful = outcome != RESTORE_GOOD;
         if (outcome != RESTORE_BAD && !restore->guests[i]->failed)
             restored_guest_finish(restore->guests[i]);
-        workplace_close(&restore->guests[i]->workplace);
+        restored_guest_clear(restore->guests[i]);
     }
     /* After errors before its end the File Daemon calls it failed by itself; a job
      * that is cancelled while its images go to their places, cancelled. */

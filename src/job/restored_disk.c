@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/path.h"
-#include "image/qcow2.h"
 
 size_t restored_disk_count(const struct restored_guest *guest)
 {
@@ -49,7 +48,7 @@ static bool has_size(const struct assembly *image, uint64_t wanted, struct error
 {
     uint64_t size;
 
-    return qcow2_read_file(image->path, &size, error) &&
+    return assembly_size(image, &size, error) &&
            (size == wanted ||
             error_set(error, ERROR_GENERAL, "it has %llu bytes, where config.json says %llu",
                       (unsigned long long)size, (unsigned long long)wanted));

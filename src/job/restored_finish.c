@@ -92,6 +92,8 @@ static size_t collect_images(struct restored_guest *guest, struct restored_image
             images[count++] = (struct restored_image){.drive = image->drive,
                                                       .disk = restored_disk_of(guest, image->drive),
                                                       .path = image->path,
+                                                      .format = image->format,
+                                                      .beside = image->beside.path,
                                                       .modified = image->modified};
         else if (image->state != ASSEMBLY_SKIPPED)
             *all = false;

@@ -272,6 +272,22 @@ bool restored_guest_admits(struct restored_guest *guest, const struct assembly *
     return !restored.disk || guest->hypervisor->may_deliver(&delivery, &restored, error);
 }
 
+bool restored_guest_settle(struct restored_guest *guest, struct assembly *image,
+                           struct error *error)
+{
+    struct delivery delivery = restored_guest_delivery(guest, NULL);
+    const struct restored_image restored = {.drive = image->drive,
+                                            .disk = restored_disk_of(guest, image->drive)};
+    _cleanup_workplace_ struct workplace workplace = WORKPLACE_NONE;
+    const char *format;
+
+    if (image->beside.path || restored_guest_stays(guest) || !restored.disk ||
+        !guest->hypervisor->put_beside)
+        return true;
+    return guest->hypervisor->put_beside(&delivery, &restored, &workplace, &format, error) &&
+           (!workplace.path || assembly_put_beside(image, &workplace, format, error));
+}
+
 static bool put_config(struct restored_guest *guest, struct error *error)
 {
     _cleanup_free_ char *place = text_format("%s/" SAVED_NAME_CONFIG, guest->directory);
@@ -325,6 +341,9 @@ bool restored_guest_take_config(struct restored_guest *guest, struct error *erro
 
 void restored_guest_say_detour(struct restored_guest *guest, const struct assembly *image)
 {
+    _cleanup_free_ char *folder = path_directory(image->part);
+    _cleanup_free_ char *directory = folder ? path_directory(folder) : NULL;
+
     if (guest->detoured || !image->detour)
         return;
     guest->detoured = true;
@@ -332,7 +351,8 @@ void restored_guest_say_detour(struct restored_guest *guest, const struct assemb
         guest->job, MESSAGE_INFO,
         "A part of %s/%s waited in \"%s\" until it had come (%s): every such part is written "
         "twice",
-        restored_guest_name(guest), image->drive, guest->root, image->detour);
+        restored_guest_name(guest), image->drive, directory ? directory : guest->root,
+        image->detour);
 }
 
 size_t restored_guest_count(const struct restored_guest *guest, enum assembly_state state)
@@ -342,6 +362,13 @@ size_t restored_guest_count(const struct restored_guest *guest, enum assembly_st
     for (size_t i = 0; i < guest->image_count; i++)
         count += guest->images[i].state == state;
     return count;
+}
+
+void restored_guest_clear(struct restored_guest *guest)
+{
+    for (size_t i = 0; i < guest->image_count; i++)
+        workplace_close(&guest->images[i].beside);
+    workplace_close(&guest->workplace);
 }
 
 void restored_guest_free(struct restored_guest *guest)

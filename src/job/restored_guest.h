@@ -56,6 +56,10 @@ struct assembly *restored_guest_image(struct restored_guest *guest, const char *
 bool restored_guest_admits(struct restored_guest *guest, const struct assembly *image,
                            const struct part *part, struct error *error);
 
+/* Before part 0 of an image that may come: chooses where it is put together. */
+bool restored_guest_settle(struct restored_guest *guest, struct assembly *image,
+                           struct error *error);
+
 /* config.json is complete. */
 bool restored_guest_take_config(struct restored_guest *guest, struct error *error);
 
@@ -94,6 +98,9 @@ bool restored_guest_may_replace(struct restored_guest *guest, const char *drive,
 /* "Start Restore vm: …", once.  False when the restore form wishes what cannot be:
  * the guest has failed. */
 bool restored_guest_announce(struct restored_guest *guest, struct error *error);
+
+/* Removes what is unfinished: nothing comes or is delivered any more. */
+void restored_guest_clear(struct restored_guest *guest);
 
 void restored_guest_free(struct restored_guest *guest);
 

@@ -246,8 +246,10 @@ static size_t make_images(const json_t *config, struct disk *disks, struct resto
             continue;
         disks[count] = (struct disk){.drive = text_format("drive-%s", key)};
         disks[count].volume = TAKE_PTR(drive.volume);
-        images[count] = (struct restored_image){
-            .drive = disks[count].drive, .disk = &disks[count], .path = "/x.qcow2"};
+        images[count] = (struct restored_image){.format = "qcow2",
+                                                .drive = disks[count].drive,
+                                                .disk = &disks[count],
+                                                .path = "/x.qcow2"};
         count++;
     }
     return count;

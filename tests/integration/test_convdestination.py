@@ -133,6 +133,16 @@ def test_back_to_the_original_files(saved):
     _assert_guest_reads(saved.guest)
 
 
+@one_version
+def test_needs_no_working_directory(saved, make_tmpfs):
+    """The images are put together beside the originals; without a qemu-nbd they would not fit."""
+    small = make_tmpfs("small", MIB)
+    job = _restore(saved, plugin_options={**_OPTIONS, "working": str(small)})
+    assert job.ok and "written twice" not in job.log, job.log
+    _assert_converted(saved)
+    assert os.listdir(small) == [] and _files_in_images(saved) == ["vda.qcow2", "vdb.raw"]
+
+
 def test_form_shows_and_chooses_no(saved):
     """What stands in the form counts: with "no" the originals stay as they are."""
     job = _restore(saved, plugin_options={"convdestination": "no"})

@@ -110,13 +110,19 @@ static size_t count_parts(const struct workplace *workplace)
     return count_names(workplace->path) - 1;
 }
 
-static void check_content(const struct assembly *assembly, const char *folder, const char *reads)
+static void check_content_as(const struct assembly *assembly, const char *folder,
+                             const char *format, const char *reads)
 {
-    _cleanup_free_ char *script = text_format("qemu-io -r -f qcow2 %s '%s' > out 2>&1 && ! grep -q "
+    _cleanup_free_ char *script = text_format("qemu-io -r -f %s %s '%s' > out 2>&1 && ! grep -q "
                                               "-i -E 'fail|error' out",
-                                              reads, assembly->path);
+                                              format, reads, assembly->path);
 
     shell(folder, script);
+}
+
+static void check_content(const struct assembly *assembly, const char *folder, const char *reads)
+{
+    check_content_as(assembly, folder, "qcow2", reads);
 }
 
 /* Every one of a chain's parts may be in order or not. */
@@ -155,6 +161,80 @@ static void parts_become_one_image(void **state)
         check_number("files", count_parts(&workplace), 1); /* no part is left */
         teardown(&assembly, &workplace);
     }
+}
+
+/* Beside its place an image is what it will be there; one whose part 0 cannot be taken apart
+ * is put together where it always was. */
+static void an_image_is_put_together_beside_its_place(void **state)
+{
+    const char *folder = *state;
+
+    for (unsigned row = 0; row < 16; row++) {
+        _cleanup_free_ char *own = text_format("%s/%u", folder, row);
+        _cleanup_workplace_ struct workplace beside = WORKPLACE_NONE;
+        const char *format = row & 8 ? "raw" : "qcow2";
+        char *(*const make[])(const char *, const char *, int, int, int) = {make_part,
+                                                                            make_ordered};
+        bool back = (row & 9) == 8;
+        struct workplace workplace;
+        struct assembly assembly;
+        struct error error = {0};
+        uint64_t size = 0;
+
+        assert_int_equal(mkdir(own, 0700), 0);
+        assert_int_equal(mkdir(in_folder(own, "place"), 0700), 0);
+        _cleanup_free_ char *full = make[row & 1](own, "0", SIZE, 15, 0x11);
+        _cleanup_free_ char *small = make[row >> 1 & 1](own, "1", SIZE / 2 + 512, 1, 0x22);
+        _cleanup_free_ char *large = make[row >> 2 & 1](own, "2", 2 * SIZE, 20, 0x33);
+        setup(&assembly, &workplace, own);
+        check("place", workplace_open(&beside, in_folder(own, "place"), 1, &error));
+        check("beside", assembly_put_beside(&assembly, &beside, format, &error));
+        check("taken", !beside.path);
+        check("0", bring(&assembly, &(struct part){0}, full, &error));
+        check_number("detour", assembly.detour != NULL, back);
+        check_string("format", assembly.format, back ? "qcow2" : format);
+        check_number("back", count_parts(&workplace), back);
+        check("1", bring(&assembly, &(struct part){.sequence = 1}, small, &error));
+        check("2", bring(&assembly, &(struct part){.sequence = 2}, large, &error));
+        check("finish", assembly_finish(&assembly, &tool, &error));
+        check_string("why", error.why, "");
+        check("size", assembly_size(&assembly, &size, &error));
+        check_number("size", size, 2 * SIZE);
+        check_content_as(&assembly, own, assembly.format,
+                         "-c 'read -P 0x22 64k 64k' -c 'read -P 0 960k 64k' -c 'read "
+                         "-P 0x33 1280k 64k'");
+        teardown(&assembly, &workplace);
+        check_number("place", count_names(in_folder(own, "place")), 0);
+    }
+}
+
+/* A raw image is as thin as its parts. */
+static void a_raw_image_is_thin(void **state)
+{
+    const char *folder = *state;
+    _cleanup_free_ char *full = make_ordered(folder, "0", 16 << 20, 0, 0x11);
+    _cleanup_workplace_ struct workplace beside = WORKPLACE_NONE;
+    struct workplace workplace;
+    struct assembly assembly;
+    struct error error = {0};
+    struct stat status;
+
+    shell(folder, "qemu-img create -q -f qcow2 1 16M && qemu-io -f qcow2 -c 'write -q -z 0 64k' "
+                  "-c 'write -q -P 0x44 8M 64k' 1 && mkdir place");
+    put_in_order(folder, "1");
+    setup(&assembly, &workplace, folder);
+    check("place", workplace_open(&beside, in_folder(folder, "place"), 1, &error));
+    check("beside", assembly_put_beside(&assembly, &beside, "raw", &error));
+    check("0", bring(&assembly, &(struct part){0}, full, &error));
+    assert_int_equal(stat(assembly.path, &status), 0);
+    check_number("size", status.st_size, 16 << 20);
+    check("one cluster", status.st_blocks <= 128 + 16);
+    check("1", bring(&assembly, &(struct part){.sequence = 1}, in_folder(folder, "1"), &error));
+    check("finish", assembly_finish(&assembly, &tool, &error));
+    assert_int_equal(stat(assembly.path, &status), 0);
+    check("another one", status.st_blocks <= 128 + 16);
+    check_content_as(&assembly, folder, "raw", "-c 'read -P 0 0 8M' -c 'read -P 0x44 8M 64k'");
+    teardown(&assembly, &workplace);
 }
 
 /* A disk that grew, and one that shrank and grew again: what it had beyond
@@ -704,6 +784,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test_in_folder(parts_become_one_image),
+        test_in_folder(an_image_is_put_together_beside_its_place),
+        test_in_folder(a_raw_image_is_thin),
         test_in_folder(the_size_follows_the_parts),
         test_in_folder(zeroes_come_back_as_such),
         test_in_folder(a_part_follows_the_one_before),

@@ -16,7 +16,7 @@ static bool put(const char *folder, const char *image, struct extents *extents, 
     _cleanup_free_ char *path = text_copy(in_folder(folder, image));
     _cleanup_close_ int inside = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     const struct target_nbd_request request = {
-        .path = path, .folder = inside, .name = "socket", .tool = &tool};
+        .path = path, .format = "qcow2", .folder = inside, .name = "socket", .tool = &tool};
     struct target_nbd *target = target_nbd_new(&request);
     struct reader_sink sink = target_nbd_sink(target);
     struct reader *reader = reader_new(&sink);
@@ -94,7 +94,7 @@ static void zeroes_take_no_room(void **state)
     _cleanup_free_ char *path = text_copy(in_folder(folder, "c"));
     _cleanup_close_ int inside = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     const struct target_nbd_request request = {
-        .path = path, .folder = inside, .name = "socket", .tool = &tool};
+        .path = path, .format = "qcow2", .folder = inside, .name = "socket", .tool = &tool};
     struct target_nbd *target = target_nbd_new(&request);
     struct reader_sink sink = target_nbd_sink(target);
     struct error error = {0};

@@ -92,6 +92,7 @@ def _of_restore_that_reads(fault, version):
         f.CANCELLED: ended,
         rf.SERVER_STANDS_STILL: ended,
         f.FD_KILLED: End("f", (_STORE_END[version], error)),
+        rf.DIRECT_FD_KILLED: End("f", (_STORE_END[version], error)),
         f.SD_KILLED: End("fE", (_SD_AWAY, error), ours=True),
         f.DIRECTOR_KILLED: DIRECTOR_KILLED,
     }[fault]

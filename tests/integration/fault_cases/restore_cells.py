@@ -110,6 +110,16 @@ def _server_cells():
     yield Cell(r.SERVER_MISSING, START, GOOD)
 
 
+def _direct_cells():
+    full, killed = "No space left on device", r"part 1: qemu-nbd ended with status 137"
+    yield Cell(r.DIRECT_FULL, PART_0, ERRORS, _disks(full))
+    yield Cell(r.DIRECT_FULL, PART_N, ERRORS, (_disk("first", full),))
+    yield Cell(r.DIRECT_SERVER_KILLED, PART_N, ERRORS, (_disk("first", killed),))
+    for moment in (PART_0, PART_N):
+        yield Cell(r.DIRECT_FD_KILLED, moment, LOST, bound=150)
+        yield Cell(r.DIRECT_WORKING_FULL, moment, GOOD)
+
+
 def _other_cells():
     runs = "is in use by a running guest; stop the guest first"
     yield Cell(r.GUEST_RUNS, START, ERRORS, _disks(runs))
@@ -144,6 +154,7 @@ _EACH = (
     *_working_cells(),
     *_tool_cells(),
     *_server_cells(),
+    *_direct_cells(),
     *_other_cells(),
 )
 

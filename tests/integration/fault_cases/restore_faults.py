@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.disk import make_read_only, make_writable
 from harness.process import PATIENCE, wait_until
 
-from .faults import CANCELLED, VICTIM_FOLDER, Fault
+from .faults import CANCELLED, FD_KILLED, VICTIM_FOLDER, Fault
 from .restore_scene import SMALL, empty, fill, quietly_quit
 
 _SMALL = {"small": SMALL}
@@ -156,6 +156,16 @@ SERVER_MISSING = Fault("qemu-nbd missing", lambda scene, _: scene.stage.tool.uni
                        lambda scene: scene.stage.tool.install())
 SERVER_FAILS = Fault("qemu-nbd meets an I/O error", _break_server,
                      lambda scene: (scene.stage.storage.mend(), scene.stage.tool.install()))
+
+# The originals, put together beside their places
+
+_DIRECT = {"original": True, "direct": True}
+DIRECT_FULL = Fault("an original's own folder full", lambda scene, _: fill(scene.destination), _unfill,
+                    options={**_DIRECT, "small": SMALL})
+DIRECT_SERVER_KILLED = replace(SERVER_KILLED, name="an original's qemu-nbd killed", options=_DIRECT)
+DIRECT_FD_KILLED = replace(FD_KILLED, name="an original's File Daemon killed", options=_DIRECT)
+DIRECT_WORKING_FULL = replace(WORKING_FULL, name="an original's working directory full",
+                              options={**_WORKING, **_DIRECT})
 
 # The guest itself
 

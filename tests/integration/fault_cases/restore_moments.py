@@ -7,9 +7,11 @@ from .moments import Moment
 
 
 def _came(scene, jobid, number):
-    """Bytes of the first disk's part that were written until now: part 1 by a qemu-nbd."""
+    """Bytes of the first disk's part that were written until now: part 1 by a qemu-nbd, if there is one."""
     if number == 0:
         return scene.part(jobid, "0.qcow2")
+    if scene.part(jobid, "0.part"):
+        return scene.part(jobid, "0.part")
     scene.tool_pid = scene.server(jobid)
     return written_by(scene.tool_pid) if scene.tool_pid else 0
 

@@ -113,10 +113,11 @@ class RestoreScene:
     With original the disks go back to the guest's own files (convdestination=yes), else to a
     directory: with small a file system of that size, of its own, and with linked a link to
     the directory.  With small and original both the working directory and the folder of the
-    originals are such file systems.
+    originals are such file systems; and without direct there is no qemu-nbd, so that they are put
+    together in the working directory and converted.
     """
 
-    def __init__(self, stage, saved, folder, original=False, small=None, linked=False):
+    def __init__(self, stage, saved, folder, original=False, small=None, linked=False, direct=False):
         self.stage = stage
         self.bacula = stage.bacula
         self.saved = saved
@@ -134,6 +135,8 @@ class RestoreScene:
             opened.callback(self._await_all)
             opened.callback(stage.reset)
             if original:
+                if not direct:
+                    stage.tool.uninstall_server()
                 self._prepare_original(opened, small)
             else:
                 self._prepare_directory(opened, small, linked)
@@ -224,8 +227,9 @@ class RestoreScene:
         return 0
 
     def server(self, jobid):
-        """The job's qemu-nbd, if one runs."""
-        found = filter(None, map(server_of, self.folders(f"{jobid}-")))
+        """The job's qemu-nbd of the first disk, if one runs."""
+        mine = [folder for folder in self.folders(f"{jobid}-") if any(folder.glob("0.*"))]
+        found = filter(None, map(server_of, mine))
         return next(found, None)
 
     # What must hold
