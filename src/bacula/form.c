@@ -7,6 +7,7 @@
 
 #include "bacula/command.h"
 #include "base/text.h"
+#include "image/tool.h"
 
 #define UNSET "*None*"
 
@@ -62,6 +63,14 @@ static bool take_storage(const char *value, struct options *options, struct erro
     return true;
 }
 
+static bool take_format(const char *value, const char **into, struct error *error)
+{
+    *into = image_format(value);
+    return *into ||
+           refuse("format", value,
+                  "it takes qcow2, raw, qcow, qed, vdi, vmdk, vpc, vhdx or parallels", error);
+}
+
 static bool take_bwlimit(const char *value, uint32_t *into, struct error *error)
 {
     unsigned long long number;
@@ -115,6 +124,8 @@ static bool apply(const char *name, const char *value, struct options *options, 
         return take_bool(name, value, &options->convdestination, error);
     if (strcmp(name, "replace_base") == 0)
         return take_bool(name, value, &options->replace_base, error);
+    if (strcmp(name, "format") == 0)
+        return take_format(value, &options->format, error);
     if (options->mode == MODE_PVE && !take_wish(name, value, options, &known, error))
         return false;
     return known || error_set(error, ERROR_CONFIG, "unknown restore option \"%.100s\"", name);

@@ -61,6 +61,7 @@ struct options {
     bool convdestination;
     bool root_settings; /* of a backup that this host did not make (mode=PVE) */
     bool replace_base;  /* also an image that others have as their backing file */
+    const char *format; /* of images that stay in a directory; NULL: qcow2 */
     struct wish wish;   /* of a new guest (mode=PVE) */
 };
 

@@ -51,20 +51,6 @@ static bool check_directory(const char *path, struct error *error)
     return error_hint(error, "make it, or restore to a directory (where=/some/path)");
 }
 
-/* What an image can be written as.  QEMU's names of protocols (nbd, ssh) and of
- * what opens other files (blkverify, quorum) stand where config.json, which
- * anybody may have changed, says the format. */
-static bool is_image_format(const char *format)
-{
-    static const char *const formats[] = {"raw",  "qcow2", "qcow", "qed",      "vdi",
-                                          "vmdk", "vpc",   "vhdx", "parallels"};
-
-    for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
-        if (strcmp(format, formats[i]) == 0)
-            return true;
-    return false;
-}
-
 static bool find_place(const struct restored_image *image, struct place *place, struct error *error)
 {
     const struct disk *disk = image->disk;
@@ -77,7 +63,7 @@ static bool find_place(const struct restored_image *image, struct place *place, 
         return error_hint(error, "restore its config.json as well, or restore to a directory "
                                  "(where=/some/path)");
     }
-    if (!is_image_format(disk->driver)) {
+    if (!image_format(disk->driver)) {
         error_set(error, ERROR_GENERAL, "its format was \"%.100s\", which no image is written in",
                   disk->driver);
         return error_hint(error, "restore to a directory (where=/some/path)");

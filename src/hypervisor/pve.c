@@ -465,6 +465,7 @@ static const struct form_field form[] = {
     {"start", "Start the guest when all of it came back"},
     {"bwlimit", "KiB a second that a disk is written with"},
     {"root_settings", "Give back settings that act as root on the host"},
+    {"format", "Format of images restored to a directory"},
     {NULL, NULL},
 };
 

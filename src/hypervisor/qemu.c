@@ -296,6 +296,7 @@ static const struct form_field form[] = {
     {"working", "Plugin working directory"},
     {"convdestination", "Convert qcow2 restore to original destination"},
     {"replace_base", "Replace an image that is another one's backing file"},
+    {"format", "Format of images restored to a directory"},
     {NULL, NULL},
 };
 

@@ -61,6 +61,17 @@ static bool run_quietly(const struct image_tool *tool, const char *const *argume
     return good;
 }
 
+const char *image_format(const char *name)
+{
+    static const char *const formats[] = {"raw",  "qcow2", "qcow", "qed",      "vdi",
+                                          "vmdk", "vpc",   "vhdx", "parallels"};
+
+    for (size_t i = 0; i < ARRAY_SIZE(formats); i++)
+        if (strcmp(name, formats[i]) == 0)
+            return formats[i];
+    return NULL;
+}
+
 bool image_create(const struct image_tool *tool, const char *path, uint64_t size,
                   struct error *error)
 {
@@ -195,6 +206,11 @@ bool image_convert(const struct image_tool *tool, const char *from, const char *
         arguments[count++] = "-n";
     if (target == IMAGE_ZERO && help_has(tool, is_zero))
         arguments[count++] = is_zero;
+    if (target == IMAGE_NEW && strcmp(becomes, "vpc") == 0) {
+        /* Else it is rounded up to what a disk's cylinders make (block/vpc.c). */
+        arguments[count++] = "-o";
+        arguments[count++] = "force_size=on";
+    }
     if (tool->rate) {
         arguments[count++] = "-r";
         arguments[count++] = rate;

@@ -19,6 +19,11 @@ struct image_tool {
     uint64_t rate;                   /* bytes a second that image_convert writes; 0: no limit */
 };
 
+/* The name of a format that an image of a disk alone can be written in, as QEMU has it and not
+ * the caller's; NULL for any other.  QEMU's names of protocols (nbd, ssh) and of what opens
+ * other files (blkverify, quorum) stand at the same places. */
+const char *image_format(const char *name);
+
 /* Makes an empty qcow2 (version 3) of `size` bytes. */
 bool image_create(const struct image_tool *tool, const char *path, uint64_t size,
                   struct error *error);

@@ -57,6 +57,11 @@ bool assembly_put_beside(struct assembly *assembly, struct workplace *workplace,
     return settle(assembly, &assembly->beside, format, error);
 }
 
+bool assembly_make_raw(struct assembly *assembly, struct error *error)
+{
+    return settle(assembly, assembly->workplace, "raw", error);
+}
+
 /* Into the guest's workplace, as nothing of it is there yet that could be kept. */
 static bool put_back(struct assembly *assembly, const char *why, struct error *error)
 {
@@ -133,8 +138,9 @@ static bool open_file(struct assembly *assembly, const char *path, struct error 
 /* What of its image is there already is of another chain. */
 static bool begin_image(struct assembly *assembly, struct error *error)
 {
-    const char *lack =
-        assembly->beside.path ? server_lacks(assembly->folder, assembly->socket) : NULL;
+    const char *lack = assembly->beside.path || is_raw(assembly)
+                           ? server_lacks(assembly->folder, assembly->socket)
+                           : NULL;
 
     return (!lack || put_back(assembly, lack, error)) && open_file(assembly, assembly->path, error);
 }
@@ -399,15 +405,39 @@ bool assembly_end(struct assembly *assembly, const struct part *part, struct err
     return true;
 }
 
+static bool flush(const char *path, struct error *error)
+{
+    _cleanup_close_ int file = open(path, O_RDONLY | O_CLOEXEC);
+
+    return (file >= 0 && fsync(file) == 0) ||
+           error_errno(error, errno, "cannot flush \"%s\"", path);
+}
+
 bool assembly_finish(struct assembly *assembly, const struct image_tool *tool, struct error *error)
 {
-    _cleanup_close_ int file = -1;
+    return (is_raw(assembly) || image_check(tool, assembly->path, error)) &&
+           flush(assembly->path, error);
+}
 
-    if (!is_raw(assembly) && !image_check(tool, assembly->path, error))
+bool assembly_become(struct assembly *assembly, const char *format, const struct image_tool *tool,
+                     struct error *error)
+{
+    _cleanup_free_ char *path = NULL;
+
+    if (strcmp(assembly->format, format) == 0)
+        return true;
+    path = text_format("%s.%s", assembly->path, format);
+    if (!path)
+        return error_memory(error);
+    if (!image_convert(tool, assembly->path, assembly->format, path, format, IMAGE_NEW, error) ||
+        !flush(path, error)) {
+        (void)unlink(path);
         return false;
-    file = open(assembly->path, O_RDONLY | O_CLOEXEC);
-    if (file < 0 || fsync(file) != 0)
-        return error_errno(error, errno, "cannot flush \"%s\"", assembly->path);
+    }
+    (void)unlink(assembly->path);
+    free(assembly->path);
+    assembly->path = TAKE_PTR(path);
+    assembly->format = format;
     return true;
 }
 

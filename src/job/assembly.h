@@ -86,6 +86,9 @@ bool assembly_init(struct assembly *assembly, const char *drive, const struct wo
 bool assembly_put_beside(struct assembly *assembly, struct workplace *workplace, const char *format,
                          struct error *error);
 
+/* Has it put together as a raw image in the guest's workplace; the same holds. */
+bool assembly_make_raw(struct assembly *assembly, struct error *error);
+
 /* Takes a part up, if it is the next one: part 0 always is and starts afresh;
  * part n follows part n - 1, and the very part n - 1 that it was made on.  `tool` is
  * borrowed until the part's end. */
@@ -108,6 +111,11 @@ bool assembly_size(const struct assembly *assembly, uint64_t *size, struct error
 
 /* All parts are in: checks the image and flushes it. */
 bool assembly_finish(struct assembly *assembly, const struct image_tool *tool, struct error *error);
+
+/* Makes it, when it is finished, an image of any format that image_format knows: a second file,
+ * since only a qcow2 or a raw one can be put together part by part.  That is flushed, too. */
+bool assembly_become(struct assembly *assembly, const char *format, const struct image_tool *tool,
+                     struct error *error);
 
 /* Gives up on it and removes its files. */
 void assembly_fail(struct assembly *assembly);

@@ -15,13 +15,16 @@ static bool put_below_root(struct restored_guest *guest, struct assembly *image,
                            struct error *error)
 {
     _cleanup_free_ char *place = restored_guest_place(guest, image->drive);
+    struct child_watch watch;
+    struct image_tool tool = restored_guest_tool(guest, &watch);
 
     if (!place)
         return error_memory(error);
     guest->left_alone = false;
     if (!restored_guest_may_replace(guest, image->drive, place, image->modified))
         return true;
-    if (!path_make_directories(guest->directory, strlen(guest->root), error))
+    if (!path_make_directories(guest->directory, strlen(guest->root), error) ||
+        !assembly_become(image, restored_guest_format(guest), &tool, error))
         return false;
     path_set_time(image->path, image->modified);
     if (rename(image->path, place) != 0)

@@ -157,6 +157,16 @@ static bool choose_directories(struct restored_guest *guest, struct error *error
            workplace_open(&guest->workplace, guest->root, facts->id, error);
 }
 
+/* What is delivered has the format that its place wants. */
+static bool check_format(const struct restored_guest *guest, struct error *error)
+{
+    if (!guest->options.format || restored_guest_stays(guest))
+        return true;
+    error_set(error, ERROR_CONFIG,
+              "restore option \"format\": it is for images that stay in a directory");
+    return error_hint(error, "restore to a directory (where=/some/path), or leave it out");
+}
+
 void restored_guest_reserve(struct restored_guest *guest, uint32_t vmid)
 {
     uint32_t *reserved =
@@ -190,7 +200,7 @@ bool restored_guest_init(struct restored_guest *guest, struct job *job,
     if (!guest->component)
         return error_memory(error);
     guest->hypervisor = hypervisor_for(guest->options.mode);
-    if (!choose_directories(guest, error))
+    if (!choose_directories(guest, error) || !check_format(guest, error))
         return false;
     job_message(job, MESSAGE_INFO,
                 guest->local ? "VM local restore: %s (oid:%u)" : "VM to restore: %s (oid:%u)",
@@ -232,9 +242,14 @@ bool restored_guest_stays(const struct restored_guest *guest)
     return guest->local || guest->hypervisor->leaves_images(&guest->options);
 }
 
+const char *restored_guest_format(const struct restored_guest *guest)
+{
+    return guest->options.format ? guest->options.format : "qcow2";
+}
+
 char *restored_guest_place(const struct restored_guest *guest, const char *drive)
 {
-    return text_format("%s/%s" SAVED_NAME_IMAGE, guest->directory, drive);
+    return text_format("%s/%s.%s", guest->directory, drive, restored_guest_format(guest));
 }
 
 bool restored_guest_may_replace(struct restored_guest *guest, const char *drive, const char *place,
@@ -281,8 +296,9 @@ bool restored_guest_settle(struct restored_guest *guest, struct assembly *image,
     _cleanup_workplace_ struct workplace workplace = WORKPLACE_NONE;
     const char *format;
 
-    if (image->beside.path || restored_guest_stays(guest) || !restored.disk ||
-        !guest->hypervisor->put_beside)
+    if (restored_guest_stays(guest))
+        return strcmp(restored_guest_format(guest), "raw") != 0 || assembly_make_raw(image, error);
+    if (image->beside.path || !restored.disk || !guest->hypervisor->put_beside)
         return true;
     return guest->hypervisor->put_beside(&delivery, &restored, &workplace, &format, error) &&
            (!workplace.path || assembly_put_beside(image, &workplace, format, error));

@@ -86,9 +86,10 @@ void restored_guest_fail(const struct restored_guest *guest, struct error *error
 struct delivery restored_guest_delivery(struct restored_guest *guest,
                                         const struct child_watch *watch);
 
-/* Whether its images stay below where= or in the working directory, and where
- * one of them does; the caller's, NULL without memory. */
+/* Whether its images stay below where= or in the working directory, in which format, and where
+ * one of them does; that is the caller's, NULL without memory. */
 bool restored_guest_stays(const struct restored_guest *guest);
+const char *restored_guest_format(const struct restored_guest *guest);
 char *restored_guest_place(const struct restored_guest *guest, const char *drive);
 
 /* Whether Replace lets `place` be written; else says that it was left alone. */

@@ -72,6 +72,7 @@ def test_restore_options_form(vm1, workdir):
             "convdestination: *None* (*None*)",
             "1: working (Plugin working directory)",
             "2: convdestination (Convert qcow2 restore to original destination)",
+            "4: format (Format of images restored to a directory)",
             f"working: {folder} (*None*)",
         ):
             assert line in shown

@@ -107,6 +107,33 @@ def test_without_a_server(saved, workdir):
     assert log.count(f"(there is no qemu-nbd on this host): {_ROUND}") == 1, log
 
 
+@pytest.mark.parametrize("chosen", ["qcow2", "raw", "vmdk", "vdi", "vhdx", "vpc", "parallels"])
+def test_format_of_images(saved, workdir, chosen):
+    """What where=/dir leaves, as the form says, and nothing beside it; raw is put together as such."""
+    host, guest = saved
+    form = [f"--form=format={chosen}"]
+    done = host.run(host.restore(["0", "1", "2", "3"], workdir / "restored", form))
+    assert done.code == 0, done.log
+    folder = restored.folder(workdir / "restored", "VM1")
+    for disk in guest.disks:
+        assert_same(guest.shadow(disk), folder / f"{disk}.{chosen}", chosen)
+    assert {path.name for path in folder.iterdir()} == {
+        "config.json", *(f"{disk}.{chosen}" for disk in guest.disks)}
+    assert _ROUND not in done.log
+    assert host.leftovers() == []
+
+
+def test_format_of_what_is_delivered(saved, workdir):
+    """A guest's own file has the format that it had: refused before anything is written."""
+    host, guest = saved
+    guest.quit()
+    form = ["--form=format=raw", "--form=convdestination=yes"]
+    done = host.run(host.restore(["0", "1", "2", "3"], options=form))
+    assert 'restore option "format": it is for images that stay in a directory' in done.log
+    for disk in guest.disks:
+        assert_same(guest.shadow(disk), guest.disks[disk].path)
+
+
 @pytest.mark.parametrize("server", [True, False])
 def test_no_second_copy(make_guest, make_tmpfs, workdir, server):
     """A file system that holds the image and 5 % more is enough for increments of the whole disk."""

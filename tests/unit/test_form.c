@@ -18,6 +18,7 @@ static void writes_what_bconsole_reads(void **state)
     assert_non_null(strstr(form, "\nworking=@STR@\n\n"));
     assert_non_null(strstr(form, "\nconvdestination=@STR@\n\n"));
     assert_non_null(strstr(form, "\nreplace_base=@STR@\n\n"));
+    assert_non_null(strstr(form, "\nformat=@STR@\n\n"));
     for (const struct form_field *field = qemu->form; field->name; field++) {
         _cleanup_free_ char *block = text_format(
             "OptPrompt=\"%s\"\nOptDefault=\"*None*\"\n%s=@STR@\n", field->prompt, field->name);
