@@ -64,17 +64,19 @@ bool exported_remove(struct qmp *qmp, const char *name, int64_t limit, struct er
 
 /* --- the server --- */
 
+static const char empty[] = "/dev/null";
+
 bool exported_mark_server(struct qmp *qmp, const char *name, const char *workplace,
                           struct error *error)
 {
     _cleanup_free_ char *label = leftover_label(name, workplace);
-    _cleanup_close_ int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    _cleanup_close_ int nothing = open(empty, O_RDONLY | O_CLOEXEC);
     int64_t fdset;
 
     if (!label)
         return error_memory(error);
     if (nothing < 0)
-        return error_errno(error, errno, "cannot open \"/dev/null\"");
+        return error_errno(error, errno, "cannot open \"%s\"", empty);
     return qmp_pass_descriptor(qmp, nothing, label, &fdset, error);
 }
 

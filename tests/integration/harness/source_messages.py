@@ -42,6 +42,7 @@ _NOT_MESSAGES = {
     "Plugin working directory",
     "Convert qcow2 restore to original destination",
     "Replace an image that is another one's backing file",
+    "Format of images restored to a directory",
     "Proxmox storage for restored disks",
     "Give back settings that act as root on the host",
     "qemu-fd: settings that act as root, 1",
