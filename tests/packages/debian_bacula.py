@@ -64,6 +64,11 @@ class DebianBacula:
             file.write(text)
         self.console("reload")
 
+    def own_client(self):
+        """The name of the Client that the Director's package has set up."""
+        text = self._debian.path("/etc/bacula/bacula-dir.conf").read_text()
+        return re.search(r'^Client \{\n *Name = "?([\w-]+)', text, re.M)[1]
+
     def file_daemon_password(self):
         """What the installation chose."""
         text = self._debian.path("/etc/bacula/bacula-fd.conf").read_text()

@@ -157,7 +157,7 @@ def test_readmes_five_minutes(host, bacula, pve):
     output = bacula.console(*_typed("README.md", "run"), "wait", "messages")
     assert "Dumped vm1/drive-scsi0: Full, " in output
     _, restore = _typed("README.md", "restore")
-    output = bacula.console(f"{restore} client=pve1-fd", "wait", "messages")
+    output = bacula.console(f"{restore} client={bacula.own_client()}", "wait", "messages")
     assert re.search(r"Termination: +Restore OK$", output, re.M), output
     assert_volumes(pve, 102, held)
     _assert_no_folders(host)
