@@ -29,7 +29,8 @@ struct writer {
     size_t held;        /* zeroes that were made, and the last call ended before */
     uint64_t zeroes;    /* bytes of calls that were nothing but that */
     bool trailed;       /* the trailer is in `cluster`, or went out */
-    bool whole;
+    bool sound;         /* the source has said that all was right */
+    bool whole;         /* … and the last byte went out */
     struct error failed;
     unsigned char cluster[CLUSTER];
 };
@@ -249,11 +250,15 @@ static ssize_t fail(const struct writer *writer, struct error *error)
     return -1;
 }
 
-static ssize_t end(struct writer *writer, struct error *error)
+/* Before the last byte, not behind it: what Bacula was given of a part that failed must
+ * not look like a whole one to a restore. */
+static bool begin_trailer(struct writer *writer)
 {
-    if (!writer->whole)
-        writer->whole = source_end(writer->source, &writer->failed);
-    return writer->whole ? 0 : fail(writer, error);
+    if (!writer->sound)
+        writer->sound = source_end(writer->source, &writer->failed);
+    if (writer->sound)
+        fill_trailer(writer);
+    return writer->sound;
 }
 
 ssize_t writer_read(struct writer *writer, void *bytes, size_t count, struct error *error)
@@ -262,10 +267,13 @@ ssize_t writer_read(struct writer *writer, void *bytes, size_t count, struct err
     size_t given = 0;
     bool zero = true; /* all of it so far */
 
-    if (writer->failed.kind == ERROR_NONE && is_at_end(writer))
-        return end(writer, error);
-    if (is_image_out(writer))
-        fill_trailer(writer);
+    if (writer->failed.kind != ERROR_NONE)
+        return fail(writer, error);
+    writer->whole = is_at_end(writer);
+    if (writer->whole)
+        return 0;
+    if (is_image_out(writer) && !begin_trailer(writer))
+        return fail(writer, error);
     while (given < count && writer->failed.kind == ERROR_NONE && !is_image_out(writer)) {
         size_t piece = give_piece(writer, to + given, count - given);
         bool zeroes =

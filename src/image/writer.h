@@ -24,9 +24,8 @@ uint64_t writer_size(const struct writer *writer);
  * begins with zeroes, unless all before it in this call are zeroes as well: so a
  * run of zero clusters fills whole calls, and who reads may leave these out
  * (Bacula's sparse files are that) whatever `count` is.  The trailer says how many
- * these are.  0 at the end, once the
- * source has said that all was right (source_end); -1 with `error` filled, and
- * again for every call after that. */
+ * these are, and comes when the source has said that all was right (source_end).  0 at the
+ * end; -1 with `error` filled, and again for every call after that. */
 ssize_t writer_read(struct writer *writer, void *bytes, size_t count, struct error *error);
 
 /* Whether the end was reached, and all was right. */

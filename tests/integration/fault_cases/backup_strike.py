@@ -1,5 +1,8 @@
 """A backup that meets with a fault, and everything that must hold afterwards."""
 
+import re
+import shutil
+
 from . import cells, faults
 from .judge import assert_end
 from .moments import incremental
@@ -38,12 +41,26 @@ def strike_backup(table, cell, version, scene, note_cell):
     _ask_guest(cell, scene)
     assert scene.bacula.fd_lives()
     if result.status in "TW":
+        _assert_lost_is_not_restored(scene, result)
         scene.history.chain.append(result)
     scene.assert_next_job(result)
     scene.guest.assert_clean()
     scene.guest_judge.assert_unharmed()
     scene.guest_judge.assert_speed()
     assert scene.bacula.fd_lives()
+
+
+def _assert_lost_is_not_restored(scene, result):
+    """Whatever of a disk went out before it was lost makes no image of that moment."""
+    lost = scene.guest.disks.keys() - set(re.findall(r"qemu: Finish backup of vm/(\S+)", result.log))
+    described = any(file.path.endswith("/config.json") for file in scene.bacula.list_files(result.jobid))
+    if not lost or not described:
+        return
+    where = scene.folder / "of-the-lost"
+    restored = scene.bacula.restore([scene.full.jobid, result.jobid], where)
+    images = [disk for disk in lost if scene.history.image(where, disk).exists()]
+    assert not restored.ok and not images, (images, restored.log)
+    shutil.rmtree(where, ignore_errors=True)
 
 
 def _assert_nothing_left(cell, scene, result):
