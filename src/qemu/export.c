@@ -138,14 +138,11 @@ bool export_serve(struct qmp *qmp, struct dump *dump, struct error *error)
 
 void export_stop(struct qmp *qmp, struct dump *dump)
 {
-    char mark[SCRATCH_NAME_SIZE];
     struct error ignored;
 
     if (!dump->serving || !exported_stop_server(qmp, &ignored))
         return;
     dump->serving = false;
-    transaction_name(dump, &dump->disks[0], SERVER_MARK, mark);
-    (void)leftover_remove_descriptors(qmp, mark);
     (void)unlinkat(dump->workplace->descriptor, SERVER_SOCKET, 0);
 }
 

@@ -82,25 +82,53 @@ bool exported_mark_server(struct qmp *qmp, const char *name, const char *workpla
 
 enum mark { MARK_NONE, MARK_OF_DEAD, MARK_OF_LIVING };
 
+/* Whether a label is a mark of the server; *job_id is whose. */
+static bool is_mark(const json_t *descriptor, uint32_t *job_id)
+{
+    const char *label = json_member_string(descriptor, "opaque");
+    const char *mark = label ? strstr(label, SERVER_MARK " ") : NULL;
+
+    return mark && mark < strchr(label, ' ') && scratch_name_read(label, job_id);
+}
+
 /* Whose mark of the server is there. */
 static enum mark find_mark(const json_t *fdsets)
 {
     size_t index, inner;
     json_t *set, *descriptor;
+    uint32_t job_id;
 
     json_array_foreach (fdsets, index, set)
-        json_array_foreach (json_member_array(set, "fds"), inner, descriptor) {
-            const char *label = json_member_string(descriptor, "opaque");
-            const char *mark = label ? strstr(label, SERVER_MARK " ") : NULL;
-            uint32_t job_id;
-
-            if (mark && mark < strchr(label, ' ') && scratch_name_read(label, &job_id))
+        json_array_foreach (json_member_array(set, "fds"), inner, descriptor)
+            if (is_mark(descriptor, &job_id))
                 return leftover_job_lives(fdsets, job_id) ? MARK_OF_LIVING : MARK_OF_DEAD;
-        }
     return MARK_NONE;
 }
 
-bool exported_stop_server(struct qmp *qmp, struct error *error)
+/* Of a server that is not there any more, or not ours. */
+static bool remove_marks(struct qmp *qmp, struct error *error)
+{
+    _cleanup_json_ json_t *fdsets = NULL;
+    size_t index, inner;
+    json_t *set, *descriptor;
+    uint32_t job_id;
+    uint64_t number;
+
+    if (!qmp_list(qmp, "query-fdsets", NULL, &fdsets, error))
+        return false;
+    json_array_foreach (fdsets, index, set)
+        json_array_foreach (json_member_array(set, "fds"), inner, descriptor)
+            if (is_mark(descriptor, &job_id) && json_member_size(set, "fdset-id", &number) &&
+                !qmp_execute(qmp, "remove-fd", json_pack("{s:I}", "fdset-id", (json_int_t)number),
+                             NULL, error) &&
+                error->kind != ERROR_REFUSED)
+                return false;
+    return true;
+}
+
+/* Not one that somebody else has an export on; "NBD server not running" is as good as
+ * stopped. */
+static bool stop_server(struct qmp *qmp, struct error *error)
 {
     _cleanup_json_ json_t *exports = NULL;
     size_t index;
@@ -114,10 +142,13 @@ bool exported_stop_server(struct qmp *qmp, struct error *error)
         if (type && strcmp(type, "nbd") == 0)
             return true;
     }
-    if (qmp_execute(qmp, "nbd-server-stop", NULL, NULL, error))
-        return true;
-    /* "NBD server not running" is as good as stopped. */
-    return error->kind == ERROR_REFUSED && strstr(error->why, "not running");
+    return qmp_execute(qmp, "nbd-server-stop", NULL, NULL, error) ||
+           (error->kind == ERROR_REFUSED && strstr(error->why, "not running"));
+}
+
+bool exported_stop_server(struct qmp *qmp, struct error *error)
+{
+    return stop_server(qmp, error) && remove_marks(qmp, error);
 }
 
 /* "… INODE PATH" */

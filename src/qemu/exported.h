@@ -40,14 +40,13 @@ enum { EXPORTED_LIMIT = 10 * 1000 };
 bool exported_remove(struct qmp *qmp, const char *name, int64_t limit, struct error *error);
 
 /* Marks the NBD server, which has just been started, as that of the job that works in
- * this folder: `name` is one of its scratch names with SERVER_MARK behind it, by which
- * leftover_remove_descriptors takes the mark away.  Behind a proxy, or in another
- * name space, /proc does not tell. */
+ * this folder: `name` is one of its scratch names with SERVER_MARK behind it.  Behind
+ * a proxy, or in another name space, /proc does not tell. */
 bool exported_mark_server(struct qmp *qmp, const char *name, const char *workplace,
                           struct error *error);
 
-/* Stops the NBD server, which is ours, unless somebody else has an export on it;
- * true when it is not there any more, or theirs. */
+/* Stops the NBD server, which is ours, unless somebody else has an export on it, and takes
+ * its mark away; true when it is not there any more, or theirs. */
 bool exported_stop_server(struct qmp *qmp, struct error *error);
 
 /* Takes what dead jobs left; what a living one has stays.  `fdsets` is the answer to
