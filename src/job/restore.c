@@ -6,12 +6,21 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "guest/config.h"
 #include "guest/object.h"
 #include "guest/saved_name.h"
 #include "job/restored_disk.h"
 #include "job/restored_finish.h"
+
+enum { LINE_EVERY = 60 * 1000 }; /* ms between lines while a part comes */
+
+/* What the lines of the whole job tell; clock_now's times, 0 before the first byte. */
+struct pace {
+    int64_t said;   /* when the last one was */
+    uint64_t bytes; /* since then, with the zeroes that were jumped over */
+};
 
 struct restore {
     struct job *job;
@@ -25,6 +34,7 @@ struct restore {
     struct part part;
     struct child_watch watch; /* of the image's tool */
     struct image_tool tool;
+    struct pace pace;
     bool lost; /* a disk that was selected could not be taken up */
     bool ended;
 };
@@ -239,6 +249,33 @@ enum accepted restore_accept(struct restore *restore, const struct incoming_file
     return accepted;
 }
 
+static void say_pace(const struct restore *restore, int64_t passed)
+{
+    const struct assembly *image = restore->image;
+    double part = image->expected ? (double)image->received / (double)image->expected : 1;
+
+    job_message(restore->job, MESSAGE_INFO,
+                "Restoring %s/%s: part %u, %u %% (%llu of %llu bytes), %llu KiB/s",
+                restored_guest_name(restore->guest), image->drive, image->arriving,
+                (unsigned)(100 * part), (unsigned long long)image->received,
+                (unsigned long long)image->expected,
+                (unsigned long long)((double)restore->pace.bytes / 1.024 / (double)passed));
+}
+
+static void count_bytes(struct restore *restore, uint64_t count)
+{
+    struct pace *pace = &restore->pace;
+    int64_t now = clock_now();
+
+    if (!pace->said)
+        pace->said = now;
+    pace->bytes += count;
+    if (now - pace->said < LINE_EVERY)
+        return;
+    say_pace(restore, now - pace->said);
+    *pace = (struct pace){.said = now};
+}
+
 bool restore_write(struct restore *restore, const void *bytes, size_t count, int *number)
 {
     if (!restore->guest) {
@@ -246,8 +283,10 @@ bool restore_write(struct restore *restore, const void *bytes, size_t count, int
         return false;
     }
     if (restore->image) {
-        if (assembly_write(restore->image, bytes, count))
+        if (assembly_write(restore->image, bytes, count)) {
+            count_bytes(restore, count);
             return true;
+        }
         *number = errno;
         assembly_fail(restore->image);
         return false;
@@ -260,8 +299,12 @@ bool restore_write(struct restore *restore, const void *bytes, size_t count, int
 
 bool restore_seek(struct restore *restore, uint64_t offset, int *number)
 {
-    if (restore->guest && restore->image && assembly_seek(restore->image, offset))
+    uint64_t before = restore->image ? restore->image->received : 0;
+
+    if (restore->guest && restore->image && assembly_seek(restore->image, offset)) {
+        count_bytes(restore, offset - before);
         return true;
+    }
     *number = EINVAL;
     if (restore->guest && restore->image)
         assembly_fail(restore->image);

@@ -5,6 +5,7 @@ The table is fault_cases/restore_cells.py; what each cell came to is noted for d
 
 import contextlib
 import functools
+import re
 
 import pytest
 from fault_cases.cells import CANCEL_BOUND
@@ -96,3 +97,19 @@ def test_cancelled_while_it_waits_on_9_6(stages, saved_on, workdir):
         restored.assert_restored(saved.contents, scene.where)
         scene.assert_nothing_left()
         scene.assert_next_restore()
+
+def test_a_line_a_minute(stages, saved_on, workdir):
+    """How much of a part has come, and how fast; none before a minute has passed."""
+    stage = stages("15.0.3", True)
+    with RestoreScene(stage, saved_on(stage), workdir) as scene:
+        jobid = PART_0.reach(scene, scene.start)
+        assert "Restoring vm/" not in scene.bacula.joblog(jobid)
+        stage.clock.leap(70)
+        PART_0.leave(scene)
+        result, _ = scene.wait(jobid, PATIENCE)
+        assert result.ok, result.log
+        (line,) = re.findall(r"qemu: (Restoring vm/\w+: part.*)", result.log)
+        percent, came, whole, rate = map(int, re.fullmatch(
+            r"Restoring vm/first: part 0, (\d+) % \((\d+) of (\d+) bytes\), (\d+) KiB/s", line).groups())
+        assert 0 < percent < 100 and percent == came * 100 // whole
+        assert came // 1024 // 90 <= rate <= came // 1024 // 70
