@@ -104,6 +104,8 @@ static bool take_wish(const char *name, const char *value, struct options *optio
         return take_bool(name, value, &wish->unique, error);
     if (strcmp(name, "start") == 0)
         return take_bool(name, value, &wish->start, error);
+    if (strcmp(name, "template") == 0)
+        return take_bool(name, value, &wish->template, error);
     if (strcmp(name, "bwlimit") == 0)
         return take_bwlimit(value, &wish->bwlimit, error);
     if (strcmp(name, "root_settings") == 0)

@@ -23,7 +23,8 @@ struct wish {
     char *name;
     char *pool;
     bool unique;      /* a guest beside the other: new MAC addresses, a new UUID */
-    bool start;       /* when all of it came back */
+    bool start;       /* when all of it came back, … */
+    bool template;    /* … or made a template then */
     uint32_t bwlimit; /* KiB/s that a disk is written with */
     struct disk_storage *storages;
     size_t storage_count;

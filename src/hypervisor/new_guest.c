@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "hypervisor/belongings.h"
+#include "hypervisor/new_guest_last.h"
 #include "hypervisor/new_hardware.h"
 #include "hypervisor/new_settings.h"
 #include "hypervisor/new_volume.h"
@@ -56,11 +57,6 @@ static void report(const struct delivery *delivery, const char *format, ...)
     (void)vsnprintf(line, sizeof(line), format, arguments);
     va_end(arguments);
     delivery->call.report(delivery->call.context, line);
-}
-
-static const struct wish *wish_of(const struct delivery *delivery)
-{
-    return &delivery->call.options->wish;
 }
 
 static void making_free(struct making *making)
@@ -439,38 +435,6 @@ static void say_left_out(const struct delivery *delivery, const struct making *m
         report(delivery, "Not given to guest %u: %s", delivery->vmid, making->left_out.names.data);
 }
 
-/* It is restored in any case, so what goes wrong here is an error beside that. */
-static void start(const struct delivery *delivery, const struct making *making)
-{
-    struct error error;
-
-    if (!wish_of(delivery)->start)
-        return;
-    if (making->left_out.lacks || delivery->doubtful) {
-        _cleanup_free_ char *line =
-            text_format("Guest %u is not started: not all of it came back", delivery->vmid);
-
-        if (line)
-            delivery->call.warn(delivery->call.context, line);
-        return;
-    }
-    if (pve_guest_start(&making->host, delivery->vmid, &error) ||
-        (error.kind != ERROR_REFUSED && pve_guest_comes_up(&making->host, delivery->vmid))) {
-        report(delivery, "Started guest %u", delivery->vmid);
-        return;
-    }
-    if (error.kind == ERROR_REFUSED) {
-        error_context(&error, "the new guest %u could not be started", delivery->vmid);
-        error_hint(&error, "it is whole; start it yourself: qm start %u", delivery->vmid);
-    } else {
-        error_context(&error, "whether the new guest %u was started is not known", delivery->vmid);
-        error_other_hint(&error,
-                         "it is whole; when it does not run, start it yourself: qm start %u",
-                         delivery->vmid);
-    }
-    delivery->problem(delivery->call.context, &error);
-}
-
 bool new_guest_end(struct delivery *delivery, bool good, struct error *error)
 {
     struct making *making = delivery->state;
@@ -483,7 +447,7 @@ bool new_guest_end(struct delivery *delivery, bool good, struct error *error)
         if (!new_hardware_take_surplus(delivery, &making->host, &surplus))
             delivery->problem(delivery->call.context, &surplus);
         say_left_out(delivery, making);
-        start(delivery, making);
+        new_guest_last(delivery, &making->host, making->left_out.lacks);
     } else {
         take_back(delivery, making);
     }

@@ -140,13 +140,21 @@ static bool check_bwlimit(struct delivery *delivery, struct error *error)
     return refuse(delivery, error, "QEMU 6.0 and later can; leave it alone here");
 }
 
+static bool check_template(struct delivery *delivery, struct error *error)
+{
+    if (!wish_of(delivery)->template || !wish_of(delivery)->start)
+        return true;
+    error_set(error, ERROR_CONFIG, "restore option \"template\": Proxmox starts no template");
+    return refuse(delivery, error, "leave out start, or template");
+}
+
 bool new_guest_plan(struct delivery *delivery, struct error *error)
 {
     _cleanup_pve_host_ struct pve_host host = {0};
 
-    return check_bwlimit(delivery, error) && open_host(delivery, &host, error) &&
-           choose_vmid(delivery, &host, error) && check_storages(delivery, &host, error) &&
-           check_pool(delivery, &host, error);
+    return check_template(delivery, error) && check_bwlimit(delivery, error) &&
+           open_host(delivery, &host, error) && choose_vmid(delivery, &host, error) &&
+           check_storages(delivery, &host, error) && check_pool(delivery, &host, error);
 }
 
 bool new_guest_may_deliver(const struct delivery *delivery, const struct restored_image *image,

@@ -463,6 +463,7 @@ static const struct form_field form[] = {
     {"unique", "New MAC addresses and a new UUID"},
     {"pool", "Pool of the restored guest"},
     {"start", "Start the guest when all of it came back"},
+    {"template", "Make the guest a template when all of it came back"},
     {"bwlimit", "KiB a second that a disk is written with"},
     {"root_settings", "Give back settings that act as root on the host"},
     {"format", "Format of images restored to a directory"},

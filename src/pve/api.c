@@ -534,19 +534,52 @@ bool pve_guest_start(const struct pve_host *host, uint32_t vmid, struct error *e
     return pve_change(host, PVE_POST, path, NULL, &answer, error);
 }
 
-bool pve_guest_comes_up(const struct pve_host *host, uint32_t vmid)
+bool pve_guest_make_template(const struct pve_host *host, uint32_t vmid, struct error *error)
+{
+    _cleanup_free_ char *path = text_format("/nodes/%s/qemu/%u/template", host->node, vmid);
+    _cleanup_pve_answer_ struct pve_answer answer = {0};
+
+    return pve_change(host, PVE_POST, path, NULL, &answer, error);
+}
+
+static bool is_template(const struct pve_host *host, uint32_t vmid, bool *yes, struct error *error)
+{
+    _cleanup_json_ json_t *config = NULL;
+    uint64_t number = 0;
+
+    if (!pve_guest_config(host, vmid, &config, error))
+        return false;
+    (void)pve_member_number(config, "template", &number);
+    *yes = number != 0;
+    return true;
+}
+
+/* Whether it is, or becomes so before one gives a lost request up. */
+static bool becomes(const struct pve_host *host, uint32_t vmid,
+                    bool (*is)(const struct pve_host *host, uint32_t vmid, bool *yes,
+                               struct error *error))
 {
     int64_t deadline = clock_deadline(PVE_LOST_LIMIT);
     struct error ignored;
-    bool running = false;
+    bool yes = false;
 
     for (;;) {
-        if (pve_guest_is_running(host, vmid, &running, &ignored) && running)
+        if (is(host, vmid, &yes, &ignored) && yes)
             return true;
         if (clock_slice(deadline) == 0 ||
             !clock_sleep(LOST_PAUSE, pve_client_cancel(host->client), &ignored))
             return false;
     }
+}
+
+bool pve_guest_comes_up(const struct pve_host *host, uint32_t vmid)
+{
+    return becomes(host, vmid, pve_guest_is_running);
+}
+
+bool pve_guest_becomes_template(const struct pve_host *host, uint32_t vmid)
+{
+    return becomes(host, vmid, is_template);
 }
 
 bool pve_guest_remove(const struct pve_host *host, uint32_t vmid, struct error *error)

@@ -127,6 +127,12 @@ bool pve_guest_start(const struct pve_host *host, uint32_t vmid, struct error *e
  * PVE_LOST_LIMIT. */
 bool pve_guest_comes_up(const struct pve_host *host, uint32_t vmid);
 
+/* Makes its disks base images, which only linked clones go on from (VM.Allocate). */
+bool pve_guest_make_template(const struct pve_host *host, uint32_t vmid, struct error *error);
+
+/* The same of a conversion whose request was lost. */
+bool pve_guest_becomes_template(const struct pve_host *host, uint32_t vmid);
+
 /* Removes a guest with the volumes in its configuration, not those that only
  * bear its number. */
 bool pve_guest_remove(const struct pve_host *host, uint32_t vmid, struct error *error);

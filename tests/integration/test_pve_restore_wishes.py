@@ -155,6 +155,54 @@ def test_start_that_is_lost(world):
 
 
 @one_version
+def test_template(world):
+    """Its disks are base images, which hold what they held."""
+    log = _restore(world, template="yes")
+    assert f"Made guest {NEW} a template" in log
+    config = world.pve.config(NEW)
+    assert config["template"] in (1, "1")
+    assert all("base-" in config[key] for key in _DISKS), config
+    assert_volumes(world.pve, NEW, world.held)
+
+
+@one_version
+def test_template_of_a_part(world):
+    """A guest that lacks a disk stays one, and a warning says so."""
+    chosen = ["/@qemu/vm1/100/config.json", "/@qemu/vm1/100/drive-scsi0.qcow2"]
+    result = world.restore(files=chosen, plugin_options={"template": "yes"})
+    assert result.ok
+    assert f"Guest {NEW} is not made a template: not all of it came back" in result.log
+    assert world.pve.requests("POST .*/template") == []
+
+
+@one_version
+def test_template_that_fails(world):
+    """The guest is whole and stays; the error says what to do."""
+    world.pve.control("fault", task="qmtemplate", action="task-fail", text="no base images here")
+    result = world.restore(plugin_options={"template": "yes"})
+    assert not result.ok
+    assert f"the new guest {NEW} has not become a template" in result.log
+    assert f"make it one yourself: qm template {NEW}" in result.log
+    assert_volumes(world.pve, NEW, world.held)
+
+
+@one_version
+@pytest.mark.parametrize("status", [596, 599])
+def test_template_whose_answer_is_lost(world, status):
+    """It is asked for once, and looked for."""
+    world.pve.fault("status", "POST .*/template", done=True, status=status, reason="lost", document=None)
+    assert f"Made guest {NEW} a template" in _restore(world, template="yes")
+    assert len(world.pve.requests("POST .*/template")) == 1
+
+
+@one_version
+def test_template_that_is_to_start(world):
+    """Which Proxmox refuses: said before any data comes."""
+    log = _refused(world, template="yes", start="yes")
+    assert 'restore option "template": Proxmox starts no template' in log
+
+
+@one_version
 def test_bwlimit(world):
     """qemu-img is told, in bytes a second."""
     world.gate.hold()

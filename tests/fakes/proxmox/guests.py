@@ -330,7 +330,7 @@ class Guests:
     def _make_base(self, value):
         storage, volume = self.host.storages.split(volid_of(value))
         base = volume.replace("vm-", "base-")
-        storage.path(volume).rename(storage.path(base))
+        storage.rename(volume, base)
         return value.replace(volume, base, 1)
 
 

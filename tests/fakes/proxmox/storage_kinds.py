@@ -118,6 +118,10 @@ class Storage:
             raise Failed(f"disk image '{self.path(volume)}' does not exist")
         self.path(volume).unlink()
 
+    def rename(self, volume, new):
+        """Give a volume another name."""
+        self.path(volume).rename(self.path(new))
+
     def next_name(self, vmid, ending):
         """The first vm-ID-disk-N that is not taken."""
         taken = " ".join(self.volumes())
@@ -274,6 +278,14 @@ class VolumeGroup(Storage):
         if self.loop:
             detach(backing)
         backing.unlink()
+
+    def rename(self, volume, new):
+        super().rename(volume, new)
+        backing = self.folder / "extents" / volume
+        backing.rename(backing.with_name(new))
+        if not self.loop:
+            self.path(new).unlink()
+            self.path(new).symlink_to(backing.with_name(new))
 
     def close(self):
         """Give loop devices back."""

@@ -38,6 +38,7 @@ _NOT_MESSAGES = {
     "New MAC addresses and a new UUID",
     "Pool of the restored guest",
     "Start the guest when all of it came back",
+    "Make the guest a template when all of it came back",
     "KiB a second that a disk is written with",
     "Plugin working directory",
     "Convert qcow2 restore to original destination",
