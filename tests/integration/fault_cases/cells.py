@@ -108,10 +108,11 @@ def _monitor_cells():
         f.MONITOR_REMOVED: "closed the connection",
     }
     late = {f.QEMU_STOPPED, f.MONITOR_SILENT, f.MONITOR_HELD}
+    unknown = r"within \d+ seconds is not known: the monitor"
     for fault, why in unreachable.items():
-        during = r"within \d+ seconds is not known: the monitor" if fault in late else why
+        during = unknown if fault in late else why
         yield Cell(fault, BEFORE, WARNS, (guest_line(_SOCKET + why),), bound=90)
-        looked = f"({during}|{in_a_talk.get(fault, during)})"
+        looked = f"({during}|{in_a_talk.get(fault, during)}|{unknown})"
         yield Cell(fault, DUMPING, FAILS, (disk_line("first", looked + STAYS),), bound=120)
         yield Cell(fault, DUMPED, FAILS, (disk_line("second", during + STAYS),), bound=120)
         yield Cell(fault, FIRST, FAILS, (disk_line("second", during + STAYS),), bound=120)
