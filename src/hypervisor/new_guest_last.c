@@ -3,6 +3,9 @@
  */
 #include "hypervisor/new_guest_last.h"
 
+#include <stdlib.h>
+#include <string.h>
+
 #include "base/text.h"
 #include "pve/api.h"
 
@@ -50,11 +53,36 @@ static void make_template(const struct delivery *delivery, const struct pve_host
     delivery->problem(delivery->call.context, &error);
 }
 
+/* A linked clone's volume has its base's name in front ("100/base-100-disk-0.raw/104/…",
+ * "base-100-disk-0/vm-104-disk-0"; PVE/Storage/Plugin.pm, parse_volname). */
+static bool was_linked(const struct disk *disk)
+{
+    const char *base = disk->volume ? strstr(disk->volume, "base-") : NULL;
+
+    return base && strchr(base, '/');
+}
+
+static void say_linked(const struct delivery *delivery)
+{
+    const struct guest *guest = delivery->guest;
+    struct text names = TEXT_WITH_LIMIT(1000);
+
+    for (size_t i = 0; i < guest->disk_count; i++)
+        if (was_linked(&guest->disks[i]))
+            (void)text_printf(&names, "%s%s", names.length ? ", " : "", guest->disks[i].drive);
+    if (names.length)
+        say(delivery, delivery->call.report,
+            text_format("Linked to a template's disk before, and whole in guest %u: %s",
+                        delivery->vmid, names.data));
+    text_free(&names);
+}
+
 void new_guest_last(const struct delivery *delivery, const struct pve_host *host, bool lacks)
 {
     const struct wish *wish = &delivery->call.options->wish;
     bool whole = !lacks && !delivery->doubtful;
 
+    say_linked(delivery);
     if (wish->start && whole)
         start(delivery, host);
     else if (wish->start)

@@ -8,7 +8,8 @@
 
 struct pve_host;
 
-/* Starts it or makes it a template, where the restore form says so and nothing is amiss
+/* Says which disks were linked clones: they are whole now.  Starts it or makes it a template, where
+ * the restore form says so and nothing is amiss
  * (`lacks`, delivery->doubtful).  It is restored in any case: what goes wrong is a problem of
  * the delivery's, beside that. */
 void new_guest_last(const struct delivery *delivery, const struct pve_host *host, bool lacks);

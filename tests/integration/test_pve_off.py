@@ -144,7 +144,9 @@ def test_a_template_and_its_linked_clone(make_proxmox, make_bacula, workdir):
               config={"template": "1"}, start=False)
     pve.guest(101, "clone", disks={"scsi0": Volume(size=2 * MIB)}, start=False)
     base, image = (pve.volume(vmid, "scsi0")[0] for vmid in (100, 101))
-    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base, image])
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", f"../100/{base.name}", image])
+    linked = pve.config(101)["scsi0"].replace("101/", "100/base-100-disk-0.qcow2/101/", 1)
+    pve.control("set_guest", vmid=101, config={"scsi0": linked})
     _write(pve, 101, "scsi0", 9)
     settle()
     contents = {vmid: _copies(pve, vmid, workdir) for vmid in (100, 101)}
@@ -158,6 +160,9 @@ def test_a_template_and_its_linked_clone(make_proxmox, make_bacula, workdir):
     os.utime(base)
     again = bacula.run("VM", "Incremental")
     assert again.log.count("Read mould/") == again.log.count("Read clone/") == 1, again.log
+    flat = bacula.restore(full.jobid, "/")
+    assert flat.ok, flat.log
+    assert len(re.findall(r"Linked to a template's disk before, and whole in guest \d+: drive-scsi0\n", flat.log)) == 1
     assert_nothing_left(pve, bacula)
 
 
