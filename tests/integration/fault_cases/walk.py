@@ -1,6 +1,7 @@
 """A random walk: guests that write, jobs of every level and faults, as a plan says (walk_plan.py)."""
 
 import contextlib
+import re
 import shutil
 import time
 from collections import Counter
@@ -206,6 +207,8 @@ class Walk:
             fault = replace(fault, strike=lambda scene, _: _flush_and_kill(scene))
         if fault is faults.DISK_ERROR:  # the walk's fragile disk is another
             says = tuple(text.replace('"first"', '"second"') for text in says)
+        if fault.victim == faults.VICTIM_QEMU:  # which disk meets with it hangs on what was written
+            says = tuple(re.sub(r'", disk "\w+": ', '".*', text) for text in says)
         if fault is guest_faults.SOURCE_STALLED:  # and the guest writes to that disk
             fault = replace(fault, halts=True)
         if fault is faults.TIMEOUT:
