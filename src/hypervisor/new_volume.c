@@ -201,8 +201,9 @@ static bool fill(const struct delivery *delivery, const struct pve_host *host,
 
     return pve_volume_find(host, volume->name, &path, &format, error) &&
            pve_volume_await(path, delivery->call.cancel, error) &&
-           image_convert(&tool, image->path, image->format, path, format,
-                         target_of(volume->storage, path), error) &&
+           image_convert(&tool, (struct image_file){image->path, image->format},
+                         (struct image_file){path, format}, target_of(volume->storage, path),
+                         error) &&
            (*path != '/' || strcmp(format, "raw") != 0 || zero_rest(path, size, error));
 }
 

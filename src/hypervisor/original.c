@@ -163,7 +163,8 @@ static bool write_device(const struct delivery *delivery, const struct restored_
                   (unsigned long long)size, (unsigned long long)needed);
         return error_hint(error, "make the device larger");
     }
-    if (!image_convert(&tool, image->path, image->format, place->path, image->disk->driver,
+    if (!image_convert(&tool, (struct image_file){image->path, image->format},
+                       (struct image_file){place->path, image->disk->driver},
                        raw ? IMAGE_FILLED : IMAGE_NEW, error))
         return false;
     return fsync(claim) == 0 || error_errno(error, errno, "cannot flush \"%s\"", place->path);
@@ -252,8 +253,8 @@ static bool write_beside(const struct delivery *delivery, const struct restored_
     file = open(unfinished, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
     if (file < 0)
         return error_errno(error, errno, "cannot make \"%s\"", unfinished);
-    return image_convert(&tool, image->path, image->format, unfinished, image->disk->driver,
-                         IMAGE_NEW, error) &&
+    return image_convert(&tool, (struct image_file){image->path, image->format},
+                         (struct image_file){unfinished, image->disk->driver}, IMAGE_NEW, error) &&
            put_in_place(image, place, unfinished, file, error);
 }
 

@@ -312,6 +312,7 @@ static nbd_completion_callback telling(struct nbd_command *command)
 
 /* The bytes are in the caller's buffer already. */
 static int chunk_came(void *context, const void *bytes, size_t count, uint64_t offset,
+                      /* NOLINTNEXTLINE(readability-non-const-parameter): libnbd's type */
                       unsigned status, int *number)
 {
     (void)context, (void)bytes, (void)count, (void)offset, (void)status, (void)number;

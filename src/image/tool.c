@@ -168,14 +168,14 @@ bool image_size(const struct image_tool *tool, const char *path, const char *for
 }
 
 /* A limit makes a copy last longer: the zeroes that it writes count as well. */
-static int64_t convert_limit(const struct image_tool *tool, const char *from, const char *is)
+static int64_t convert_limit(const struct image_tool *tool, struct image_file from)
 {
     struct error ignored;
     uint64_t size = 0;
 
-    if (!tool->rate || !image_size(tool, from, is, &size, &ignored))
-        return copy_limit(from);
-    return copy_limit(from) + (int64_t)(size / tool->rate * 2000);
+    if (!tool->rate || !image_size(tool, from.path, from.format, &size, &ignored))
+        return copy_limit(from.path);
+    return copy_limit(from.path) + (int64_t)(size / tool->rate * 2000);
 }
 
 /* Whether qemu-img's own help of `convert` (before 10.0: of everything) has a
@@ -192,8 +192,8 @@ static bool help_has(const struct image_tool *tool, const char *word)
     return has;
 }
 
-bool image_convert(const struct image_tool *tool, const char *from, const char *is, const char *to,
-                   const char *becomes, enum image_target target, struct error *error)
+bool image_convert(const struct image_tool *tool, struct image_file from, struct image_file to,
+                   enum image_target target, struct error *error)
 {
     static const char is_zero[] = "--target-is-zero";
     _cleanup_free_ char *rate = text_format("%llu", (unsigned long long)tool->rate);
@@ -206,7 +206,7 @@ bool image_convert(const struct image_tool *tool, const char *from, const char *
         arguments[count++] = "-n";
     if (target == IMAGE_ZERO && help_has(tool, is_zero))
         arguments[count++] = is_zero;
-    if (target == IMAGE_NEW && strcmp(becomes, "vpc") == 0) {
+    if (target == IMAGE_NEW && strcmp(to.format, "vpc") == 0) {
         /* Else it is rounded up to what a disk's cylinders make (block/vpc.c). */
         arguments[count++] = "-o";
         arguments[count++] = "force_size=on";
@@ -215,9 +215,10 @@ bool image_convert(const struct image_tool *tool, const char *from, const char *
         arguments[count++] = "-r";
         arguments[count++] = rate;
     }
-    memcpy(arguments + count, (const char *[]){"-f", is, "-O", becomes, from, to},
+    memcpy(arguments + count,
+           (const char *[]){"-f", from.format, "-O", to.format, from.path, to.path},
            6 * sizeof(*arguments));
-    return run_quietly(tool, arguments, convert_limit(tool, from, is), error);
+    return run_quietly(tool, arguments, convert_limit(tool, from), error);
 }
 
 bool image_has_rate(const struct image_tool *tool)

@@ -57,11 +57,17 @@ enum image_target {
     IMAGE_ZERO,   /* is there already, and all of it reads as zeroes */
 };
 
-/* Copies an image of format `is` into a new file of format `becomes`, or over something of
- * at least its size.  Zeroes become holes where the target can have them; they are not written
- * to IMAGE_ZERO, where this qemu-img can leave them (--target-is-zero, QEMU 5.0). */
-bool image_convert(const struct image_tool *tool, const char *from, const char *is, const char *to,
-                   const char *becomes, enum image_target target, struct error *error);
+/* An image and its format; borrowed. */
+struct image_file {
+    const char *path;
+    const char *format;
+};
+
+/* Copies an image into a new file, or over something of at least its size.  Zeroes become
+ * holes where the target can have them; they are not written to IMAGE_ZERO, where this
+ * qemu-img can leave them (--target-is-zero, QEMU 5.0). */
+bool image_convert(const struct image_tool *tool, struct image_file from, struct image_file to,
+                   enum image_target target, struct error *error);
 
 /* Whether this host's qemu-img can keep to a rate (QEMU 6.0). */
 bool image_has_rate(const struct image_tool *tool);

@@ -429,7 +429,8 @@ bool assembly_become(struct assembly *assembly, const char *format, const struct
     path = text_format("%s.%s", assembly->path, format);
     if (!path)
         return error_memory(error);
-    if (!image_convert(tool, assembly->path, assembly->format, path, format, IMAGE_NEW, error) ||
+    if (!image_convert(tool, (struct image_file){assembly->path, assembly->format},
+                       (struct image_file){path, format}, IMAGE_NEW, error) ||
         !flush(path, error)) {
         (void)unlink(path);
         return false;

@@ -36,8 +36,8 @@ int __wrap_clock_slice(int64_t deadline);
 bool __wrap_clock_sleep(int64_t milliseconds, const struct cancel *cancel, struct error *error);
 bool __wrap_image_size(const struct image_tool *tool, const char *path, const char *format,
                        uint64_t *size, struct error *error);
-bool __wrap_image_convert(const struct image_tool *tool, const char *from, const char *to,
-                          const char *format, bool into_existing, struct error *error);
+bool __wrap_image_convert(const struct image_tool *tool, struct image_file from,
+                          struct image_file to, enum image_target target, struct error *error);
 bool __wrap_qemu_describe(const struct hypervisor_call *call, const struct target *target,
                           struct qmp *qmp, const struct features *features, struct guest *guest,
                           struct error *error);
@@ -149,14 +149,13 @@ bool __wrap_image_size(const struct image_tool *tool, const char *path, const ch
     return true;
 }
 
-bool __wrap_image_convert(const struct image_tool *tool, const char *from, const char *to,
-                          const char *format, bool into_existing, struct error *error)
+bool __wrap_image_convert(const struct image_tool *tool, struct image_file from,
+                          struct image_file to, enum image_target target, struct error *error)
 {
     (void)tool;
     (void)from;
     (void)to;
-    (void)format;
-    require(into_existing);
+    require(target != IMAGE_NEW);
     return looks % 5 != 4 || error_set(error, ERROR_GENERAL, "no room");
 }
 
