@@ -65,7 +65,7 @@ static bool take_storage(const char *value, struct options *options, struct erro
 
 static bool take_format(const char *value, const char **into, struct error *error)
 {
-    *into = image_format(value);
+    *into = image_format(value + (*value == '.')); /* as the name of a file ends */
     return *into ||
            refuse("format", value,
                   "it takes qcow2, raw, qcow, qed, vdi, vmdk, vpc, vhdx or parallels", error);

@@ -258,9 +258,10 @@ static bool begin_restore(struct session *session, const char *command, struct e
     if (form && !form->count) {
         options_free(&options);
         error_set(error, ERROR_CONFIG, "the restore options came back empty");
-        return error_hint(error, "an SQLite catalog of Bacula 9.6 loses them at every third "
-                                 "length: choose them again with a value that is one character "
-                                 "longer, such as a / behind working, or a 0 before a number");
+        return error_hint(error,
+                          "an SQLite catalog of Bacula 9.6 loses them at every third length: "
+                          "choose them again with a value that is one character longer, such as a "
+                          "/ behind working, a 0 before a number, or a . before a format");
     }
     if (form && !form_read(form->text, form->count, &options, error)) {
         options_free(&options);

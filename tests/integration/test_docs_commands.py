@@ -48,7 +48,6 @@ _RUN_BY = {
     "qemu-img check /srv/restored/@qemu/VM1/0/ide0-hd0.qcow2": "test_docs_sessions.py",
     "qemu-img info FILE": "test_stored_bitmaps",
     "qemu-img bitmap --remove FILE NAME": "test_stored_bitmaps",
-    "qemu-img convert -f qcow2 -O raw IMAGE NEW": "test_docs_sessions.py",
     "install -d -m 700 /srv/restored": "test_folders_and_files_of_ones_own",
     "install -d -m 700 /var/spool/qemu-fd": "test_folders_and_files_of_ones_own",
     "install -m 600 /dev/null /etc/bacula/pve-token && cat >/etc/bacula/pve-token":
@@ -62,6 +61,8 @@ _RUN_BY = {
     "python3 examples/remove-bitmaps.py /run/vm1.qmp --older-than 90 --remove": "test_examples.py",
     "python3 examples/remove-bitmaps.py /run/vm1.qmp --remove": "test_examples.py",
     "python3 restore-guest.py convdestination=yes -- fileset=VM1 where=/ select current all done":
+        "test_restore_script.py",
+    "python3 restore-guest.py format=raw -- fileset=VM1 where=/srv/restored select current all done":
         "test_restore_script.py",
     "python3 restore-guest.py storage=data -- fileset=Proxmox where=/ select current all done":
         "test_restore_script.py",

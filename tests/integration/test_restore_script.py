@@ -61,6 +61,15 @@ def test_convdestination(saved, workdir):
     assert_same(content, workdir / "restored/@qemu/VM1/0/vda.qcow2")
 
 
+def test_format(saved, workdir):
+    """Into a directory, as raw; 9.6.7 loses the form of that length."""
+    bacula, content, _ = saved
+    code, said = _script(bacula, "format=.raw" if bacula.version == "9.6.7" else "format=raw", "--", "fileset=VM", f"where={workdir}/restored",
+                         "select", "current", "all", "done")
+    assert code == 0, said
+    assert_same(content, workdir / "restored/@qemu/VM1/0/vda.raw", "raw")
+
+
 def test_the_pipe(saved):
     """The numbers are those of both versions, for one Plugin line."""
     bacula, content, image = saved

@@ -130,6 +130,32 @@ static void refuses_what_it_cannot_use(void **state)
     }
 }
 
+static void reads_a_format(void **state)
+{
+    static const struct {
+        const char *text, *format;
+    } rows[] = {{"format=raw\n", "raw"}, {"format=.vmdk\n", "vmdk"}, {"format=*None*\n", NULL}};
+    static const char *const others[] = {"format=nbd\n", "format=..raw\n", "format=raw,size=1\n"};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+        struct options options = {.mode = MODE_QEMU};
+        struct error error = {0};
+
+        check(rows[i].text, form_read(rows[i].text, strlen(rows[i].text), &options, &error));
+        check_string(rows[i].text, options.format, rows[i].format);
+        options_free(&options);
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+        struct options options = {.mode = MODE_QEMU};
+        struct error error = {0};
+
+        check(others[i], !form_read(others[i], strlen(others[i]), &options, &error));
+        check_error(others[i], &error, ERROR_CONFIG, "it takes qcow2, raw, ");
+        options_free(&options);
+    }
+}
+
 /* Reads a form with mode=PVE, and says what it wishes of the guest. */
 static char *read_wish(const char *text, struct error *error)
 {
@@ -304,6 +330,7 @@ int main(void)
         cmocka_unit_test(no_form_beyond_the_limit),
         cmocka_unit_test(reads_what_was_filled_in),
         cmocka_unit_test(refuses_what_it_cannot_use),
+        cmocka_unit_test(reads_a_format),
         cmocka_unit_test(reads_what_a_new_guest_is_to_be),
         cmocka_unit_test(refuses_what_no_guest_can_be),
         cmocka_unit_test(wishes_are_for_proxmox),
