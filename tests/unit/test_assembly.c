@@ -163,6 +163,13 @@ static void parts_become_one_image(void **state)
     }
 }
 
+static char *make_either(bool ordered, const char *folder, const char *name, int size, int at,
+                         int value)
+{
+    return ordered ? make_ordered(folder, name, size, at, value)
+                   : make_part(folder, name, size, at, value);
+}
+
 /* Beside its place an image is what it will be there; one whose part 0 cannot be taken apart
  * is put together where it always was. */
 static void an_image_is_put_together_beside_its_place(void **state)
@@ -173,8 +180,6 @@ static void an_image_is_put_together_beside_its_place(void **state)
         _cleanup_free_ char *own = text_format("%s/%u", folder, row);
         _cleanup_workplace_ struct workplace beside = WORKPLACE_NONE;
         const char *format = row & 8 ? "raw" : "qcow2";
-        char *(*const make[])(const char *, const char *, int, int, int) = {make_part,
-                                                                            make_ordered};
         bool back = (row & 9) == 8;
         struct workplace workplace;
         struct assembly assembly;
@@ -183,9 +188,9 @@ static void an_image_is_put_together_beside_its_place(void **state)
 
         assert_int_equal(mkdir(own, 0700), 0);
         assert_int_equal(mkdir(in_folder(own, "place"), 0700), 0);
-        _cleanup_free_ char *full = make[row & 1](own, "0", SIZE, 15, 0x11);
-        _cleanup_free_ char *small = make[row >> 1 & 1](own, "1", SIZE / 2 + 512, 1, 0x22);
-        _cleanup_free_ char *large = make[row >> 2 & 1](own, "2", 2 * SIZE, 20, 0x33);
+        _cleanup_free_ char *full = make_either(row & 1, own, "0", SIZE, 15, 0x11);
+        _cleanup_free_ char *small = make_either(row & 2, own, "1", SIZE / 2 + 512, 1, 0x22);
+        _cleanup_free_ char *large = make_either(row & 4, own, "2", 2 * SIZE, 20, 0x33);
         setup(&assembly, &workplace, own);
         check("place", workplace_open(&beside, in_folder(own, "place"), 1, &error));
         check("beside", assembly_put_beside(&assembly, &beside, format, &error));
