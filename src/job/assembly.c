@@ -429,6 +429,10 @@ bool assembly_become(struct assembly *assembly, const char *format, const struct
     path = text_format("%s.%s", assembly->path, format);
     if (!path)
         return error_memory(error);
+    /* Ours, before qemu-img can make one that others may read. */
+    if (!open_file(assembly, path, error))
+        return false;
+    close_file(assembly);
     if (!image_convert(tool, (struct image_file){assembly->path, assembly->format},
                        (struct image_file){path, format}, IMAGE_NEW, error) ||
         !flush(path, error)) {

@@ -117,6 +117,7 @@ def test_format_of_images(saved, workdir, chosen):
     folder = restored.folder(workdir / "restored", "VM1")
     for disk in guest.disks:
         assert_same(guest.shadow(disk), folder / f"{disk}.{chosen}", chosen)
+        assert (folder / f"{disk}.{chosen}").stat().st_mode & 0o777 == 0o600
     assert {path.name for path in folder.iterdir()} == {
         "config.json", *(f"{disk}.{chosen}" for disk in guest.disks)}
     assert _ROUND not in done.log
